@@ -1,0 +1,1 @@
+//! One bitmap as a value: containers, algebra, kernels and codecs.

@@ -1,0 +1,1 @@
+//! The command table, commands, replies, errors and the log-entry codec.

@@ -1,0 +1,1 @@
+//! The keyspace of one group as a deterministic state machine.

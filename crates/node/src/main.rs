@@ -1,0 +1,2 @@
+//! Bitroster.
+fn main() {}

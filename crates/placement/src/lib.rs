@@ -1,0 +1,1 @@
+//! Slots, the hash ring and the cluster map.

@@ -1,0 +1,1 @@
+//! A command and a cluster map become a plan and a reply.

@@ -1,0 +1,1 @@
+//! Logs, the metric recorder, buckets and build information.

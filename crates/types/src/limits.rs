@@ -1,0 +1,45 @@
+//! Every limit of the system, with its reason.
+//!
+//! A limit that decides a reply is a constant or part of the replicated state, never a setting of
+//! one node: replicas must agree.
+
+/// Slots in the cluster map. Redis Cluster's number, so that `CLUSTER KEYSLOT` agrees.
+pub const SLOTS: u16 = 16_384;
+
+/// Longest key. Long enough for any name, short enough to be held in many places at once.
+pub const KEY_BYTES_MAX: usize = 64 << 10;
+
+/// Smallest segment width, log2 of bits: one container.
+pub const SEGMENT_WIDTH_BITS_MIN: u8 = 16;
+
+/// Largest segment width, log2 of bits: 8 MiB dense, the most that one request should touch.
+pub const SEGMENT_WIDTH_BITS_MAX: u8 = 26;
+
+/// Default number of bits in a bitmap: Redis's 512 MiB.
+pub const BITMAP_BITS_DEFAULT: u64 = 1 << 32;
+
+/// Most bits that a bitmap may be allowed to have.
+pub const BITMAP_BITS_MAX: u64 = 1 << 42;
+
+/// Largest value sent or received whole (`proto-max-bulk-len`).
+pub const BULK_BYTES_MAX: usize = 512 << 20;
+
+/// Most elements of one request (Redis: 1024 * 1024).
+pub const REQUEST_ARGS_MAX: usize = 1 << 20;
+
+/// Longest inline request and longest line of a frame (Redis: 64 KiB).
+pub const INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// Most elements of one request before authentication (Redis: 10).
+pub const REQUEST_ARGS_UNAUTHENTICATED_MAX: usize = 10;
+
+/// Longest argument before authentication (Redis: 16 KiB).
+pub const BULK_BYTES_UNAUTHENTICATED_MAX: usize = 16 << 10;
+
+/// Values up to this many bytes are kept flat, beside their key: an `INCR` counter or a handful of
+/// permission bits must not cost a container.
+pub const SMALL_VALUE_BYTES_MAX: usize = 64;
+
+const _: () = assert!(BITMAP_BITS_DEFAULT <= BITMAP_BITS_MAX);
+const _: () = assert!(BITMAP_BITS_DEFAULT / 8 == BULK_BYTES_MAX as u64);
+const _: () = assert!(BITMAP_BITS_MAX >> SEGMENT_WIDTH_BITS_MIN <= 1 << 32);

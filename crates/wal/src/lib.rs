@@ -1,0 +1,1 @@
+//! Durable log, votes and snapshot files behind a file-system trait.

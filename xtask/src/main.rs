@@ -1,0 +1,2 @@
+//! The entry point of all checks.
+fn main() {}
