@@ -1,1 +1,40 @@
-//! The command table, commands, replies, errors and the log-entry codec.
+//! The one command table, commands, replies, errors and the log-entry codec.
+//!
+//! A client's request becomes a [`Command`]; the router turns it into [`Op`]s, each for one group;
+//! a group answers an op with an [`Outcome`]; the router folds outcomes into one [`Reply`]. No wire
+//! format is known here: front ends map [`Reply`] and [`CommandError`] to bytes.
+//!
+//! # Map
+//!
+//! | module      | job                                                          |
+//! |-------------|--------------------------------------------------------------|
+//! | [`table`]   | one row a command: name, arity, keys, flags, help, parser    |
+//! | [`parse`]   | arguments to [`Command`], as Redis reads them                |
+//! | [`command`] | what a client can ask                                        |
+//! | [`session`] | what a session answers by itself                             |
+//! | [`op`]      | what a router asks one group, and what the group answers     |
+//! | [`reply`]   | what a client is told                                        |
+//! | [`error`]   | every refusal, in Redis's words where Redis has them         |
+//! | [`entry`]   | ops as the bytes of a log entry                              |
+
+pub mod command;
+pub mod entry;
+pub mod error;
+pub mod op;
+pub mod parse;
+pub mod reply;
+pub mod session;
+pub mod table;
+
+pub use command::{
+    BitLogic, Command, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType,
+    IndexRange, IndexUnit, Overflow, ReadCommand, SetReply, TimeForm, WriteCommand,
+};
+pub use entry::OpBatch;
+pub use error::{CommandError, Retry};
+pub use op::{
+    FollowUp, Grant, Header, Op, Outcome, PartQuery, ReadOp, SourceRef, StageFrom, WriteOp,
+};
+pub use parse::parse;
+pub use reply::Reply;
+pub use session::SessionCommand;

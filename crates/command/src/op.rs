@@ -1,0 +1,340 @@
+//! What a router asks one group, and what the group answers.
+//!
+//! Most ops are a client's own command, sent to the group that can do all of it: the group of the
+//! bit's segment, or the key's home. A group never guesses: what it cannot do alone it answers
+//! with an [`Outcome`] that says why, and it has then changed nothing.
+//!
+//! A group holds one *entry* for a key: at the key's home its *record*, elsewhere a *part*. The
+//! record's value holds those segments of the key that home's group owns; each part the segments
+//! that its group owns. A record whose spread is empty is the whole key.
+
+use bitroster_types::{GroupId, Key, LogIndex, Slot, UnixMillis, Version};
+use bytes::Bytes;
+
+use crate::{BitLogic, CommandError, ReadCommand, Reply, WriteCommand};
+
+/// One request to one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Answered from the state; may also ride in an entry, to be answered at that place in the
+    /// log (a pipeline's read that follows its own writes).
+    Read(ReadOp),
+    /// Changes the state.
+    Write(WriteOp),
+}
+
+/// A request to one group that cannot change its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadOp {
+    /// A client's command. `GetBit` and `BitFieldRo` are answered from whatever entry the group
+    /// has; every other command of one key is answered by its home, [`Outcome::Spread`] where the
+    /// record has a spread. Commands of several keys need all of them here and none spread.
+    /// `Scan`, `Keys`, `DbSize` and `RandomKey` speak of the group's records.
+    Command(ReadCommand),
+    /// The record of a key, asked of its home: [`Outcome::Header`].
+    Header {
+        /// The key.
+        key: Key,
+    },
+    /// A question about what this group holds of a key at one version.
+    Part {
+        /// The key.
+        key: Key,
+        /// The version the answer must be of; `None` for a record that was never spread.
+        version: Option<Version>,
+        /// The question.
+        query: PartQuery,
+    },
+    /// Counts a combination of keys within `range` of bits, from what this group holds of them:
+    /// `Integer`.
+    CombineCount {
+        /// How to combine.
+        logic: BitLogic,
+        /// The operands; a part that is absent or older counts as zeros.
+        sources: Vec<SourceRef>,
+        /// Half-open range of bits.
+        range: (u64, u64),
+        /// Byte length of the longest operand, over all groups.
+        len_bytes: u64,
+    },
+    /// When the key was last changed here: `Integer`, the index of the log entry, 0 where absent.
+    Fingerprint {
+        /// The key.
+        key: Key,
+    },
+}
+
+/// A question about a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartQuery {
+    /// Its length in bytes: `Integer`, 0 where there is no part.
+    Len,
+    /// Set bits in a half-open range of bits: `Integer`.
+    Count {
+        /// First bit.
+        start: u64,
+        /// The bit after the last.
+        end: u64,
+    },
+    /// The first bit of a value in a half-open range, among the segments this group owns (an
+    /// owned segment without bits is all zeros): `Integer`, -1 where there is none.
+    FirstBit {
+        /// The value looked for.
+        bit: bool,
+        /// First bit.
+        start: u64,
+        /// The bit after the last.
+        end: u64,
+    },
+    /// Its bits in a half-open range: `Bulk`, in the bitmap codec; the length is the part's own.
+    Value {
+        /// First bit; a multiple of the segment width.
+        start: u64,
+        /// The bit after the last.
+        end: u64,
+    },
+}
+
+/// A request to one group that changes its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteOp {
+    /// A client's command. `SetBit`, `BitField` and `SetRange` within one segment go to the
+    /// segment's group, which answers [`Outcome::Enlist`] where it has no live part and is not the
+    /// key's home. Every other command goes to the key's home, which answers [`Outcome::Spread`]
+    /// where it cannot do it alone, and [`Outcome::Follow`] where parts must be told.
+    Command(WriteCommand),
+    /// A client's command with leave to create this group's part.
+    Granted {
+        /// Version and expiry of the part to create if there is none.
+        grant: Grant,
+        /// The command.
+        command: WriteCommand,
+    },
+    /// Adds a group to a key's spread; asked of home, creates the record if absent:
+    /// [`Outcome::Granted`].
+    Enlist {
+        /// The key.
+        key: Key,
+        /// The group that is about to hold a part.
+        group: GroupId,
+    },
+    /// Draws a version for a value that is about to be built; asked of home:
+    /// [`Outcome::Reserved`].
+    Reserve {
+        /// The key.
+        key: Key,
+    },
+    /// Builds this group's part of a coming value, invisible until activated: `Ok`. Home stages
+    /// its own share in the same way. A second stage at the same version adds its bits, which
+    /// must be disjoint, to the first.
+    Stage {
+        /// The key.
+        key: Key,
+        /// The reserved version.
+        version: Version,
+        /// Where the bits come from.
+        from: StageFrom,
+    },
+    /// Makes a staged value the key's value; asked of home. This is the atomic moment. Home's own
+    /// staged share, if any, becomes the record's value. Answers [`Outcome::Follow`] with the old
+    /// parts to drop, or plain `Ok`.
+    Publish {
+        /// The key.
+        key: Key,
+        /// The reserved version.
+        version: Version,
+        /// The groups other than home that hold staged parts.
+        spread: Vec<GroupId>,
+        /// Byte length of the value.
+        len_bytes: u64,
+        /// When it expires.
+        expiry: Option<UnixMillis>,
+    },
+    /// Makes a staged part live, in place of an older one: `Ok`. Repeating it changes nothing.
+    Activate {
+        /// The key.
+        key: Key,
+        /// The published version.
+        version: Version,
+    },
+    /// Drops this group's live or staged part if its version is at most `version`: `Ok`.
+    Drop {
+        /// The key.
+        key: Key,
+        /// The newest version to drop.
+        version: Version,
+    },
+    /// Forgets a clean-up that all groups have confirmed; asked of home: `Ok`.
+    Forget {
+        /// The key.
+        key: Key,
+        /// The version whose parts are gone.
+        version: Version,
+    },
+    /// Sets the expiry of a live part of exactly this version: `Ok`.
+    SetPartExpiry {
+        /// The key.
+        key: Key,
+        /// The part's version.
+        version: Version,
+        /// The new expiry.
+        expiry: Option<UnixMillis>,
+    },
+    /// All of these or none; every key lies in this group alone. [`Outcome::Replies`]; `NilArray`
+    /// where a watched key changed; [`Outcome::Spread`] or [`Outcome::Enlist`], with nothing done,
+    /// where one of them needs another group.
+    Transaction {
+        /// Watched keys and the fingerprints they must still have.
+        watches: Vec<(Key, LogIndex)>,
+        /// The commands, in order: only [`ReadOp::Command`] and [`WriteOp::Command`].
+        ops: Vec<Op>,
+    },
+    /// Nothing but the entry's time.
+    Tick,
+    /// Gives the group the slots it owns from now on; the first entry of every group.
+    Adopt {
+        /// All slots of the group, ascending.
+        slots: Vec<Slot>,
+    },
+}
+
+/// One operand of a combination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceRef {
+    /// The key.
+    pub key: Key,
+    /// The version to read; `None` for a record that was never spread.
+    pub version: Option<Version>,
+}
+
+/// Where a staged part's bits come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StageFrom {
+    /// From the entry itself, in the bitmap codec.
+    Value(Bytes),
+    /// From a combination of what this group holds of other keys, within `range` and within the
+    /// segments this group owns.
+    Combine {
+        /// How to combine.
+        logic: BitLogic,
+        /// The operands; a part that is absent or older counts as zeros.
+        sources: Vec<SourceRef>,
+        /// Half-open range of bits.
+        range: (u64, u64),
+        /// Byte length of the longest operand, over all groups.
+        len_bytes: u64,
+    },
+    /// From this group's part of another key, within `range`.
+    Copy {
+        /// The other key.
+        source: SourceRef,
+        /// Half-open range of bits.
+        range: (u64, u64),
+    },
+}
+
+/// Leave to create a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The key's version.
+    pub version: Version,
+    /// The key's expiry.
+    pub expiry: Option<UnixMillis>,
+}
+
+/// What home knows of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// `None` while the key was never spread.
+    pub version: Option<Version>,
+    /// When it expires.
+    pub expiry: Option<UnixMillis>,
+    /// The other groups that hold parts.
+    pub spread: Vec<GroupId>,
+    /// Byte length as home knows it: its own part's. A part elsewhere may be longer.
+    pub len_bytes: u64,
+    /// The log entry that last changed the record.
+    pub modified: LogIndex,
+}
+
+/// What parts must be told before the client is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FollowUp {
+    /// Send [`WriteOp::Drop`] to `groups`, then [`WriteOp::Forget`] to home.
+    Drop {
+        /// The key.
+        key: Key,
+        /// The version that was retired.
+        version: Version,
+        /// The groups that may hold parts of it.
+        groups: Vec<GroupId>,
+    },
+    /// Send [`WriteOp::SetPartExpiry`] to `groups`.
+    Expiry {
+        /// The key.
+        key: Key,
+        /// The key's version.
+        version: Version,
+        /// The new expiry.
+        expiry: Option<UnixMillis>,
+        /// The groups that hold parts.
+        groups: Vec<GroupId>,
+    },
+}
+
+/// What a group answers to an op.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The answer, or the client's part of it.
+    Reply(Reply),
+    /// Done here; the parts must be told before the client is.
+    Follow {
+        /// What to answer then.
+        reply: Reply,
+        /// What to tell; one for each key that needs it.
+        follow: Vec<FollowUp>,
+    },
+    /// Not done: this key does not lie in this group alone. The router must gather.
+    Spread(Box<Header>),
+    /// The record, or that there is none.
+    Header(Option<Box<Header>>),
+    /// Not done: this group has no live part of the key. The router must enlist it first.
+    Enlist,
+    /// Leave to create a part.
+    Granted(Grant),
+    /// A version of one's own.
+    Reserved(Version),
+    /// A transaction's replies.
+    Replies(Vec<Reply>),
+    /// Not done: the part here is newer than the version asked for. Start again from home.
+    Newer(Version),
+    /// Not done: the slot is not this group's.
+    NotOwner,
+    /// Not answered: the key is past its expiry by the reader's clock but not yet by the log's.
+    /// Commit a [`WriteOp::Tick`] and ask again, so that what is seen expired stays expired.
+    Tick,
+}
+
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
+    }
+}
+
+impl From<CommandError> for Outcome {
+    fn from(error: CommandError) -> Self {
+        Self::Reply(error.into())
+    }
+}
+
+impl From<ReadCommand> for Op {
+    fn from(command: ReadCommand) -> Self {
+        Self::Read(ReadOp::Command(command))
+    }
+}
+
+impl From<WriteCommand> for Op {
+    fn from(command: WriteCommand) -> Self {
+        Self::Write(WriteOp::Command(command))
+    }
+}
