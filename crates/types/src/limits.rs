@@ -40,6 +40,26 @@ pub const BULK_BYTES_UNAUTHENTICATED_MAX: usize = 16 << 10;
 /// permission bits must not cost a container.
 pub const SMALL_VALUE_BYTES_MAX: usize = 64;
 
+/// Most bytes of one request, all its arguments together (Redis: `client-query-buffer-limit`,
+/// 1 GiB). Below 2^32, so that a decoder can note an argument in eight bytes.
+pub const REQUEST_BYTES_MAX: usize = 1 << 30;
+
+/// Arguments whose ranges a RESP decoder keeps room for between requests. Enough for any usual
+/// request; one of a million arguments must not pin 8 MiB for as long as its connection lives.
+pub const REQUEST_ARGS_RETAINED_MAX: usize = 1024;
+
+/// Bytes of inline arguments that a RESP decoder keeps room for between requests. People type less.
+pub const INLINE_BYTES_RETAINED_MAX: usize = 4 << 10;
+
+/// Deepest nesting of a reply that our own clients read. Ours nest three deep.
+pub const REPLY_DEPTH_MAX: usize = 32;
+
+/// Most frames in one reply that our own clients read: `KEYS *` of a large keyspace, and no more
+/// than a client can hold.
+pub const REPLY_ELEMENTS_MAX: usize = 1 << 24;
+
 const _: () = assert!(BITMAP_BITS_DEFAULT <= BITMAP_BITS_MAX);
 const _: () = assert!(BITMAP_BITS_DEFAULT / 8 == BULK_BYTES_MAX as u64);
 const _: () = assert!(BITMAP_BITS_MAX >> SEGMENT_WIDTH_BITS_MIN <= 1 << 32);
+const _: () = assert!(BULK_BYTES_MAX < REQUEST_BYTES_MAX);
+const _: () = assert!(REQUEST_BYTES_MAX < u32::MAX as usize);
