@@ -58,8 +58,40 @@ pub const REPLY_DEPTH_MAX: usize = 32;
 /// than a client can hold.
 pub const REPLY_ELEMENTS_MAX: usize = 1 << 24;
 
+/// Default length of a log file: large enough that a new one is rare, small enough that a lagging
+/// group holds little.
+pub const WAL_FILE_BYTES_DEFAULT: u64 = 64 << 20;
+
+/// Shortest log file: its header and a few records, for tests.
+pub const WAL_FILE_BYTES_MIN: u64 = 8 << 10;
+
+/// Longest log file: an offset in it fits a frame's 32-bit length with room to spare.
+pub const WAL_FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// Longest payload of one log entry: twice the largest value, so that any request fits one entry.
+pub const WAL_ENTRY_BYTES_MAX: usize = 1 << 30;
+
+/// Longest vote, in bytes as its owner encodes it: a term and a node take 24.
+pub const WAL_VOTE_BYTES_MAX: usize = 256;
+
+/// Default bound on the bytes that wait for the log's thread: a second of a fast disk's writing.
+pub const WAL_PENDING_BYTES_DEFAULT: usize = 256 << 20;
+
+/// A snapshot file's chunk: a checksum every MiB finds damage early and bounds a reader's memory.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;
+
+/// Longest description in a snapshot's header: log position and membership take far less.
+pub const SNAPSHOT_META_BYTES_MAX: usize = 1 << 20;
+
+/// Most segments looked at to find the groups of a range of bits. Past it all groups are named:
+/// that many segments touch nearly every slot anyway.
+pub const PLACEMENT_SEGMENTS_EXAMINED_MAX: usize = 1 << 16;
+
 const _: () = assert!(BITMAP_BITS_DEFAULT <= BITMAP_BITS_MAX);
 const _: () = assert!(BITMAP_BITS_DEFAULT / 8 == BULK_BYTES_MAX as u64);
 const _: () = assert!(BITMAP_BITS_MAX >> SEGMENT_WIDTH_BITS_MIN <= 1 << 32);
 const _: () = assert!(BULK_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < u32::MAX as usize);
+const _: () = assert!(WAL_FILE_BYTES_MIN <= WAL_FILE_BYTES_DEFAULT);
+const _: () = assert!(WAL_FILE_BYTES_DEFAULT <= WAL_FILE_BYTES_MAX);
+const _: () = assert!(BULK_BYTES_MAX * 2 <= WAL_ENTRY_BYTES_MAX);
