@@ -2,19 +2,19 @@
 
 use bitroster_types::limits::{
     BULK_BYTES_MAX, BULK_BYTES_UNAUTHENTICATED_MAX, INLINE_BYTES_MAX, REPLY_DEPTH_MAX,
-    REPLY_ELEMENTS_MAX, REQUEST_ARGS_MAX, REQUEST_ARGS_UNAUTHENTICATED_MAX, REQUEST_BYTES_MAX,
+    REPLY_ELEMENTS_MAX, REQUEST_ARGS_MAX, REQUEST_ARGS_UNAUTHENTICATED_MAX,
 };
 
 /// What a client may put into one request.
 ///
-/// Values above the constants of [`bitroster_types::limits`] have no effect beyond them.
+/// None can be raised above its constant in [`bitroster_types::limits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most arguments, the command's name included.
     pub args_max: usize,
     /// Longest argument, in bytes.
     pub bulk_bytes_max: usize,
-    /// Longest inline request and longest line that announces a length, in bytes.
+    /// Longest inline request and longest line that announces a length, in bytes; at least 16.
     pub inline_bytes_max: usize,
     /// Whether a refusal says "invalid" (true) or "unauthenticated" (false).
     pub authenticated: bool,
@@ -26,7 +26,7 @@ impl Limits {
     pub fn authenticated(bulk_bytes_max: usize) -> Self {
         Self {
             args_max: REQUEST_ARGS_MAX,
-            bulk_bytes_max: bulk_bytes_max.min(REQUEST_BYTES_MAX),
+            bulk_bytes_max,
             inline_bytes_max: INLINE_BYTES_MAX,
             authenticated: true,
         }

@@ -7,7 +7,8 @@
 use std::ops::Index;
 
 use bitroster_types::limits::{
-    INLINE_BYTES_RETAINED_MAX, REQUEST_ARGS_MAX, REQUEST_ARGS_RETAINED_MAX, REQUEST_BYTES_MAX,
+    BULK_BYTES_MAX, INLINE_BYTES_MAX, INLINE_BYTES_RETAINED_MAX, REQUEST_ARGS_MAX,
+    REQUEST_ARGS_RETAINED_MAX, REQUEST_BYTES_MAX,
 };
 
 use crate::{
@@ -18,6 +19,9 @@ use crate::{
 };
 
 const CRLF: [u8; 2] = *b"\r\n";
+
+/// Lines up to this many bytes pass whatever the limits say: [`parse_short_line`] does not ask.
+const LINE_BYTES_MIN: usize = 16;
 
 /// What [`Decoder::decode`] found at the start of the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,7 +297,7 @@ impl Decoder {
             return Ok(None);
         };
         let len = usize::try_from(len).map_err(|_| ProtocolError::InvalidBulkLength)?;
-        if len > self.limits.bulk_bytes_max {
+        if len > self.limits.bulk_bytes_max.min(BULK_BYTES_MAX) {
             return Err(self.bulk_refusal(len));
         }
         if len > REQUEST_BYTES_MAX.saturating_sub(self.position + 2) {
@@ -304,7 +308,7 @@ impl Decoder {
 
     #[cold]
     fn bulk_refusal(&self, len: usize) -> ProtocolError {
-        if self.limits.authenticated || len > bitroster_types::limits::BULK_BYTES_MAX {
+        if self.limits.authenticated || len > BULK_BYTES_MAX {
             ProtocolError::InvalidBulkLength
         } else {
             ProtocolError::UnauthenticatedBulkLength
@@ -361,13 +365,14 @@ impl Decoder {
         terminator: u8,
         too_long: ProtocolError,
     ) -> Result<Option<usize>, ProtocolError> {
-        let window = &line[..line.len().min(self.limits.inline_bytes_max.saturating_add(1))];
+        let bytes_max = self.limits.inline_bytes_max.clamp(LINE_BYTES_MIN, INLINE_BYTES_MAX);
+        let window = &line[..line.len().min(bytes_max + 1)];
         let unseen = window.get(self.scanned..).unwrap_or_default();
         if let Some(index) = unseen.iter().position(|&byte| byte == terminator) {
             self.scanned += index;
             return Ok(Some(self.scanned));
         }
-        if window.len() > self.limits.inline_bytes_max {
+        if window.len() > bytes_max {
             return Err(too_long);
         }
         self.scanned = window.len();
