@@ -1,0 +1,86 @@
+//! The router's face: one command in, one reply out.
+
+use std::{sync::Arc, time::Duration};
+
+use bitroster_command::{Command, CommandError, FollowUp, Reply};
+use bitroster_placement::ClusterMap;
+use bitroster_types::{GroupId, Key, LogIndex};
+
+use crate::{Transport, Turn};
+
+/// What a router may be told.
+#[derive(Clone, Debug)]
+pub struct RouterOptions {
+    /// How long a request may take in all; its deadline is made once, when the request is sent.
+    pub request_timeout: Duration,
+    /// Most requests to groups that one command has in flight at a time.
+    pub fan_out_max: usize,
+    /// Longest value that is gathered or written whole, in bytes (`proto-max-bulk-len`).
+    pub value_bytes_max: u64,
+}
+
+/// A key that a transaction watches, as it was when the watch began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    pub(crate) key: Key,
+    /// The groups that held the key, home first, and the log entry that last changed it there.
+    pub(crate) marks: Vec<(GroupId, LogIndex)>,
+}
+
+/// Turns commands into plans over the groups of a cluster map. A clone is cheap and shares all.
+#[derive(Clone)]
+pub struct Router(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) map: Arc<ClusterMap>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) options: RouterOptions,
+}
+
+impl Router {
+    /// A router over the groups of `map`.
+    pub fn new(map: ClusterMap, transport: Arc<dyn Transport>, options: RouterOptions) -> Self {
+        Self(Arc::new(Inner { map: Arc::new(map), transport, options }))
+    }
+
+    /// The cluster map that is followed.
+    pub fn map(&self) -> Arc<ClusterMap> {
+        Arc::clone(&self.0.map)
+    }
+
+    /// An empty turn; a connection makes one and uses it again and again.
+    pub fn turn(&self) -> Turn {
+        Turn::new(self.clone())
+    }
+
+    /// Runs any one read or write to its end.
+    #[expect(clippy::unused_async, reason = "the plans follow")]
+    pub async fn run(&self, command: Command) -> Reply {
+        drop(command);
+        CommandError::Text("ERR not routed").into()
+    }
+
+    /// Notes the state of `keys` for a later [`transaction`](Self::transaction).
+    ///
+    /// # Errors
+    ///
+    /// Those of a read of the keys.
+    #[expect(clippy::unused_async, reason = "the plans follow")]
+    pub async fn watch(&self, keys: &[Key]) -> Result<Vec<Watched>, CommandError> {
+        Ok(keys.iter().map(|key| Watched { key: key.clone(), marks: Vec::new() }).collect())
+    }
+
+    /// Runs the commands of a MULTI in order: an array of their replies, or no array where a
+    /// watched key has changed.
+    #[expect(clippy::unused_async, reason = "the plans follow")]
+    pub async fn transaction(&self, watched: &[Watched], commands: Vec<Command>) -> Reply {
+        drop((watched, commands));
+        CommandError::Text("ERR not routed").into()
+    }
+
+    /// Finishes clean-ups that `home` still remembers, such as those of a router that died.
+    #[expect(clippy::unused_async, reason = "the plans follow")]
+    pub async fn finish_cleanups(&self, pending: Vec<FollowUp>, home: GroupId) {
+        drop((pending, home));
+    }
+}
