@@ -42,8 +42,8 @@ fn every_frame_has_its_bytes_in_both_protocols() {
         (Array(vec![]), "*0\r\n", "*0\r\n"),
         (Array(vec![one.clone(), Nil]), "*2\r\n:1\r\n$-1\r\n", "*2\r\n:1\r\n_\r\n"),
         (Map(vec![(one.clone(), two.clone())]), "*2\r\n:1\r\n:2\r\n", "%1\r\n:1\r\n:2\r\n"),
-        (Set(vec![one.clone()]), "*1\r\n:1\r\n", "~1\r\n:1\r\n"),
-        (Push(vec![two.clone()]), "*1\r\n:2\r\n", ">1\r\n:2\r\n"),
+        (Set(vec![one]), "*1\r\n:1\r\n", "~1\r\n:1\r\n"),
+        (Push(vec![two]), "*1\r\n:2\r\n", ">1\r\n:2\r\n"),
         (Double(0.5), "$3\r\n0.5\r\n", ",0.5\r\n"),
         (Double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
         (Boolean(true), ":1\r\n", "#t\r\n"),
@@ -176,7 +176,10 @@ fn frame() -> impl Strategy<Value = Frame> {
 
 proptest! {
     #[test]
-    fn what_was_written_is_read(frame in frame(), tail in prop::collection::vec(any::<u8>(), 0..4)) {
+    fn what_was_written_is_read(
+        frame in frame(),
+        tail in prop::collection::vec(any::<u8>(), 0..4),
+    ) {
         let mut stream = encode(&frame, Version::Resp3);
         let len = stream.len();
         stream.extend_from_slice(&tail);
