@@ -1,14 +1,302 @@
 //! Ops as the bytes of a log entry.
+//!
+//! An entry is a head (form, time, number of ops) and the ops, one after another. An [`OpBatch`]
+//! holds ops in that very form, so that a queue of batches becomes an entry by concatenation and
+//! nothing is encoded twice between a router and a log.
+//!
+//! An op is a tag byte and its fields in order: numbers as LEB128 (signed ones zigzag), byte
+//! strings and lists with their length in front, choices as one byte. Tags and choices never
+//! change their meaning: entries outlive builds.
 
-use bitroster_types::UnixMillis;
-use bytes::{Bytes, BytesMut};
+mod put;
+mod tag;
+mod take;
 
-use crate::Op;
+use bitroster_types::{Key, UnixMillis};
+use bytes::Bytes;
+
+use crate::{Op, ReadOp, WriteOp};
+
+/// The form of entries that this build writes and reads.
+const FORM: u8 = 1;
+
+/// Form, time, number of ops.
+const HEAD_BYTES: usize = 1 + 8 + 4;
+
+/// Why bytes are not an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// Of a form that this build does not know.
+    #[error("unknown form {form} of a log entry")]
+    Form {
+        /// The form's number.
+        form: u8,
+    },
+    /// The bytes end before what they promise.
+    #[error("log entry ends early")]
+    Truncated,
+    /// Bytes follow the last op.
+    #[error("{bytes} bytes follow the last op of a log entry")]
+    Trailing {
+        /// How many.
+        bytes: usize,
+    },
+    /// A field has a value that no op has.
+    #[error("bad {0} in a log entry")]
+    Field(&'static str),
+}
 
 /// Ops on their way to one group, already in the entry's encoding, so that a queue of batches
 /// becomes an entry by concatenation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpBatch {
     count: u32,
-    bytes: BytesMut,
+    bytes: Vec<u8>,
+}
+
+impl OpBatch {
+    /// No ops. Allocates nothing.
+    pub const fn new() -> Self {
+        Self { count: 0, bytes: Vec::new() }
+    }
+
+    /// The batch that another node sent as `count` and [`as_bytes`](Self::as_bytes).
+    ///
+    /// Costs a decode of all ops: what enters a log must be known to come out of it.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not exactly `count` ops.
+    pub fn from_encoded(count: u32, bytes: Bytes) -> Result<Self, EntryError> {
+        let mut reader = OpReader { bytes, at: 0, left: count };
+        while reader.next_op()?.is_some() {}
+        Ok(Self { count, bytes: reader.bytes.into() })
+    }
+
+    /// Adds an op at the end.
+    ///
+    /// # Panics
+    ///
+    /// If a transaction holds anything but commands.
+    pub fn push(&mut self, op: &Op) {
+        put::op(&mut self.bytes, op);
+        self.count += 1;
+    }
+
+    /// Adds a read at the end.
+    pub fn push_read(&mut self, op: &ReadOp) {
+        put::read_op(&mut self.bytes, op);
+        self.count += 1;
+    }
+
+    /// Adds a write at the end.
+    ///
+    /// # Panics
+    ///
+    /// If a transaction holds anything but commands.
+    pub fn push_write(&mut self, op: &WriteOp) {
+        put::write_op(&mut self.bytes, op);
+        self.count += 1;
+    }
+
+    /// Adds `SETBIT key offset value` at the end: what [`push_write`](Self::push_write) of that
+    /// command does, without the command.
+    pub fn push_set_bit(&mut self, key: &Key, offset: u64, value: bool) {
+        put::set_bit(&mut self.bytes, key, offset, value);
+        self.count += 1;
+    }
+
+    /// Adds the ops of `other` at the end, in their order.
+    ///
+    /// Costs a copy of them, or nothing where this batch is empty.
+    pub fn append(&mut self, other: Self) {
+        if self.count == 0 {
+            *self = other;
+        } else {
+            self.bytes.extend_from_slice(&other.bytes);
+            self.count += other.count;
+        }
+    }
+
+    /// Number of ops.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Number of ops.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there are no ops.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Length of the encoded ops in bytes.
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The encoded ops, for [`from_encoded`](Self::from_encoded).
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Reads the ops back, in order.
+    pub fn into_reader(self) -> OpReader {
+        OpReader { bytes: self.bytes.into(), at: 0, left: self.count }
+    }
+}
+
+/// An entry of the ops of `batches`, in their order, at `time`.
+///
+/// Costs one allocation and a copy.
+///
+/// # Panics
+///
+/// If there are 2^32 ops or more.
+///
+/// ```
+/// use bitroster_command::{OpBatch, entry::{EntryReader, encode_entry}};
+/// use bitroster_types::{Key, UnixMillis};
+///
+/// let mut batch = OpBatch::new();
+/// batch.push_set_bit(&Key::new(b"k").unwrap(), 7, true);
+/// let mut entry = EntryReader::new(encode_entry(UnixMillis(5), [&batch])).unwrap();
+/// assert_eq!((entry.time(), entry.count()), (UnixMillis(5), 1));
+/// assert!(entry.next_op().unwrap().is_some());
+/// assert!(entry.next_op().unwrap().is_none());
+/// ```
+pub fn encode_entry<'a, I>(time: UnixMillis, batches: I) -> Bytes
+where
+    I: IntoIterator<Item = &'a OpBatch>,
+    I::IntoIter: Clone,
+{
+    let batches = batches.into_iter();
+    let (count, len) = batches.clone().fold((0_u64, 0), |(count, len), batch| {
+        (count + u64::from(batch.count), len + batch.bytes.len())
+    });
+    let count = u32::try_from(count).expect("a queue is bounded far below 2^32 ops");
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + len);
+    bytes.push(FORM);
+    bytes.extend_from_slice(&time.0.to_le_bytes());
+    bytes.extend_from_slice(&count.to_le_bytes());
+    for batch in batches {
+        bytes.extend_from_slice(&batch.bytes);
+    }
+    bytes.into()
+}
+
+/// Reads encoded ops back, in order.
+#[derive(Clone, Debug)]
+pub struct OpReader {
+    bytes: Bytes,
+    at: usize,
+    left: u32,
+}
+
+impl OpReader {
+    /// Ops not yet read.
+    pub fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// The next op, or `None` after the last.
+    ///
+    /// Values are slices of the bytes read from and keep all of those alive; keys are copied.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not what was encoded. Stop then: what follows has no meaning.
+    pub fn next_op(&mut self) -> Result<Option<Op>, EntryError> {
+        if self.left == 0 {
+            let bytes = self.bytes.len() - self.at;
+            return if bytes == 0 { Ok(None) } else { Err(EntryError::Trailing { bytes }) };
+        }
+        let mut cursor = take::Cursor::new(&self.bytes, self.at);
+        let op = take::op(&mut cursor)?;
+        self.at = cursor.at();
+        self.left -= 1;
+        Ok(Some(op))
+    }
+}
+
+/// Reads an entry.
+#[derive(Clone, Debug)]
+pub struct EntryReader {
+    time: UnixMillis,
+    count: u32,
+    ops: OpReader,
+}
+
+impl EntryReader {
+    /// Opens an entry that [`encode_entry`] made. Looks at its head only.
+    ///
+    /// # Errors
+    ///
+    /// If the head is cut short or of an unknown form.
+    pub fn new(bytes: Bytes) -> Result<Self, EntryError> {
+        let form = *bytes.first().ok_or(EntryError::Truncated)?;
+        if form != FORM {
+            return Err(EntryError::Form { form });
+        }
+        let head = bytes.first_chunk::<HEAD_BYTES>().ok_or(EntryError::Truncated)?;
+        let [_, time @ .., c0, c1, c2, c3] = *head;
+        let time = UnixMillis(u64::from_le_bytes(time));
+        let count = u32::from_le_bytes([c0, c1, c2, c3]);
+        Ok(Self { time, count, ops: OpReader { bytes, at: HEAD_BYTES, left: count } })
+    }
+
+    /// The entry's time.
+    pub fn time(&self) -> UnixMillis {
+        self.time
+    }
+
+    /// Number of ops the entry says it holds. Not to be trusted with an allocation.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The next op, or `None` after the last; see [`OpReader::next_op`].
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not what was encoded.
+    pub fn next_op(&mut self) -> Result<Option<Op>, EntryError> {
+        self.ops.next_op()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::WriteCommand;
+
+    #[test]
+    fn a_set_bit_of_a_short_key_takes_at_most_18_bytes() {
+        let key = Key::new(b"0123456789").unwrap();
+        let mut batch = OpBatch::new();
+        batch.push_set_bit(&key, u32::MAX.into(), true);
+        assert!(batch.bytes_len() <= 18, "{} bytes", batch.bytes_len());
+    }
+
+    #[test]
+    fn the_short_cut_for_set_bit_writes_what_the_command_does() {
+        let key = Key::new(b"k").unwrap();
+        for (offset, value) in [(0, false), (127, true), (128, false), ((1 << 42) - 1, true)] {
+            let (mut short, mut long) = (OpBatch::new(), OpBatch::new());
+            short.push_set_bit(&key, offset, value);
+            long.push(&WriteCommand::SetBit { key: key.clone(), offset, value }.into());
+            assert_eq!(short, long);
+        }
+    }
+
+    #[test]
+    fn an_entry_of_another_form_is_refused() {
+        let refused = |bytes: &'static [u8]| EntryReader::new(Bytes::from_static(bytes)).err();
+        assert_eq!(refused(b""), Some(EntryError::Truncated));
+        assert_eq!(refused(b"\x01"), Some(EntryError::Truncated));
+        assert_eq!(refused(&[9; 20]), Some(EntryError::Form { form: 9 }));
+    }
 }

@@ -30,11 +30,10 @@ pub use command::{
     BitLogic, Command, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType,
     IndexRange, IndexUnit, Overflow, ReadCommand, SetReply, TimeForm, WriteCommand,
 };
-pub use entry::OpBatch;
+pub use entry::{EntryError, EntryReader, OpBatch, OpReader, encode_entry};
 pub use error::{CommandError, Retry};
 pub use op::{
     FollowUp, Grant, Header, Op, Outcome, PartQuery, ReadOp, SourceRef, StageFrom, WriteOp,
 };
-pub use parse::parse;
 pub use reply::Reply;
 pub use session::SessionCommand;

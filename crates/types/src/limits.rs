@@ -87,6 +87,38 @@ pub const SNAPSHOT_META_BYTES_MAX: usize = 1 << 20;
 /// that many segments touch nearly every slot anyway.
 pub const PLACEMENT_SEGMENTS_EXAMINED_MAX: usize = 1 << 16;
 
+/// Commands of one pipeline that are answered together. More gains nothing and delays the first.
+pub const TURN_COMMANDS_MAX: usize = 1024;
+
+/// Bytes of queued requests and replies after which a pipeline is answered as far as it has come,
+/// so that a client cannot make us hold more than this and one reply.
+pub const TURN_BYTES_MAX: usize = 1 << 20;
+
+/// A session's first read buffer: some hundred pipelined bit commands, and cheap for ten thousand
+/// idle clients.
+pub const SESSION_BUFFER_BYTES: usize = 16 << 10;
+
+/// Buffers longer than this go back to the allocator once a session has no use for them.
+pub const SESSION_BUFFER_RETAINED_BYTES_MAX: usize = 128 << 10;
+
+/// Most bytes that a session's read buffer grows by at a time: room follows what has arrived, not
+/// what was announced.
+pub const SESSION_BUFFER_GROWTH_BYTES_MAX: usize = 4 << 20;
+
+/// Default of `maxclients` (Redis: 10 000).
+pub const CLIENTS_MAX_DEFAULT: usize = 10_000;
+
+/// Seconds without progress after which a client that does not read its replies is dropped.
+pub const CLIENT_WRITE_STALL_SECS_MAX: u64 = 60;
+
+/// Bytes of requests queued in one MULTI: those of one request, so that MULTI adds no way to fill
+/// memory.
+pub const TRANSACTION_BYTES_MAX: usize = REQUEST_BYTES_MAX;
+
+/// Room made in advance for a list in a log entry, in items: a length that lies must not cost
+/// memory.
+pub const ENTRY_LIST_CAPACITY_MAX: usize = 64;
+
 const _: () = assert!(BITMAP_BITS_DEFAULT <= BITMAP_BITS_MAX);
 const _: () = assert!(BITMAP_BITS_DEFAULT / 8 == BULK_BYTES_MAX as u64);
 const _: () = assert!(BITMAP_BITS_MAX >> SEGMENT_WIDTH_BITS_MIN <= 1 << 32);
@@ -95,3 +127,23 @@ const _: () = assert!(REQUEST_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(WAL_FILE_BYTES_MIN <= WAL_FILE_BYTES_DEFAULT);
 const _: () = assert!(WAL_FILE_BYTES_DEFAULT <= WAL_FILE_BYTES_MAX);
 const _: () = assert!(BULK_BYTES_MAX * 2 <= WAL_ENTRY_BYTES_MAX);
+
+/// Most bytes of ops in one log entry, unless one batch alone is longer: an entry is written,
+/// sent and applied in one piece, and must not hold up the disk or a reader for long.
+pub const ENTRY_BYTES_MAX: usize = 4 << 20;
+
+/// Most ops in one log entry: applying them holds the group's lock, a millisecond or so.
+pub const ENTRY_OPS_MAX: usize = 16 << 10;
+
+/// Most entries of a group between proposal and reply. Enough to fill the disk while the last
+/// entry is applied; more would only make smaller entries.
+pub const GROUP_PROPOSALS_MAX: usize = 4;
+
+/// Most bytes of ops that wait in a group's queue; one batch alone may exceed it.
+pub const GROUP_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// Most batches that wait in a group's queue.
+pub const GROUP_QUEUE_BATCHES_MAX: usize = 64 << 10;
+
+/// Most heavy computations of a node that run or wait: each keeps its operands in memory.
+pub const WORK_JOBS_MAX: usize = 1024;

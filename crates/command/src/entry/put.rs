@@ -1,0 +1,420 @@
+//! Ops to bytes.
+
+use bitroster_types::{GroupId, Key, UnixMillis, Version};
+
+use super::tag;
+use crate::{
+    BitLogic, Expiry, Field, FieldAction, FieldOp, IndexUnit, Op, PartQuery, ReadCommand, ReadOp,
+    SetReply, SourceRef, StageFrom, WriteCommand, WriteOp,
+};
+
+type Out = Vec<u8>;
+
+fn number(out: &mut Out, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push((value & 0x7f) as u8);
+}
+
+fn signed(out: &mut Out, value: i64) {
+    number(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
+}
+
+fn flag(out: &mut Out, value: bool) {
+    out.push(u8::from(value));
+}
+
+fn text(out: &mut Out, bytes: &[u8]) {
+    number(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn list<T>(out: &mut Out, items: &[T], put: impl Fn(&mut Out, &T)) {
+    number(out, items.len() as u64);
+    for item in items {
+        put(out, item);
+    }
+}
+
+fn option<T>(out: &mut Out, value: Option<T>, put: impl FnOnce(&mut Out, T)) {
+    flag(out, value.is_some());
+    if let Some(value) = value {
+        put(out, value);
+    }
+}
+
+fn keys(out: &mut Out, keys: &[Key]) {
+    list(out, keys, |out, key| text(out, key));
+}
+
+fn time(out: &mut Out, time: Option<UnixMillis>) {
+    option(out, time, |out, time| number(out, time.0));
+}
+
+fn version(out: &mut Out, version: Option<Version>) {
+    option(out, version, |out, version| number(out, version.0));
+}
+
+fn range(out: &mut Out, range: (u64, u64)) {
+    number(out, range.0);
+    number(out, range.1);
+}
+
+fn logic(out: &mut Out, logic: BitLogic) {
+    out.push(match logic {
+        BitLogic::And => 0,
+        BitLogic::Or => 1,
+        BitLogic::Xor => 2,
+        BitLogic::Not => 3,
+        BitLogic::Diff => 4,
+        BitLogic::Diff1 => 5,
+        BitLogic::AndOr => 6,
+        BitLogic::One => 7,
+    });
+}
+
+fn unit(out: &mut Out, unit: IndexUnit) {
+    flag(out, unit == IndexUnit::Bit);
+}
+
+fn expiry(out: &mut Out, expiry: Expiry) {
+    match expiry {
+        Expiry::Clear => out.push(0),
+        Expiry::Keep => out.push(1),
+        Expiry::In(millis) => {
+            out.push(2);
+            signed(out, millis);
+        }
+        Expiry::At(at) => {
+            out.push(3);
+            number(out, at.0);
+        }
+    }
+}
+
+fn field(out: &mut Out, field: Field) {
+    out.push(field.kind.width | u8::from(field.kind.signed) << 7);
+    number(out, field.offset);
+}
+
+fn field_op(out: &mut Out, op: &FieldOp) {
+    let (action, value) = match op.action {
+        FieldAction::Get => (0, None),
+        FieldAction::Set(value) => (1, Some(value)),
+        FieldAction::IncrBy(value) => (2, Some(value)),
+    };
+    let overflow = match op.overflow {
+        crate::Overflow::Wrap => 0,
+        crate::Overflow::Sat => 1,
+        crate::Overflow::Fail => 2,
+    };
+    out.push(action | overflow << 4);
+    field(out, op.field);
+    if let Some(value) = value {
+        signed(out, value);
+    }
+}
+
+fn source(out: &mut Out, source: &SourceRef) {
+    text(out, &source.key);
+    version(out, source.version);
+}
+
+fn groups(out: &mut Out, groups: &[GroupId]) {
+    list(out, groups, |out, group| number(out, group.0.into()));
+}
+
+/// A combination, as [`ReadOp::CombineCount`] and [`StageFrom::Combine`] hold it.
+fn combination(out: &mut Out, how: BitLogic, of: &[SourceRef], bits: (u64, u64), len_bytes: u64) {
+    logic(out, how);
+    list(out, of, source);
+    range(out, bits);
+    number(out, len_bytes);
+}
+
+fn tagged_key(out: &mut Out, tag: u8, key: &Key) {
+    out.push(tag);
+    text(out, key);
+}
+
+fn tagged_version(out: &mut Out, tag: u8, key: &Key, version: Version) {
+    tagged_key(out, tag, key);
+    number(out, version.0);
+}
+
+/// `SETBIT`.
+pub(super) fn set_bit(out: &mut Out, key: &Key, offset: u64, value: bool) {
+    out.reserve(key.len() + 16);
+    tagged_key(out, tag::SET_BIT_0 | u8::from(value), key);
+    number(out, offset);
+}
+
+fn set(out: &mut Out, command: &WriteCommand) {
+    let WriteCommand::Set { key, value, existence, expiry: when, reply } = command else {
+        unreachable!("called for SET alone");
+    };
+    tagged_key(out, tag::SET, key);
+    let existence = match existence {
+        None => 0,
+        Some(crate::Existence::IfAbsent) => 1,
+        Some(crate::Existence::IfPresent) => 2,
+    };
+    let reply = match reply {
+        SetReply::Status => 0,
+        SetReply::Changed => 1,
+        SetReply::Old => 2,
+    };
+    out.push(existence | reply << 4);
+    expiry(out, *when);
+    text(out, value);
+}
+
+fn write_command(out: &mut Out, command: &WriteCommand) {
+    use WriteCommand as W;
+    match command {
+        W::SetBit { key, offset, value } => set_bit(out, key, *offset, *value),
+        W::BitField { key, ops } => {
+            tagged_key(out, tag::BIT_FIELD, key);
+            list(out, ops, field_op);
+        }
+        W::BitOp { logic: how, target, sources } => {
+            tagged_key(out, tag::BIT_OP, target);
+            logic(out, *how);
+            keys(out, sources);
+        }
+        W::Set { .. } => set(out, command),
+        W::GetDel { key } => tagged_key(out, tag::GET_DEL, key),
+        W::GetEx { key, expiry: when } => {
+            tagged_key(out, tag::GET_EX, key);
+            expiry(out, *when);
+        }
+        W::MSet { pairs, only_if_none } => {
+            out.push(tag::M_SET);
+            flag(out, *only_if_none);
+            list(out, pairs, |out, (key, value)| {
+                text(out, key);
+                text(out, value);
+            });
+        }
+        W::Append { key, value } => {
+            tagged_key(out, tag::APPEND, key);
+            text(out, value);
+        }
+        W::SetRange { key, offset, value } => {
+            tagged_key(out, tag::SET_RANGE, key);
+            number(out, *offset);
+            text(out, value);
+        }
+        W::IncrBy { key, by } => {
+            tagged_key(out, tag::INCR_BY, key);
+            signed(out, *by);
+        }
+        W::Delete { keys: names } => {
+            out.push(tag::DELETE);
+            keys(out, names);
+        }
+        W::Expire { key, expiry: when, condition } => {
+            tagged_key(out, tag::EXPIRE, key);
+            expiry(out, *when);
+            out.push(
+                u8::from(condition.if_none)
+                    | u8::from(condition.if_some) << 1
+                    | u8::from(condition.if_later) << 2
+                    | u8::from(condition.if_earlier) << 3,
+            );
+        }
+        W::Persist { key } => tagged_key(out, tag::PERSIST, key),
+        W::Rename { source, target, only_if_new } => {
+            tagged_key(out, tag::RENAME, source);
+            text(out, target);
+            flag(out, *only_if_new);
+        }
+        W::Copy { source, target, replace } => {
+            tagged_key(out, tag::COPY, source);
+            text(out, target);
+            flag(out, *replace);
+        }
+        W::Flush => out.push(tag::FLUSH),
+    }
+}
+
+fn read_command(out: &mut Out, command: &ReadCommand) {
+    use ReadCommand as R;
+    match command {
+        R::GetBit { key, offset } => {
+            tagged_key(out, tag::GET_BIT, key);
+            number(out, *offset);
+        }
+        R::BitCount { key, range } => {
+            tagged_key(out, tag::BIT_COUNT, key);
+            option(out, *range, |out, range| {
+                signed(out, range.start);
+                signed(out, range.end);
+                unit(out, range.unit);
+            });
+        }
+        R::BitPos { key, bit, start, end, unit: of } => {
+            tagged_key(out, tag::BIT_POS, key);
+            flag(out, *bit);
+            option(out, *start, signed);
+            option(out, *end, signed);
+            unit(out, *of);
+        }
+        R::BitFieldRo { key, fields } => {
+            tagged_key(out, tag::BIT_FIELD_RO, key);
+            list(out, fields, |out, of| field(out, *of));
+        }
+        R::BitOpCard { logic: how, sources } => {
+            out.push(tag::BIT_OP_CARD);
+            logic(out, *how);
+            keys(out, sources);
+        }
+        R::Get { key } => tagged_key(out, tag::GET, key),
+        R::MGet { keys: names } => {
+            out.push(tag::M_GET);
+            keys(out, names);
+        }
+        R::StrLen { key } => tagged_key(out, tag::STR_LEN, key),
+        R::GetRange { key, start, end } => {
+            tagged_key(out, tag::GET_RANGE, key);
+            signed(out, *start);
+            signed(out, *end);
+        }
+        R::Exists { keys: names } => {
+            out.push(tag::EXISTS);
+            keys(out, names);
+        }
+        R::Type { key } => tagged_key(out, tag::TYPE, key),
+        R::Ttl { key, form } => {
+            tagged_key(out, tag::TTL, key);
+            out.push(u8::from(form.millis) | u8::from(form.absolute) << 1);
+        }
+        R::Scan { cursor, pattern, count, type_matches } => {
+            out.push(tag::SCAN);
+            number(out, *cursor);
+            option(out, pattern.as_deref(), text);
+            number(out, *count);
+            flag(out, *type_matches);
+        }
+        R::Keys { pattern } => {
+            out.push(tag::KEYS);
+            text(out, pattern);
+        }
+        R::DbSize => out.push(tag::DB_SIZE),
+        R::RandomKey => out.push(tag::RANDOM_KEY),
+    }
+}
+
+/// A read.
+pub(super) fn read_op(out: &mut Out, op: &ReadOp) {
+    match op {
+        ReadOp::Command(command) => read_command(out, command),
+        ReadOp::Header { key } => tagged_key(out, tag::HEADER, key),
+        ReadOp::Part { key, version: of, query } => {
+            tagged_key(out, tag::PART, key);
+            version(out, *of);
+            match *query {
+                PartQuery::Len => out.push(0),
+                PartQuery::Count { start, end } => {
+                    out.push(1);
+                    range(out, (start, end));
+                }
+                PartQuery::FirstBit { bit, start, end } => {
+                    out.push(2 + u8::from(bit));
+                    range(out, (start, end));
+                }
+                PartQuery::Value { start, end } => {
+                    out.push(4);
+                    range(out, (start, end));
+                }
+            }
+        }
+        ReadOp::CombineCount { logic, sources, range, len_bytes } => {
+            out.push(tag::COMBINE_COUNT);
+            combination(out, *logic, sources, *range, *len_bytes);
+        }
+        ReadOp::Fingerprint { key } => tagged_key(out, tag::FINGERPRINT, key),
+    }
+}
+
+fn stage_from(out: &mut Out, from: &StageFrom) {
+    match from {
+        StageFrom::Value(value) => {
+            out.push(0);
+            text(out, value);
+        }
+        StageFrom::Combine { logic, sources, range, len_bytes } => {
+            out.push(1);
+            combination(out, *logic, sources, *range, *len_bytes);
+        }
+        StageFrom::Copy { source: of, range: bits } => {
+            out.push(2);
+            source(out, of);
+            range(out, *bits);
+        }
+    }
+}
+
+/// A write.
+pub(super) fn write_op(out: &mut Out, op: &WriteOp) {
+    use WriteOp as W;
+    match op {
+        W::Command(command) => write_command(out, command),
+        W::Granted { grant, command } => {
+            out.push(tag::GRANTED);
+            number(out, grant.version.0);
+            time(out, grant.expiry);
+            write_command(out, command);
+        }
+        W::Enlist { key, group } => {
+            tagged_key(out, tag::ENLIST, key);
+            number(out, group.0.into());
+        }
+        W::Reserve { key } => tagged_key(out, tag::RESERVE, key),
+        W::Stage { key, version, from } => {
+            tagged_version(out, tag::STAGE, key, *version);
+            stage_from(out, from);
+        }
+        W::Publish { key, version, spread, len_bytes, expiry } => {
+            tagged_version(out, tag::PUBLISH, key, *version);
+            groups(out, spread);
+            number(out, *len_bytes);
+            time(out, *expiry);
+        }
+        W::Activate { key, version } => tagged_version(out, tag::ACTIVATE, key, *version),
+        W::Drop { key, version } => tagged_version(out, tag::DROP, key, *version),
+        W::Forget { key, version } => tagged_version(out, tag::FORGET, key, *version),
+        W::SetPartExpiry { key, version, expiry } => {
+            tagged_version(out, tag::SET_PART_EXPIRY, key, *version);
+            time(out, *expiry);
+        }
+        W::Transaction { watches, ops } => {
+            out.push(tag::TRANSACTION);
+            list(out, watches, |out, (key, index)| {
+                text(out, key);
+                number(out, index.0);
+            });
+            list(out, ops, |out, inner| {
+                let command =
+                    matches!(inner, Op::Read(ReadOp::Command(_)) | Op::Write(W::Command(_)));
+                assert!(command, "a transaction holds commands only");
+                self::op(out, inner);
+            });
+        }
+        W::Tick => out.push(tag::TICK),
+        W::Adopt { slots } => {
+            out.push(tag::ADOPT);
+            list(out, slots, |out, slot| number(out, slot.number().into()));
+        }
+    }
+}
+
+/// An op.
+pub(super) fn op(out: &mut Out, op: &Op) {
+    match op {
+        Op::Read(op) => read_op(out, op),
+        Op::Write(op) => write_op(out, op),
+    }
+}

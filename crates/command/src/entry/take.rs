@@ -1,0 +1,450 @@
+//! Bytes to ops. Nothing here trusts a length or a number that it reads.
+
+use bitroster_types::{
+    GroupId, Key, LogIndex, Slot, UnixMillis, Version,
+    limits::{BITMAP_BITS_MAX, ENTRY_LIST_CAPACITY_MAX},
+};
+use bytes::Bytes;
+
+use super::{EntryError, tag};
+use crate::{
+    BitLogic, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType, Grant,
+    IndexRange, IndexUnit, Op, Overflow, PartQuery, ReadCommand, ReadOp, SetReply, SourceRef,
+    StageFrom, TimeForm, WriteCommand, WriteOp,
+};
+
+type Taken<T> = Result<T, EntryError>;
+
+/// A place in encoded ops.
+pub(super) struct Cursor<'a> {
+    bytes: &'a Bytes,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// The place `at` bytes into `bytes`, at most their length.
+    pub(super) fn new(bytes: &'a Bytes, at: usize) -> Self {
+        Self { bytes, at }
+    }
+
+    /// Bytes read so far.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    fn byte(&mut self) -> Taken<u8> {
+        let byte = *self.bytes.get(self.at).ok_or(EntryError::Truncated)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn number(&mut self) -> Taken<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                break;
+            }
+            value |= bits << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(EntryError::Field("number"))
+    }
+
+    fn signed(&mut self) -> Taken<i64> {
+        let value = self.number()?;
+        Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+    }
+
+    fn flag(&mut self) -> Taken<bool> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(EntryError::Field("flag")),
+        }
+    }
+
+    /// Where a byte string lies, its length being known to be there.
+    fn span(&mut self) -> Taken<std::ops::Range<usize>> {
+        let len = self.number()?;
+        let left = self.bytes.len() - self.at;
+        let len = usize::try_from(len).ok().filter(|len| *len <= left);
+        let end = self.at + len.ok_or(EntryError::Truncated)?;
+        let start = std::mem::replace(&mut self.at, end);
+        Ok(start..end)
+    }
+
+    fn value(&mut self) -> Taken<Bytes> {
+        let span = self.span()?;
+        Ok(self.bytes.slice(span))
+    }
+
+    fn key(&mut self) -> Taken<Key> {
+        let span = self.span()?;
+        Key::new(&self.bytes[span]).ok_or(EntryError::Field("key"))
+    }
+
+    fn list<T>(&mut self, take: impl Fn(&mut Self) -> Taken<T>) -> Taken<Vec<T>> {
+        let len = self.number()?;
+        let mut items = Vec::new();
+        // Each item takes a byte at least; the list grows as they turn out to be there.
+        if len > (self.bytes.len() - self.at) as u64 {
+            return Err(EntryError::Truncated);
+        }
+        let len = usize::try_from(len).map_err(|_| EntryError::Truncated)?;
+        items.reserve_exact(len.min(ENTRY_LIST_CAPACITY_MAX));
+        for _ in 0..len {
+            items.push(take(self)?);
+        }
+        Ok(items)
+    }
+
+    fn option<T>(&mut self, take: impl FnOnce(&mut Self) -> Taken<T>) -> Taken<Option<T>> {
+        if self.flag()? { take(self).map(Some) } else { Ok(None) }
+    }
+
+    fn keys(&mut self) -> Taken<Vec<Key>> {
+        self.list(Self::key)
+    }
+
+    fn time(&mut self) -> Taken<Option<UnixMillis>> {
+        self.option(|cursor| cursor.number().map(UnixMillis))
+    }
+
+    fn version(&mut self) -> Taken<Version> {
+        self.number().map(Version)
+    }
+
+    fn group(&mut self) -> Taken<GroupId> {
+        let group = u16::try_from(self.number()?).map_err(|_| EntryError::Field("group"))?;
+        Ok(GroupId(group))
+    }
+
+    fn slot(&mut self) -> Taken<Slot> {
+        let number = u16::try_from(self.number()?).ok();
+        number.and_then(Slot::new).ok_or(EntryError::Field("slot"))
+    }
+
+    fn range(&mut self) -> Taken<(u64, u64)> {
+        Ok((self.number()?, self.number()?))
+    }
+
+    /// The offset of a bit that a bitmap may have.
+    fn bit_offset(&mut self) -> Taken<u64> {
+        let offset = self.number()?;
+        if offset < BITMAP_BITS_MAX { Ok(offset) } else { Err(EntryError::Field("offset")) }
+    }
+
+    fn logic(&mut self) -> Taken<BitLogic> {
+        Ok(match self.byte()? {
+            0 => BitLogic::And,
+            1 => BitLogic::Or,
+            2 => BitLogic::Xor,
+            3 => BitLogic::Not,
+            4 => BitLogic::Diff,
+            5 => BitLogic::Diff1,
+            6 => BitLogic::AndOr,
+            7 => BitLogic::One,
+            _ => return Err(EntryError::Field("logic")),
+        })
+    }
+
+    fn unit(&mut self) -> Taken<IndexUnit> {
+        Ok(if self.flag()? { IndexUnit::Bit } else { IndexUnit::Byte })
+    }
+
+    fn expiry(&mut self) -> Taken<Expiry> {
+        Ok(match self.byte()? {
+            0 => Expiry::Clear,
+            1 => Expiry::Keep,
+            2 => Expiry::In(self.signed()?),
+            3 => Expiry::At(UnixMillis(self.number()?)),
+            _ => return Err(EntryError::Field("expiry")),
+        })
+    }
+
+    fn field(&mut self) -> Taken<Field> {
+        let kind = self.byte()?;
+        let kind = FieldType { signed: kind & 0x80 != 0, width: kind & 0x7f };
+        if kind.width == 0 || kind.width > 63 + u8::from(kind.signed) {
+            return Err(EntryError::Field("field type"));
+        }
+        let offset = self.bit_offset()?;
+        if offset + u64::from(kind.width) > BITMAP_BITS_MAX {
+            return Err(EntryError::Field("offset"));
+        }
+        Ok(Field { kind, offset })
+    }
+
+    fn field_op(&mut self) -> Taken<FieldOp> {
+        let choices = self.byte()?;
+        let field = self.field()?;
+        let action = match choices & 0xf {
+            0 => FieldAction::Get,
+            1 => FieldAction::Set(self.signed()?),
+            2 => FieldAction::IncrBy(self.signed()?),
+            _ => return Err(EntryError::Field("field action")),
+        };
+        let overflow = match choices >> 4 {
+            0 => Overflow::Wrap,
+            1 => Overflow::Sat,
+            2 => Overflow::Fail,
+            _ => return Err(EntryError::Field("overflow")),
+        };
+        Ok(FieldOp { field, action, overflow })
+    }
+
+    fn source(&mut self) -> Taken<SourceRef> {
+        Ok(SourceRef { key: self.key()?, version: self.option(Self::version)? })
+    }
+}
+
+fn set(cursor: &mut Cursor<'_>) -> Taken<WriteCommand> {
+    let key = cursor.key()?;
+    let choices = cursor.byte()?;
+    let existence = match choices & 0xf {
+        0 => None,
+        1 => Some(Existence::IfAbsent),
+        2 => Some(Existence::IfPresent),
+        _ => return Err(EntryError::Field("existence")),
+    };
+    let reply = match choices >> 4 {
+        0 => SetReply::Status,
+        1 => SetReply::Changed,
+        2 => SetReply::Old,
+        _ => return Err(EntryError::Field("reply")),
+    };
+    let expiry = cursor.expiry()?;
+    Ok(WriteCommand::Set { key, value: cursor.value()?, existence, expiry, reply })
+}
+
+fn set_range(cursor: &mut Cursor<'_>) -> Taken<WriteCommand> {
+    let key = cursor.key()?;
+    let offset = cursor.number()?;
+    let value = cursor.value()?;
+    let end = offset.checked_add(value.len() as u64);
+    if end.is_none_or(|end| end > BITMAP_BITS_MAX / 8) {
+        return Err(EntryError::Field("offset"));
+    }
+    Ok(WriteCommand::SetRange { key, offset, value })
+}
+
+fn condition(cursor: &mut Cursor<'_>) -> Taken<ExpiryCondition> {
+    let bits = cursor.byte()?;
+    if bits > 0xf {
+        return Err(EntryError::Field("condition"));
+    }
+    Ok(ExpiryCondition {
+        if_none: bits & 1 != 0,
+        if_some: bits & 2 != 0,
+        if_later: bits & 4 != 0,
+        if_earlier: bits & 8 != 0,
+    })
+}
+
+fn write_command(cursor: &mut Cursor<'_>, tag: u8) -> Taken<WriteCommand> {
+    use WriteCommand as W;
+    Ok(match tag {
+        tag::SET_BIT_0 | tag::SET_BIT_1 => W::SetBit {
+            key: cursor.key()?,
+            offset: cursor.bit_offset()?,
+            value: tag == tag::SET_BIT_1,
+        },
+        tag::BIT_FIELD => W::BitField { key: cursor.key()?, ops: cursor.list(Cursor::field_op)? },
+        tag::BIT_OP => {
+            let target = cursor.key()?;
+            W::BitOp { target, logic: cursor.logic()?, sources: cursor.keys()? }
+        }
+        tag::SET => set(cursor)?,
+        tag::GET_DEL => W::GetDel { key: cursor.key()? },
+        tag::GET_EX => W::GetEx { key: cursor.key()?, expiry: cursor.expiry()? },
+        tag::M_SET => {
+            let only_if_none = cursor.flag()?;
+            let pairs = cursor.list(|cursor| Ok((cursor.key()?, cursor.value()?)))?;
+            W::MSet { pairs, only_if_none }
+        }
+        tag::APPEND => W::Append { key: cursor.key()?, value: cursor.value()? },
+        tag::SET_RANGE => set_range(cursor)?,
+        tag::INCR_BY => W::IncrBy { key: cursor.key()?, by: cursor.signed()? },
+        tag::DELETE => W::Delete { keys: cursor.keys()? },
+        tag::EXPIRE => W::Expire {
+            key: cursor.key()?,
+            expiry: cursor.expiry()?,
+            condition: condition(cursor)?,
+        },
+        tag::PERSIST => W::Persist { key: cursor.key()? },
+        tag::RENAME => {
+            W::Rename { source: cursor.key()?, target: cursor.key()?, only_if_new: cursor.flag()? }
+        }
+        tag::COPY => {
+            W::Copy { source: cursor.key()?, target: cursor.key()?, replace: cursor.flag()? }
+        }
+        tag::FLUSH => W::Flush,
+        _ => return Err(EntryError::Field("write command")),
+    })
+}
+
+fn index_range(cursor: &mut Cursor<'_>) -> Taken<IndexRange> {
+    Ok(IndexRange { start: cursor.signed()?, end: cursor.signed()?, unit: cursor.unit()? })
+}
+
+fn time_form(cursor: &mut Cursor<'_>) -> Taken<TimeForm> {
+    let bits = cursor.byte()?;
+    if bits > 3 {
+        return Err(EntryError::Field("form of time"));
+    }
+    Ok(TimeForm { millis: bits & 1 != 0, absolute: bits & 2 != 0 })
+}
+
+fn read_command(cursor: &mut Cursor<'_>, tag: u8) -> Taken<ReadCommand> {
+    use ReadCommand as R;
+    Ok(match tag {
+        tag::GET_BIT => R::GetBit { key: cursor.key()?, offset: cursor.bit_offset()? },
+        tag::BIT_COUNT => R::BitCount { key: cursor.key()?, range: cursor.option(index_range)? },
+        tag::BIT_POS => R::BitPos {
+            key: cursor.key()?,
+            bit: cursor.flag()?,
+            start: cursor.option(Cursor::signed)?,
+            end: cursor.option(Cursor::signed)?,
+            unit: cursor.unit()?,
+        },
+        tag::BIT_FIELD_RO => {
+            R::BitFieldRo { key: cursor.key()?, fields: cursor.list(Cursor::field)? }
+        }
+        tag::BIT_OP_CARD => R::BitOpCard { logic: cursor.logic()?, sources: cursor.keys()? },
+        tag::GET => R::Get { key: cursor.key()? },
+        tag::M_GET => R::MGet { keys: cursor.keys()? },
+        tag::STR_LEN => R::StrLen { key: cursor.key()? },
+        tag::GET_RANGE => {
+            R::GetRange { key: cursor.key()?, start: cursor.signed()?, end: cursor.signed()? }
+        }
+        tag::EXISTS => R::Exists { keys: cursor.keys()? },
+        tag::TYPE => R::Type { key: cursor.key()? },
+        tag::TTL => R::Ttl { key: cursor.key()?, form: time_form(cursor)? },
+        tag::SCAN => R::Scan {
+            cursor: cursor.number()?,
+            pattern: cursor.option(Cursor::value)?,
+            count: cursor.number()?,
+            type_matches: cursor.flag()?,
+        },
+        tag::KEYS => R::Keys { pattern: cursor.value()? },
+        tag::DB_SIZE => R::DbSize,
+        tag::RANDOM_KEY => R::RandomKey,
+        _ => return Err(EntryError::Field("read command")),
+    })
+}
+
+fn part_query(cursor: &mut Cursor<'_>) -> Taken<PartQuery> {
+    let tag = cursor.byte()?;
+    if tag == 0 {
+        return Ok(PartQuery::Len);
+    }
+    let (start, end) = cursor.range()?;
+    match tag {
+        1 => Ok(PartQuery::Count { start, end }),
+        2 => Ok(PartQuery::FirstBit { bit: false, start, end }),
+        3 => Ok(PartQuery::FirstBit { bit: true, start, end }),
+        4 => Ok(PartQuery::Value { start, end }),
+        _ => Err(EntryError::Field("query")),
+    }
+}
+
+fn read_op(cursor: &mut Cursor<'_>, tag: u8) -> Taken<ReadOp> {
+    Ok(match tag {
+        tag::HEADER => ReadOp::Header { key: cursor.key()? },
+        tag::PART => ReadOp::Part {
+            key: cursor.key()?,
+            version: cursor.option(Cursor::version)?,
+            query: part_query(cursor)?,
+        },
+        tag::COMBINE_COUNT => ReadOp::CombineCount {
+            logic: cursor.logic()?,
+            sources: cursor.list(Cursor::source)?,
+            range: cursor.range()?,
+            len_bytes: cursor.number()?,
+        },
+        tag::FINGERPRINT => ReadOp::Fingerprint { key: cursor.key()? },
+        _ => return Err(EntryError::Field("read")),
+    })
+}
+
+fn stage_from(cursor: &mut Cursor<'_>) -> Taken<StageFrom> {
+    Ok(match cursor.byte()? {
+        0 => StageFrom::Value(cursor.value()?),
+        1 => StageFrom::Combine {
+            logic: cursor.logic()?,
+            sources: cursor.list(Cursor::source)?,
+            range: cursor.range()?,
+            len_bytes: cursor.number()?,
+        },
+        2 => StageFrom::Copy { source: cursor.source()?, range: cursor.range()? },
+        _ => return Err(EntryError::Field("stage")),
+    })
+}
+
+fn write_op(cursor: &mut Cursor<'_>, tag: u8) -> Taken<WriteOp> {
+    use WriteOp as W;
+    Ok(match tag {
+        tag::GRANTED => {
+            let grant = Grant { version: cursor.version()?, expiry: cursor.time()? };
+            let tag = cursor.byte()?;
+            W::Granted { grant, command: write_command(cursor, tag)? }
+        }
+        tag::ENLIST => W::Enlist { key: cursor.key()?, group: cursor.group()? },
+        tag::RESERVE => W::Reserve { key: cursor.key()? },
+        tag::STAGE => {
+            W::Stage { key: cursor.key()?, version: cursor.version()?, from: stage_from(cursor)? }
+        }
+        tag::PUBLISH => W::Publish {
+            key: cursor.key()?,
+            version: cursor.version()?,
+            spread: cursor.list(Cursor::group)?,
+            len_bytes: cursor.number()?,
+            expiry: cursor.time()?,
+        },
+        tag::ACTIVATE => W::Activate { key: cursor.key()?, version: cursor.version()? },
+        tag::DROP => W::Drop { key: cursor.key()?, version: cursor.version()? },
+        tag::FORGET => W::Forget { key: cursor.key()?, version: cursor.version()? },
+        tag::SET_PART_EXPIRY => W::SetPartExpiry {
+            key: cursor.key()?,
+            version: cursor.version()?,
+            expiry: cursor.time()?,
+        },
+        tag::TRANSACTION => W::Transaction {
+            watches: cursor.list(|cursor| Ok((cursor.key()?, LogIndex(cursor.number()?))))?,
+            ops: cursor.list(command)?,
+        },
+        tag::TICK => W::Tick,
+        tag::ADOPT => W::Adopt { slots: cursor.list(Cursor::slot)? },
+        _ => return Err(EntryError::Field("write")),
+    })
+}
+
+/// A client's command, which holds no further op.
+fn command(cursor: &mut Cursor<'_>) -> Taken<Op> {
+    let tag = cursor.byte()?;
+    if tag::is_write_command(tag) {
+        write_command(cursor, tag).map(Op::from)
+    } else if tag::is_read_command(tag) {
+        read_command(cursor, tag).map(Op::from)
+    } else {
+        Err(EntryError::Field("op of a transaction"))
+    }
+}
+
+/// An op.
+pub(super) fn op(cursor: &mut Cursor<'_>) -> Taken<Op> {
+    let tag = cursor.byte()?;
+    if tag::is_write_command(tag) {
+        write_command(cursor, tag).map(Op::from)
+    } else if tag::is_read_command(tag) {
+        read_command(cursor, tag).map(Op::from)
+    } else if tag::is_router_read(tag) {
+        read_op(cursor, tag).map(Op::Read)
+    } else {
+        write_op(cursor, tag).map(Op::Write)
+    }
+}
