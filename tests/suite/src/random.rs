@@ -36,6 +36,12 @@ impl Random {
         self.bits() % limit
     }
 
+    /// A byte.
+    #[expect(clippy::cast_possible_truncation, reason = "eight bits are wanted")]
+    pub fn byte(&mut self) -> u8 {
+        self.bits() as u8
+    }
+
     /// True once in `n` times.
     pub fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0

@@ -91,12 +91,9 @@ impl Generator {
             1 => self.number().into_bytes(),
             2 => {
                 let len = self.random.below(self.offsets / 8);
-                let byte = u8::try_from(self.random.below(256)).expect("a byte");
-                vec![byte; usize::try_from(len).expect("a small length")]
+                vec![self.random.byte(); usize::try_from(len).expect("a small length")]
             }
-            _ => (0..self.random.below(40))
-                .map(|_| u8::try_from(self.random.below(256)).expect("a byte"))
-                .collect(),
+            _ => (0..self.random.below(40)).map(|_| self.random.byte()).collect(),
         }
     }
 
