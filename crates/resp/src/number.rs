@@ -34,6 +34,9 @@ pub(crate) fn parse_i64(text: &[u8]) -> Option<i64> {
 /// `None` if it is anything else or not wholly there: the caller takes the slow way, which decides.
 #[inline]
 pub(crate) fn parse_short_line(line: &[u8]) -> Option<(u32, usize)> {
+    if let [digit @ b'0'..=b'9', b'\r', b'\n', ..] = line {
+        return Some((u32::from(digit - b'0'), 3));
+    }
     let &first = line.first()?;
     let mut number = u32::from(first.wrapping_sub(b'0'));
     if number > 9 {

@@ -11,14 +11,9 @@ mod common;
 use bitroster_resp::{
     Decoded, Decoder, FrameError, FrameLimits, Limits, ReplySkipper, decode_frame, skip_reply,
 };
-use bitroster_types::limits::{
-    INLINE_BYTES_MAX, INLINE_BYTES_RETAINED_MAX, REQUEST_ARGS_MAX, REQUEST_ARGS_RETAINED_MAX,
-};
+use bitroster_types::limits::{INLINE_BYTES_MAX, REQUEST_ARGS_MAX};
 
-use common::{Outcome, drain};
-
-/// Bytes that a decoder may hold between requests.
-const RETAINED_BYTES_MAX: usize = REQUEST_ARGS_RETAINED_MAX * 8 + INLINE_BYTES_RETAINED_MAX;
+use common::{Outcome, RETAINED_BYTES_MAX, drain};
 
 #[test]
 fn an_announced_count_reserves_nothing() {

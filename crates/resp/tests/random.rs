@@ -12,12 +12,10 @@
 
 mod common;
 
-use bitroster_resp::{
-    FrameLimits, Limits, ProtocolError, ReplySkipper, decode_frame, encode_request, skip_reply,
-};
+use bitroster_resp::{FrameLimits, Limits, ProtocolError, encode_request};
 use proptest::prelude::*;
 
-use common::{Outcome, feed};
+use common::{Outcome, check_replies, check_requests, feed};
 
 const ROUNDS: u64 = 20_000;
 
@@ -39,6 +37,18 @@ impl Dice {
 
     fn pick<'a>(&mut self, from: &[&'a [u8]]) -> &'a [u8] {
         from[self.below(from.len())]
+    }
+}
+
+/// Says what was being checked, if the check fails.
+struct OnPanic(String);
+
+impl Drop for OnPanic {
+    #[expect(clippy::print_stderr, reason = "it is part of the panic's message")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.0);
+        }
     }
 }
 
@@ -223,18 +233,15 @@ fn damaged_requests_read_the_same_however_they_are_cut() {
         let mut dice = Dice(round);
         let stream = request_stream(&mut dice);
         let limits = limits(&mut dice);
-        let shown = stream.escape_ascii().to_string();
-        let whole = feed(&stream, limits, []);
-        let bytewise = feed(&stream, limits, 0..stream.len());
-        assert_eq!(whole, bytewise, "round {round}, {limits:?}: {shown}");
         let mut cuts: Vec<_> = (0..3).map(|_| dice.below(stream.len() + 1)).collect();
         cuts.sort_unstable();
-        let cut = feed(&stream, limits, cuts.iter().copied());
-        assert_eq!(whole, cut, "round {round}, {limits:?}, cuts {cuts:?}: {shown}");
+        let _shown =
+            OnPanic(format!("round {round}, {limits:?}, cuts {cuts:?}: {}", stream.escape_ascii()));
+        let whole = check_requests(&stream, limits, &cuts);
         if is_plain(&stream, limits)
             && let Some(twin) = naive(&stream, limits)
         {
-            assert_eq!(whole, twin, "round {round}, {limits:?}: {shown}");
+            assert_eq!(whole, twin);
             compared += 1;
         }
     }
@@ -246,24 +253,10 @@ fn damaged_replies_are_read_and_stepped_over_alike() {
     for round in 0..ROUNDS {
         let mut dice = Dice(round);
         let stream = reply_stream(&mut dice);
-        let shown = stream.escape_ascii().to_string();
-        let depth_max = dice.below(4);
-        let limits = FrameLimits { depth_max, elements_max: 12, ..FrameLimits::default() };
-        let mut skipper = ReplySkipper::new(limits);
-        let mut start = 0;
-        for end in 0..=stream.len() {
-            let decoded = decode_frame(&stream[start..end], limits);
-            let len = decoded.map(|decoded| decoded.map(|(_, len)| len));
-            let skipped = skipper.skip(&stream[start..end]);
-            let skipped_len = skipped.map(|skipped| skipped.map(|skipped| skipped.consumed));
-            assert_eq!(len, skipped_len, "round {round}, byte {end}: {shown}");
-            assert_eq!(len, skip_reply(&stream[start..end], limits), "round {round}: {shown}");
-            match len {
-                Ok(Some(len)) => start += len,
-                Ok(None) => {}
-                Err(_) => break,
-            }
-        }
+        let limits =
+            FrameLimits { depth_max: dice.below(4), elements_max: 12, ..FrameLimits::default() };
+        let _shown = OnPanic(format!("round {round}, {limits:?}: {}", stream.escape_ascii()));
+        check_replies(&stream, limits);
     }
 }
 
@@ -286,10 +279,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_read_the_same_however_they_are_cut(
+    fn any_bytes_have_the_properties(
         stream in prop::collection::vec(any::<u8>(), 0..64),
     ) {
-        let whole = feed(&stream, Limits::default(), []);
-        prop_assert_eq!(whole, feed(&stream, Limits::default(), 0..stream.len()));
+        check_requests(&stream, Limits::default(), &[]);
+        check_replies(&stream, FrameLimits::default());
     }
 }
