@@ -110,7 +110,8 @@ pub struct Decoder {
     phase: Phase,
     /// Bytes of the request that are parsed; the current line or argument begins here.
     position: usize,
-    /// Bytes of the current line that are known not to end it.
+    /// Bytes of the request in which the current line is known not to end. Counted from the start of
+    /// the request, so that it goes stale by itself when `position` passes it.
     scanned: usize,
     args_left: usize,
     ranges: Vec<ArgRange>,
@@ -390,7 +391,6 @@ impl Decoder {
         }
         let number = parse_i64(&line[1..end]).ok_or(invalid)?;
         self.position += end + 2;
-        self.scanned = 0;
         Ok(Some(number))
     }
 
@@ -406,15 +406,16 @@ impl Decoder {
     ) -> Result<Option<usize>, ProtocolError> {
         let bytes_max = self.limits.inline_bytes_max.clamp(LINE_BYTES_MIN, INLINE_BYTES_MAX);
         let window = &line[..line.len().min(bytes_max + 1)];
-        let unseen = window.get(self.scanned..).unwrap_or_default();
+        let seen = self.scanned.saturating_sub(self.position);
+        let unseen = window.get(seen..).unwrap_or_default();
         if let Some(index) = unseen.iter().position(|&byte| byte == terminator) {
-            self.scanned += index;
-            return Ok(Some(self.scanned));
+            self.scanned = self.position + seen + index;
+            return Ok(Some(seen + index));
         }
         if window.len() > bytes_max {
             return Err(too_long);
         }
-        self.scanned = window.len();
+        self.scanned = self.position + window.len();
         Ok(None)
     }
 

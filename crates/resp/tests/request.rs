@@ -152,6 +152,18 @@ fn a_client_that_has_yet_to_log_in_may_send_little() {
 }
 
 #[test]
+fn what_was_scanned_of_one_line_is_not_skipped_in_the_next() {
+    // Found by fuzzing: a line cut before its end, read the fast way once whole, then a bad line.
+    for stream in [b"*2\r\n$\rX".as_slice(), b"*2\r\n$1\r\na\r\n$\rX"] {
+        let whole = feed(stream, Limits::default(), []);
+        assert_eq!(whole.error, Some(ProtocolError::InvalidBulkLength));
+        for cut in 0..stream.len() {
+            assert_eq!(feed(stream, Limits::default(), [cut]), whole, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
 fn limits_change_between_requests() {
     let mut decoder = Decoder::new(Limits::unauthenticated());
     let auth = b"*2\r\n$4\r\nAUTH\r\n$1\r\np\r\n";
