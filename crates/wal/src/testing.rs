@@ -1,0 +1,5 @@
+//! A disk for tests: it fails on command and forgets what was not synced.
+
+mod faulty_disk;
+
+pub use faulty_disk::{Fault, FaultyDisk, Names, SyncHold, Tear};
