@@ -1,0 +1,332 @@
+//! Boolean algebra of the containers of one chunk.
+//!
+//! [`eval`] joins one container of each operand. It shares an operand's container where that is the
+//! result, works on lists of values where one decides, and otherwise folds pages in buffers that
+//! stay in the cache. Where only a count is wanted, dense operands are counted without storing.
+
+use crate::address::{CHUNK_BITS, narrow_size};
+use crate::container::{ARRAY_MAX, Container, Page, collect};
+use crate::kernels::{self, Block, Fold};
+use crate::{BitOp, bits};
+
+mod many;
+mod pair;
+
+use many::{fold_pages, gather};
+
+/// Lists with up to this many values in all are sorted; longer ones go over a page.
+const GATHER_MAX: usize = 96;
+
+/// What the caller needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// Only the number of set bits.
+    Count,
+    /// The bits.
+    Bits,
+}
+
+/// The result for one chunk.
+pub(crate) enum Out<'a> {
+    Empty,
+    Full,
+    /// An operand's container.
+    Share(&'a Container),
+    /// The list in [`Scratch::values`].
+    Values,
+    /// [`Scratch::page`] with so many bits set.
+    Page(u32),
+    /// So many bits set; only where [`Want::Count`] was asked.
+    Count(u32),
+}
+
+/// Buffers reused from chunk to chunk.
+pub(crate) struct Scratch {
+    pub(crate) page: Box<Page>,
+    /// What is set in more than one operand, and operands stored as pages.
+    spare: Option<Box<Page>>,
+    pub(crate) values: Vec<u16>,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self { page: Box::new(Page::ZERO), spare: None, values: Vec::new() }
+    }
+
+    /// The spare page, all zero.
+    fn spare(spare: &mut Option<Box<Page>>) -> &mut Page {
+        let page = spare.get_or_insert_with(|| Box::new(Page::ZERO));
+        page.0.fill(0);
+        page
+    }
+}
+
+impl Out<'_> {
+    /// The number of set bits.
+    pub(crate) fn card(&self, scratch: &Scratch) -> u32 {
+        match self {
+            Self::Empty => 0,
+            Self::Full => CHUNK_BITS,
+            Self::Share(container) => container.card(),
+            Self::Values => narrow_size(scratch.values.len()),
+            Self::Page(card) | Self::Count(card) => *card,
+        }
+    }
+
+    /// The result as a container of its own.
+    pub(crate) fn into_container(self, scratch: &Scratch) -> Container {
+        match self {
+            Self::Empty => Container::EMPTY,
+            Self::Full => Container::Full,
+            Self::Share(container) => container.clone(),
+            Self::Values => Container::from_values(&scratch.values),
+            Self::Page(card) => Container::from_page(&scratch.page, card),
+            Self::Count(_) => unreachable!("a count where bits were asked for"),
+        }
+    }
+}
+
+/// Joins one chunk's containers; absent ones are all zero.
+pub(crate) fn eval<'a>(
+    op: BitOp,
+    operands: &[Option<&'a Container>],
+    scratch: &mut Scratch,
+    want: Want,
+) -> Out<'a> {
+    let Some((first, rest)) = operands.split_first() else { return Out::Empty };
+    match op {
+        BitOp::And => and(operands, scratch, want),
+        BitOp::Or => or(operands, scratch, want),
+        BitOp::Xor => xor(operands, scratch, want),
+        BitOp::Not => not(*first, scratch),
+        BitOp::Diff => diff(*first, rest, scratch, want),
+        BitOp::Diff1 => match first {
+            None => or(rest, scratch, want),
+            Some(x) => any_with(Fold::Diff1, x, rest, scratch, want),
+        },
+        BitOp::AndOr => match first {
+            None => Out::Empty,
+            Some(x) => any_with(Fold::AndOr, x, rest, scratch, want),
+        },
+        BitOp::One => one(operands, scratch, want),
+    }
+}
+
+/// The union of two containers.
+pub(crate) fn union(a: &Container, b: &Container) -> Container {
+    let mut scratch = Scratch::new();
+    or(&[Some(a), Some(b)], &mut scratch, Want::Bits).into_container(&scratch)
+}
+
+/// The containers that are present.
+type Present<'a> = smallvec::SmallVec<[&'a Container; 16]>;
+
+fn present<'a>(operands: &[Option<&'a Container>]) -> Present<'a> {
+    operands.iter().flatten().copied().collect()
+}
+
+/// The blocks of the operands, where all are dense.
+fn blocks<'a>(operands: &[&'a Container]) -> Option<smallvec::SmallVec<[&'a Block; 16]>> {
+    operands
+        .iter()
+        .map(|container| match container {
+            Container::Dense { page, .. } => Some(&page.0),
+            Container::Tiny { .. }
+            | Container::Array(_)
+            | Container::Runs { .. }
+            | Container::Full => None,
+        })
+        .collect()
+}
+
+/// Folds dense blocks, storing only where bits are wanted.
+fn fold_blocks<'a>(
+    fold: Fold,
+    first: &Block,
+    rest: &[&Block],
+    scratch: &mut Scratch,
+    want: Want,
+) -> Out<'a> {
+    match want {
+        Want::Count => Out::Count(kernels::fold_count(fold, first, rest)),
+        Want::Bits => Out::Page(kernels::fold(fold, first, rest, &mut scratch.page.0)),
+    }
+}
+
+/// Keeps the listed values that `test` accepts.
+fn filter<'a>(list: &[u16], scratch: &mut Scratch, mut test: impl FnMut(u16) -> bool) -> Out<'a> {
+    scratch.values.clear();
+    scratch.values.extend(list.iter().copied().filter(|value| test(*value)));
+    if scratch.values.is_empty() { Out::Empty } else { Out::Values }
+}
+
+fn and<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch, want: Want) -> Out<'a> {
+    let mut list = present(operands);
+    if list.len() < operands.len() {
+        return Out::Empty;
+    }
+    list.retain(|container| !matches!(container, Container::Full));
+    match list[..] {
+        [] => return Out::Full,
+        [one] => return Out::Share(one),
+        [a, b] => {
+            if let Some(out) = pair::and(a, b, scratch, want) {
+                return out;
+            }
+        }
+        _ => {}
+    }
+    let shortest = list.iter().filter(|c| c.values().is_some()).min_by_key(|c| c.card());
+    if let Some(shortest) = shortest {
+        let values = shortest.values().unwrap_or_default();
+        scratch.values.clear();
+        scratch.values.extend_from_slice(values);
+        for other in list.iter().filter(|other| !std::ptr::eq(**other, *shortest)) {
+            pair::retain(&mut scratch.values, other, true);
+        }
+        return if scratch.values.is_empty() { Out::Empty } else { Out::Values };
+    }
+    if let Some(blocks) = blocks(&list) {
+        return fold_blocks(Fold::And, blocks[0], &blocks[1..], scratch, want);
+    }
+    fold_pages(Fold::And, &list, scratch)
+}
+
+fn or<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch, want: Want) -> Out<'a> {
+    let list = present(operands);
+    if list.iter().any(|container| matches!(container, Container::Full)) {
+        return Out::Full;
+    }
+    match list[..] {
+        [] => return Out::Empty,
+        [one] => return Out::Share(one),
+        [a, b] => {
+            if let Some(out) = pair::or(a, b, scratch, want) {
+                return out;
+            }
+        }
+        _ => {}
+    }
+    if gather(&list, scratch, |times| times > 0) {
+        return if scratch.values.is_empty() { Out::Empty } else { Out::Values };
+    }
+    if let Some(blocks) = blocks(&list) {
+        return fold_blocks(Fold::Or, blocks[0], &blocks[1..], scratch, want);
+    }
+    fold_pages(Fold::Or, &list, scratch)
+}
+
+fn xor<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch, want: Want) -> Out<'a> {
+    let list = present(operands);
+    match list[..] {
+        [] => return Out::Empty,
+        [one] => return Out::Share(one),
+        _ => {}
+    }
+    if gather(&list, scratch, |times| times % 2 == 1) {
+        return if scratch.values.is_empty() { Out::Empty } else { Out::Values };
+    }
+    if let Some(blocks) = blocks(&list) {
+        return fold_blocks(Fold::Xor, blocks[0], &blocks[1..], scratch, want);
+    }
+    fold_pages(Fold::Xor, &list, scratch)
+}
+
+/// The complement of a container; the caller cuts it at the value's length.
+pub(crate) fn not<'a>(container: Option<&Container>, scratch: &mut Scratch) -> Out<'a> {
+    match container {
+        None => Out::Full,
+        Some(Container::Full) => Out::Empty,
+        Some(container) => {
+            scratch.page.0.fill(0);
+            container.store(&mut scratch.page);
+            bits::flip(&mut scratch.page.0, 0, CHUNK_BITS as usize);
+            Out::Page(CHUNK_BITS - container.card())
+        }
+    }
+}
+
+fn diff<'a>(
+    first: Option<&'a Container>,
+    rest: &[Option<&'a Container>],
+    scratch: &mut Scratch,
+    want: Want,
+) -> Out<'a> {
+    let list = present(rest);
+    let Some(first) = first else { return Out::Empty };
+    if list.iter().any(|container| matches!(container, Container::Full)) {
+        return Out::Empty;
+    }
+    if list.is_empty() {
+        return Out::Share(first);
+    }
+    if let Some(values) = first.values() {
+        scratch.values.clear();
+        scratch.values.extend_from_slice(values);
+        for other in &list {
+            pair::retain(&mut scratch.values, other, false);
+        }
+        return if scratch.values.is_empty() { Out::Empty } else { Out::Values };
+    }
+    if let (Container::Dense { page, .. }, Some(blocks)) = (first, blocks(&list)) {
+        return fold_blocks(Fold::Diff, &page.0, &blocks, scratch, want);
+    }
+    let mut all = Present::new();
+    all.push(first);
+    all.extend(list);
+    fold_pages(Fold::Diff, &all, scratch)
+}
+
+/// The union of `rest`, less `x` ([`Fold::Diff1`]) or cut to `x` ([`Fold::AndOr`]).
+fn any_with<'a>(
+    fold: Fold,
+    x: &'a Container,
+    rest: &[Option<&'a Container>],
+    scratch: &mut Scratch,
+    want: Want,
+) -> Out<'a> {
+    let inside = fold == Fold::AndOr;
+    let list = present(rest);
+    if list.is_empty() || (!inside && matches!(x, Container::Full)) {
+        return Out::Empty;
+    }
+    if let (true, Some(values)) = (inside, x.values()) {
+        return filter(values, scratch, |value| list.iter().any(|c| c.get(value)));
+    }
+    if let (Container::Dense { page, .. }, Some(blocks)) = (x, blocks(&list)) {
+        return fold_blocks(fold, &page.0, &blocks, scratch, want);
+    }
+    match or(rest, scratch, Want::Bits) {
+        Out::Share(any) if inside => and(&[Some(any), Some(x)], scratch, want),
+        Out::Share(any) => diff(Some(any), &[Some(x)], scratch, want),
+        Out::Full if inside => Out::Share(x),
+        Out::Full => not(Some(x), scratch),
+        Out::Values => {
+            pair::retain(&mut scratch.values, x, inside);
+            if scratch.values.is_empty() { Out::Empty } else { Out::Values }
+        }
+        Out::Page(card) if inside && matches!(x, Container::Full) => Out::Page(card),
+        Out::Page(_) => {
+            let own = Scratch::spare(&mut scratch.spare);
+            x.store(own);
+            let fold = if inside { Fold::And } else { Fold::Diff };
+            Out::Page(kernels::fold_in_place(fold, &mut scratch.page.0, &[&own.0]))
+        }
+        Out::Empty | Out::Count(_) => Out::Empty,
+    }
+}
+
+fn one<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch, want: Want) -> Out<'a> {
+    let list = present(operands);
+    match list.len() {
+        0..=2 => return xor(operands, scratch, want),
+        _ => {}
+    }
+    if gather(&list, scratch, |times| times == 1) {
+        return if scratch.values.is_empty() { Out::Empty } else { Out::Values };
+    }
+    if let Some(blocks) = blocks(&list) {
+        return fold_blocks(Fold::One, blocks[0], &blocks[1..], scratch, want);
+    }
+    many::one(&list, scratch)
+}

@@ -1,0 +1,163 @@
+//! The word loops: counting and folding of dense containers, by run-time detection of the CPU.
+//!
+//! One generic loop ([`body`]) is compiled for three kinds of lanes ([`lanes`]): AVX-512 with
+//! VPOPCNTDQ, AVX2, and portable 64-bit words. The choice is made once and kept. This module and
+//! those below it are the only place of the workspace with `unsafe`: raw loads and stores within
+//! blocks whose size the types fix, and calls of functions whose CPU features were detected.
+
+#![expect(unsafe_code, reason = "vector intrinsics and CPU-specific calls; see each SAFETY")]
+
+mod body;
+mod lanes;
+
+use std::sync::OnceLock;
+
+/// The bytes of a dense container.
+pub(crate) type Block = [u8; 8192];
+
+/// How [`fold`] joins its operands; the first operand is apart from the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fold {
+    /// In every operand.
+    And,
+    /// In any operand.
+    Or,
+    /// In an odd number of operands.
+    Xor,
+    /// In the first and in none of the rest.
+    Diff,
+    /// In any of the rest and not in the first.
+    Diff1,
+    /// In the first and in any of the rest.
+    AndOr,
+    /// In exactly one operand.
+    One,
+}
+
+/// The instructions that the kernels use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// 64-bit words, no special instructions.
+    Portable,
+    /// 256-bit vectors.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// 512-bit vectors that count.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Level {
+    /// Every level that this CPU has, the best first.
+    pub(crate) fn available() -> Vec<Self> {
+        let mut levels = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq") {
+                levels.push(Self::Avx512);
+            }
+            if is_x86_feature_detected!("avx2") {
+                levels.push(Self::Avx2);
+            }
+        }
+        levels.push(Self::Portable);
+        levels
+    }
+
+    /// The best level of this CPU, detected once.
+    fn best() -> Self {
+        static BEST: OnceLock<Level> = OnceLock::new();
+        *BEST.get_or_init(|| Self::available()[0])
+    }
+}
+
+/// Counts the set bits of any bytes.
+pub(crate) fn count(bytes: &[u8]) -> u64 {
+    if bytes.len() < 512 {
+        return count_words(bytes);
+    }
+    count_at(Level::best(), bytes)
+}
+
+/// Counts by words, for short slices and tails.
+fn count_words(bytes: &[u8]) -> u64 {
+    let (words, tail) = bytes.as_chunks::<8>();
+    let words = words.iter().map(|word| u64::from(u64::from_ne_bytes(*word).count_ones()));
+    words.chain(tail.iter().map(|byte| u64::from(byte.count_ones()))).sum()
+}
+
+/// [`count`] with the instructions of `level`, which the CPU must have.
+pub(crate) fn count_at(level: Level, bytes: &[u8]) -> u64 {
+    let (blocks, tail) = bytes.as_chunks::<512>();
+    let whole = match level {
+        Level::Portable => body::count::<lanes::Words>(blocks),
+        // SAFETY: `level` comes from `Level::available`, which detected AVX2.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { body::count_avx2(blocks) },
+        // SAFETY: as above, for AVX-512F and VPOPCNTDQ.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { body::count_avx512(blocks) },
+    };
+    whole + count_words(tail)
+}
+
+/// Joins `first` and `rest` into `out` and returns the number of bits set there.
+pub(crate) fn fold(fold: Fold, first: &Block, rest: &[&Block], out: &mut Block) -> u32 {
+    // SAFETY: `out` is a whole block that nothing else borrows.
+    unsafe { dispatch(Level::best(), fold, first, rest, out.as_mut_ptr()) }
+}
+
+/// Joins `out` as first operand and `rest` into `out` and returns the number of bits set there.
+pub(crate) fn fold_in_place(fold: Fold, out: &mut Block, rest: &[&Block]) -> u32 {
+    let pointer = out.as_mut_ptr();
+    // SAFETY: the pointer is good for a block; the bodies read a vector of `first` before they
+    // write it, and only by raw pointers.
+    unsafe { dispatch(Level::best(), fold, pointer.cast_const().cast(), rest, pointer) }
+}
+
+/// Counts what [`fold`] would set, without storing it.
+pub(crate) fn fold_count(fold: Fold, first: &Block, rest: &[&Block]) -> u32 {
+    // SAFETY: a null `out` means that nothing is stored.
+    unsafe { dispatch(Level::best(), fold, first, rest, std::ptr::null_mut()) }
+}
+
+/// Runs one fold with the instructions of `level`.
+///
+/// # Safety
+///
+/// `first` is good for reads of a block; `out` is null, or good for writes of a block that overlaps
+/// none of `rest` and is either `first` or disjoint from it. The CPU has `level`.
+unsafe fn dispatch(
+    level: Level,
+    fold: Fold,
+    first: *const Block,
+    rest: &[&Block],
+    out: *mut u8,
+) -> u32 {
+    let first = first.cast();
+    // SAFETY: the caller's promises are those of the bodies.
+    unsafe {
+        match level {
+            Level::Portable => body::fold::<lanes::Words>(fold, first, rest, out),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => body::fold_avx2(fold, first, rest, out),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => body::fold_avx512(fold, first, rest, out),
+        }
+    }
+}
+
+/// Asks the CPU to fetch the beginning of a block that is needed soon.
+pub(crate) fn prefetch(block: &Block) {
+    #[cfg(target_arch = "x86_64")]
+    for at in [0, 64, 128, 192, 4096, 4160] {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing that the program can see, and the address is inside.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(block.as_ptr().add(at).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = block;
+}
+
+#[cfg(test)]
+mod tests;

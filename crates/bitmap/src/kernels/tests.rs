@@ -1,0 +1,79 @@
+//! Goal: every level of every kernel agrees with a naive loop over bytes.
+//! Method: pseudo-random blocks, one to six of them, each level that this CPU has.
+
+use super::*;
+
+/// Blocks of a fixed pseudo-random sequence.
+fn blocks(count: usize) -> Vec<Box<Block>> {
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..count).map(|_| Box::new(std::array::from_fn(|_| next()))).collect()
+}
+
+fn naive(fold: Fold, first: u8, rest: &[u8]) -> u8 {
+    let any = rest.iter().fold(0, |acc, byte| acc | byte);
+    match fold {
+        Fold::And => rest.iter().fold(first, |acc, byte| acc & byte),
+        Fold::Or => first | any,
+        Fold::Xor => rest.iter().fold(first, |acc, byte| acc ^ byte),
+        Fold::Diff => first & !any,
+        Fold::Diff1 => any & !first,
+        Fold::AndOr => any & first,
+        Fold::One => (0..8).map(|bit| 1 << bit).fold(0, |acc, mask| {
+            let set = rest.iter().chain([&first]).filter(|byte| **byte & mask != 0).count();
+            if set == 1 { acc | mask } else { acc }
+        }),
+    }
+}
+
+#[test]
+fn every_level_counts_as_single_bytes_do() {
+    let block = &blocks(1)[0];
+    for len in [0, 1, 7, 8, 511, 512, 513, 1024, 4103, 8192] {
+        let bytes = &block[8192 - len..];
+        let expected: u64 = bytes.iter().map(|byte| u64::from(byte.count_ones())).sum();
+        assert_eq!(count(bytes), expected);
+        for level in Level::available() {
+            assert_eq!(count_at(level, bytes), expected, "{level:?} {len}");
+        }
+    }
+    assert_eq!(count(&[0xFF; 8192]), 65_536);
+}
+
+#[test]
+fn every_level_folds_as_single_bytes_do() {
+    let blocks = blocks(6);
+    let kinds = [Fold::And, Fold::Or, Fold::Xor, Fold::Diff, Fold::Diff1, Fold::AndOr, Fold::One];
+    for kind in kinds {
+        for operands in 1..=6 {
+            let rest: Vec<&Block> = blocks[1..operands].iter().map(|block| &**block).collect();
+            let expected: Vec<u8> = (0..8192)
+                .map(|i| {
+                    let bytes: Vec<u8> = rest.iter().map(|block| block[i]).collect();
+                    naive(kind, blocks[0][i], &bytes)
+                })
+                .collect();
+            let ones: u32 = expected.iter().map(|byte| byte.count_ones()).sum();
+            for level in Level::available() {
+                let mut out = Box::new([0u8; 8192]);
+                // SAFETY: the level is available, the blocks are whole and `out` is apart.
+                let set = unsafe {
+                    dispatch(level, kind, &raw const *blocks[0], &rest, out.as_mut_ptr())
+                };
+                assert_eq!((set, &out[..]), (ones, &expected[..]), "{level:?} {kind:?} {operands}");
+            }
+            assert_eq!(fold_count(kind, &blocks[0], &rest), ones);
+            let mut out = blocks[0].clone();
+            assert_eq!(fold_in_place(kind, &mut out, &rest), ones);
+            assert_eq!(&out[..], &expected[..]);
+            let mut out = Box::new([0u8; 8192]);
+            assert_eq!(fold(kind, &blocks[0], &rest, &mut out), ones);
+            assert_eq!(&out[..], &expected[..]);
+        }
+    }
+}
