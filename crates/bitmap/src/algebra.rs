@@ -170,7 +170,7 @@ fn and<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch, want: Want
         [] => return Out::Full,
         [one] => return Out::Share(one),
         [a, b] => {
-            if let Some(out) = pair::and(a, b, scratch, want) {
+            if let Some(out) = pair::and(a, b, want) {
                 return out;
             }
         }
@@ -318,9 +318,8 @@ fn any_with<'a>(
 
 fn one<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch, want: Want) -> Out<'a> {
     let list = present(operands);
-    match list.len() {
-        0..=2 => return xor(operands, scratch, want),
-        _ => {}
+    if list.len() <= 2 {
+        return xor(operands, scratch, want);
     }
     if gather(&list, scratch, |times| times == 1) {
         return if scratch.values.is_empty() { Out::Empty } else { Out::Values };

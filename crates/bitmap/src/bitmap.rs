@@ -210,7 +210,7 @@ impl Bitmap {
             return;
         }
         match self.parts_mut() {
-            Ok(bytes) => *self = Self::from_flat(&bytes[..size(len_bytes)].to_vec()),
+            Ok(bytes) => *self = Self::from_flat(&bytes[..size(len_bytes)]),
             Err(tree) => {
                 tree.truncate(len_bytes);
                 if len_bytes <= SMALL_VALUE_BYTES_MAX as u64 {

@@ -7,6 +7,7 @@ use crate::address::{CHUNK_BITS, NODE_BITS, NODE_CHUNKS, narrow, node_start, slo
 use crate::algebra::{self, Out, Scratch, Want};
 use crate::bitmap::Bitmap;
 use crate::container::Container;
+use crate::kernels;
 use crate::node::Node;
 use crate::tree::{Builder, Tree};
 
@@ -185,11 +186,26 @@ fn walk_node<S: Sink>(
         for (container, node) in containers.iter_mut().zip(nodes) {
             *container = node.and_then(|node| node.container(slot));
         }
+        fetch_next(nodes, wanted, slot);
         let whole = lo == 0 && hi == CHUNK_BITS;
         let want = if whole { S::WANT } else { Want::Bits };
         let out = algebra::eval(op, &containers, scratch, want);
         let chunk = u64::from(index) * u64::from(NODE_CHUNKS) + u64::from(slot);
         sink.chunk(chunk, out, scratch, lo, hi);
+    }
+}
+
+/// Has the blocks of the slot after `slot` fetched while that one is worked on: the hardware follows
+/// a block once it is begun, but does not know where the next one lies.
+fn fetch_next(nodes: &[Option<&Arc<Node>>], wanted: u64, slot: u32) {
+    let later = wanted & (u64::MAX << slot) & !(1 << slot);
+    if later == 0 {
+        return;
+    }
+    for node in nodes.iter().flatten() {
+        if let Some(Container::Dense { page, .. }) = node.container(later.trailing_zeros()) {
+            kernels::prefetch(&page.0);
+        }
     }
 }
 

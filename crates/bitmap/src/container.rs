@@ -163,11 +163,12 @@ impl Container {
         if card == 0 {
             return Self::EMPTY;
         }
-        if let Ok(block) = <&Block>::try_from(bytes) {
-            if card > ARRAY_MAX as u64 && bits::runs(block, 256).is_none() {
-                let page = Box::write(Box::new_uninit(), Page(*block));
-                return Self::Dense { card: narrow(card), page: Arc::new(page) };
-            }
+        if let Ok(block) = <&Block>::try_from(bytes)
+            && card > ARRAY_MAX as u64
+            && bits::runs(block, 256).is_none()
+        {
+            let page = Box::write(Box::new_uninit(), Page(*block));
+            return Self::Dense { card: narrow(card), page: Arc::new(page) };
         }
         let mut page = Page::ZERO;
         page.0[..bytes.len()].copy_from_slice(bytes);

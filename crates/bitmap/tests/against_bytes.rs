@@ -7,6 +7,8 @@
 //! Mutants seen to fail: `Arc::make_mut` replaced by writing through, a container kept when it
 //! became empty, a length not extended by a written zero, a sum not updated.
 
+#![allow(clippy::cast_possible_truncation, reason = "test values are small")]
+
 mod twin;
 
 use std::ops::Range;

@@ -1,6 +1,8 @@
 //! Goal: a value costs what is set, clones share, and the kept sum of allocated bytes is honest.
 //! Method: fixed values whose cost is known.
 
+#![allow(clippy::cast_possible_truncation, reason = "test values are small")]
+
 use bitroster_bitmap::Bitmap;
 
 #[test]

@@ -87,24 +87,24 @@ fn apply(fold: Fold, page: &mut Page, other: &Container, spare: &mut Option<Box<
     if let Some(values) = other.values() {
         for value in values {
             let (byte, mask) = (usize::from(*value >> 3), 0x80u8 >> (value & 7));
-            match fold {
-                Fold::Or => page.0[byte] |= mask,
-                Fold::Xor => page.0[byte] ^= mask,
-                _ => page.0[byte] &= !mask,
+            if fold == Fold::Or {
+                page.0[byte] |= mask;
+            } else if fold == Fold::Xor {
+                page.0[byte] ^= mask;
+            } else {
+                page.0[byte] &= !mask;
             }
         }
         return;
     }
     let whole = [crate::container::Run { start: 0, last: u16::MAX }];
-    let runs = match other {
-        Container::Runs { runs, .. } => &runs[..],
-        _ => &whole,
-    };
+    let runs = if let Container::Runs { runs, .. } = other { &runs[..] } else { &whole };
     for run in runs {
         let (lo, hi) = run.span();
-        match fold {
-            Fold::Xor => bits::flip(&mut page.0, lo as usize, hi as usize),
-            _ => bits::fill(&mut page.0, lo as usize, hi as usize, fold == Fold::Or),
+        if fold == Fold::Xor {
+            bits::flip(&mut page.0, lo as usize, hi as usize);
+        } else {
+            bits::fill(&mut page.0, lo as usize, hi as usize, fold == Fold::Or);
         }
     }
 }

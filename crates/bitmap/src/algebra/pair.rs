@@ -24,12 +24,7 @@ pub(super) fn retain(values: &mut Vec<u16>, other: &Container, inside: bool) {
 }
 
 /// The intersection, where a short way exists: neither is full.
-pub(super) fn and<'a>(
-    a: &Container,
-    b: &Container,
-    scratch: &mut Scratch,
-    want: Want,
-) -> Option<Out<'a>> {
+pub(super) fn and<'a>(a: &Container, b: &Container, want: Want) -> Option<Out<'a>> {
     let ((Container::Runs { runs, .. }, other) | (other, Container::Runs { runs, .. })) = (a, b)
     else {
         return None;
@@ -56,7 +51,6 @@ pub(super) fn and<'a>(
                     next += 1;
                 }
             }
-            let _ = &scratch;
             Some(Out::Count(card))
         }
         Container::Tiny { .. } | Container::Array(_) | Container::Full => None,

@@ -1,6 +1,7 @@
 //! A bitmap as plain bytes, and generators of values of every form.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::cast_possible_truncation, reason = "test values are small")]
 
 use std::ops::Range;
 
@@ -48,11 +49,15 @@ impl Twin {
 
     pub(crate) fn fill(&mut self, range: Range<u64>, value: bool) {
         let end = if value { range.end } else { range.end.min(self.bits()) };
-        (range.start..end).for_each(|offset| drop(self.set(offset, value)));
+        for offset in range.start..end {
+            self.set(offset, value);
+        }
     }
 
     pub(crate) fn flip(&mut self, range: Range<u64>) {
-        range.for_each(|offset| drop(self.set(offset, !self.get(offset))));
+        for offset in range {
+            self.set(offset, !self.get(offset));
+        }
     }
 
     pub(crate) fn count(&self, range: Range<u64>) -> u64 {
