@@ -54,6 +54,66 @@ pub enum Retry {
     IfIdempotent,
 }
 
+/// Texts of Redis's that more than one place sends.
+impl CommandError {
+    /// The offset of a bit is no integer, negative, or past the largest bitmap.
+    pub const BIT_OFFSET: Self = Self::Text("ERR bit offset is not an integer or out of range");
+    /// The bit to write is neither 0 nor 1.
+    pub const BIT_VALUE: Self = Self::Text("ERR bit is not an integer or out of range");
+    /// The bit to look for is neither 0 nor 1.
+    pub const BIT_ARGUMENT: Self = Self::Text("ERR The bit argument must be 1 or 0.");
+    /// BITFIELD's type is none of i1 to i64 and u1 to u63.
+    pub const FIELD_TYPE: Self = Self::Text(
+        "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but \
+         i64 is.",
+    );
+    /// BITFIELD's OVERFLOW is none of WRAP, SAT and FAIL.
+    pub const FIELD_OVERFLOW: Self = Self::Text("ERR Invalid OVERFLOW type specified");
+    /// BITFIELD_RO with something other than GET.
+    pub const FIELD_READ_ONLY: Self =
+        Self::Text("ERR BITFIELD_RO only supports the GET subcommand");
+    /// A byte offset is negative.
+    pub const OFFSET: Self = Self::Text("ERR offset is out of range");
+    /// A value is or would become longer than allowed.
+    pub const VALUE_LENGTH: Self =
+        Self::Text("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    /// INCR and its relatives would leave 64 bits.
+    pub const INCREMENT: Self = Self::Text("ERR increment or decrement would overflow");
+    /// DECRBY of the least integer.
+    pub const DECREMENT: Self = Self::Text("ERR decrement would overflow");
+    /// EXPIRE with NX and one of the others.
+    pub const EXPIRE_NX: Self =
+        Self::Text("ERR NX and XX, GT or LT options at the same time are not compatible");
+    /// EXPIRE with GT and LT.
+    pub const EXPIRE_GT_LT: Self =
+        Self::Text("ERR GT and LT options at the same time are not compatible");
+    /// SCAN's cursor is no number.
+    pub const CURSOR: Self = Self::Text("ERR invalid cursor");
+    /// There is one database only.
+    pub const DATABASE: Self = Self::Text("ERR DB index is out of range");
+    /// COPY of a key onto itself.
+    pub const SAME_KEY: Self = Self::Text("ERR source and destination objects are the same");
+    /// RENAME of a key that does not exist.
+    pub const NO_SUCH_KEY: Self = Self::Text("ERR no such key");
+    /// HELLO with a protocol other than 2 and 3.
+    pub const PROTOCOL: Self = Self::Text("NOPROTO unsupported protocol version");
+    /// A connection's name with a blank or an unprintable byte.
+    pub const CLIENT_NAME: Self =
+        Self::Text("ERR Client names cannot contain spaces, newlines or special characters.");
+
+    /// Too few or too many arguments. `name` is the command's, lower case; a sub-command's is
+    /// `config|get`.
+    pub fn wrong_arity(name: &str) -> Self {
+        Self::Message(format!("ERR wrong number of arguments for '{name}' command"))
+    }
+
+    /// An expiry that is not positive where it must be, or too far away. `name` is the command's,
+    /// lower case.
+    pub fn expire_time(name: &str) -> Self {
+        Self::Message(format!("ERR invalid expire time in '{name}' command"))
+    }
+}
+
 impl CommandError {
     /// Whether sending the same request again can help, and at what risk.
     pub fn retry(&self) -> Retry {

@@ -16,10 +16,12 @@
 //! | [`reply`]   | what a client is told                                        |
 //! | [`error`]   | every refusal, in Redis's words where Redis has them         |
 //! | [`entry`]   | ops as the bytes of a log entry                              |
+//! | [`glob`]    | the patterns of `KEYS` and `SCAN`                            |
 
 pub mod command;
 pub mod entry;
 pub mod error;
+pub mod glob;
 pub mod op;
 pub mod parse;
 pub mod reply;
@@ -32,8 +34,11 @@ pub use command::{
 };
 pub use entry::{EntryError, EntryReader, OpBatch, OpReader, encode_entry};
 pub use error::{CommandError, Retry};
+pub use glob::glob_match;
 pub use op::{
     FollowUp, Grant, Header, Op, Outcome, PartQuery, ReadOp, SourceRef, StageFrom, WriteOp,
 };
+pub use parse::{ParseLimits, parse, parse_i64};
 pub use reply::Reply;
 pub use session::SessionCommand;
+pub use table::{COMMANDS, CommandSpec, Flags, Group, keys_of, lookup};

@@ -119,6 +119,10 @@ pub const TRANSACTION_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 /// memory.
 pub const ENTRY_LIST_CAPACITY_MAX: usize = 64;
 
+/// Farthest relative expiry, in milliseconds: added to any log time before the year 2109 it stays
+/// within 63 bits, which is what Redis asks of an expiry.
+pub const EXPIRY_MILLIS_MAX: i64 = i64::MAX - (1 << 42);
+
 const _: () = assert!(BITMAP_BITS_DEFAULT <= BITMAP_BITS_MAX);
 const _: () = assert!(BITMAP_BITS_DEFAULT / 8 == BULK_BYTES_MAX as u64);
 const _: () = assert!(BITMAP_BITS_MAX >> SEGMENT_WIDTH_BITS_MIN <= 1 << 32);
@@ -147,3 +151,10 @@ pub const GROUP_QUEUE_BATCHES_MAX: usize = 64 << 10;
 
 /// Most heavy computations of a node that run or wait: each keeps its operands in memory.
 pub const WORK_JOBS_MAX: usize = 1024;
+
+/// Most bits of a value that one staging op carries: with [`ENTRY_BYTES_MAX`] in mind, 4 MiB dense.
+pub const STAGE_BITS_MAX: u64 = 1 << 25;
+
+/// Most times that a plan starts again because a key changed under it. Each start takes a change
+/// by somebody else, so this many in one request means a key that is not worth waiting for.
+pub const PLAN_ATTEMPTS_MAX: usize = 64;
