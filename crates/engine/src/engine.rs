@@ -1,0 +1,250 @@
+//! The state and its transitions.
+
+use std::sync::Arc;
+
+use bitroster_command::{FollowUp, Outcome, ReadOp, Reply, WriteOp};
+use bitroster_types::{
+    GroupId, Key, LogIndex, SegmentWidth, Slot, UnixMillis, limits::BULK_BYTES_MAX,
+};
+
+use crate::{
+    ReadStep, Work, WorkDone,
+    entry::{Entry, View},
+    leaf::MODIFIED_END,
+    read::Reader,
+    side::Side,
+    spot::Spot,
+    stats::EngineStats,
+    store::Store,
+    work::{Made, WORK_BYTES_MIN},
+};
+
+/// Rows of the order of expiry that one entry drops. The rest stay, absent by their expiry, for
+/// the entries to come: no entry takes long because many keys expire at once.
+const EXPIRED_DROPPED_MAX: usize = 64;
+
+/// What all replicas of a group must agree on from the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// The group.
+    pub group: GroupId,
+    /// The width of the cluster's segments.
+    pub width: SegmentWidth,
+    /// Longest value that APPEND and SETRANGE may make and GET may answer, in bytes
+    /// (`proto-max-bulk-len`). A constant of the cluster, for it decides replies.
+    pub value_bytes_max: u64,
+}
+
+impl EngineConfig {
+    /// The configuration of `group` with the default limit of 512 MiB.
+    pub const fn new(group: GroupId, width: SegmentWidth) -> Self {
+        Self { group, width, value_bytes_max: BULK_BYTES_MAX as u64 }
+    }
+}
+
+/// The keyspace of one group.
+///
+/// Changed only by [`begin`](Self::begin) and [`apply`](Self::apply), in the order of the log.
+/// Replicas that apply the same entries give the same outcomes and hold the same state.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) config: EngineConfig,
+    pub(crate) store: Store,
+    pub(crate) side: Arc<Side>,
+    pub(crate) applied: LogIndex,
+    pub(crate) time: UnixMillis,
+    /// Grows with every call that may change the state; tells whether prepared work still fits.
+    pub(crate) stamp: u64,
+    /// What parts must be told because of the op under way.
+    pub(crate) follow: Vec<FollowUp>,
+}
+
+impl Engine {
+    /// An empty keyspace that owns no slots yet: [`WriteOp::Adopt`] gives it some.
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            config,
+            store: Store::default(),
+            side: Arc::default(),
+            applied: LogIndex(0),
+            time: UnixMillis(0),
+            stamp: 0,
+            follow: Vec::new(),
+        }
+    }
+
+    /// Starts the entry at `index`, made at `time`.
+    ///
+    /// Log time becomes the later of the two times. Keys that are due are dropped, at most a few
+    /// dozen; those left are absent all the same.
+    ///
+    /// # Panics
+    ///
+    /// If `index` was applied before: log and state disagree, and to go on would corrupt the
+    /// replica. Indexes may skip.
+    pub fn begin(&mut self, index: LogIndex, time: UnixMillis) {
+        assert!(index > self.applied, "entry {index} applied after {}", self.applied);
+        assert!(index.0 < MODIFIED_END, "entry {index} is past the last that a key can remember");
+        self.applied = index;
+        self.time = self.time.max(time);
+        self.stamp += 1;
+        for _ in 0..EXPIRED_DROPPED_MAX {
+            let Some(due) = self.store.due_at(self.time) else { break };
+            for (spot, key) in due {
+                let key = Key::new(&key).expect("it was a key when it was put");
+                self.remove(spot, &key);
+            }
+        }
+        self.follow.clear();
+        if self.side.needs_sweep(self.time) {
+            Arc::make_mut(&mut self.side).sweep(self.time);
+        }
+    }
+
+    /// Applies one op of the entry begun last and says what came of it.
+    ///
+    /// Costs what the op costs; see [`Engine::prepare`] for those that cost much.
+    pub fn apply(&mut self, op: &WriteOp) -> Outcome {
+        self.apply_made(op, None)
+    }
+
+    /// As [`Engine::apply`], with the value that [`Engine::prepare`] asked to be made. If the
+    /// state has changed since, the value is made again.
+    pub fn apply_prepared(&mut self, op: &WriteOp, done: WorkDone) -> Outcome {
+        match done.made {
+            Made::Value(value) if done.stamp == self.stamp => self.apply_made(op, Some(value)),
+            Made::Value(_) | Made::Outcome(_) => self.apply_made(op, None),
+        }
+    }
+
+    /// What an op needs computed, if that takes long enough to be done elsewhere: outside the lock,
+    /// between [`Engine::begin`] and [`Engine::apply_prepared`], with no other op in between.
+    pub fn prepare(&self, op: &WriteOp) -> Option<Work> {
+        let job = self.job_of(op)?;
+        (job.cost_bytes() >= WORK_BYTES_MIN).then_some(Work { job, stamp: self.stamp })
+    }
+
+    /// Answers a read, however long it takes. `now` is the reader's clock; within an entry, the
+    /// entry's time.
+    pub fn read(&self, op: &ReadOp, now: UnixMillis) -> Outcome {
+        match self.reader(now).step(op) {
+            Ok(step) => step.into_outcome(),
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Answers a read, or says what must be computed for it if that takes long. The work needs
+    /// nothing of the engine any more.
+    pub fn read_step(&self, op: &ReadOp, now: UnixMillis) -> ReadStep {
+        match self.reader(now).step(op) {
+            Ok(step) => step.into_read_step(),
+            Err(outcome) => ReadStep::Done(outcome),
+        }
+    }
+
+    /// The last entry begun.
+    pub fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    /// Log time: the latest time of an entry.
+    pub fn time(&self) -> UnixMillis {
+        self.time
+    }
+
+    /// When the next key is to be dropped, if one has an expiry. May lie in the past.
+    pub fn next_expiry(&self) -> Option<UnixMillis> {
+        self.store.next_due()
+    }
+
+    /// Whether the group owns a slot.
+    pub fn owns(&self, slot: Slot) -> bool {
+        self.store.owned.has(slot)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    /// Clean-ups that the groups have not all confirmed. The leader finishes them.
+    pub fn pending_retired(&self) -> Vec<FollowUp> {
+        self.side.pending()
+    }
+
+    /// Sums over the keyspace. O(1).
+    pub fn stats(&self) -> EngineStats {
+        EngineStats::of(self)
+    }
+
+    pub(crate) fn reader(&self, now: UnixMillis) -> Reader<'_> {
+        Reader {
+            config: &self.config,
+            store: &self.store,
+            side: &self.side,
+            time: self.time,
+            now: now.max(self.time),
+        }
+    }
+
+    /// The state as the op under way sees it.
+    pub(crate) fn here(&self) -> Reader<'_> {
+        self.reader(self.time)
+    }
+
+    pub(crate) fn side_mut(&mut self) -> &mut Side {
+        Arc::make_mut(&mut self.side)
+    }
+
+    /// The entry, unless it is past its expiry.
+    pub(crate) fn live(&self, spot: Spot, key: &[u8]) -> Option<View<'_>> {
+        self.store.find(spot, key).filter(|view| !view.is_expired(self.time))
+    }
+
+    /// Answers `reply`, together with what parts must be told first.
+    pub(crate) fn answer(&mut self, reply: impl Into<Reply>) -> Outcome {
+        let (reply, follow) = (reply.into(), std::mem::take(&mut self.follow));
+        if follow.is_empty() { Outcome::Reply(reply) } else { Outcome::Follow { reply, follow } }
+    }
+
+    /// Drops a record that is past its expiry, so that what comes in its place starts afresh.
+    pub(crate) fn reap(&mut self, spot: Spot, key: &Key) {
+        if self.store.find(spot, key).is_some_and(|view| view.is_expired(self.time)) {
+            self.remove(spot, key);
+        }
+    }
+
+    /// Removes an entry; a record's parts become a clean-up. Whether there was a live one.
+    pub(crate) fn remove(&mut self, spot: Spot, key: &Key) -> bool {
+        let Some(old) = self.store.take(spot, key) else { return false };
+        let was_live = !View::of(&old).is_expired(self.time);
+        self.retire(spot, key, &old);
+        was_live
+    }
+
+    /// Makes `entry` the key's record, or removes the record if it would be past its expiry.
+    pub(crate) fn replace(&mut self, spot: Spot, key: &Key, mut entry: Entry) {
+        if View::of(&entry).is_expired(self.time) {
+            self.remove(spot, key);
+            return;
+        }
+        entry.modified = self.applied;
+        if let Some(old) = self.store.put(spot, key, entry) {
+            self.retire(spot, key, &old);
+        }
+    }
+
+    /// Notes the clean-up of a record that is gone.
+    fn retire(&mut self, spot: Spot, key: &Key, old: &Entry) {
+        if old.spread.is_empty() || !self.store.owned.has(spot.slot) {
+            return;
+        }
+        let version = old.version.expect("a record with a spread has a version");
+        let side = self.side_mut();
+        side.retired.insert((key.clone(), version), old.spread.clone());
+        // The parts to be dropped may be those that a waiting publication counts on.
+        side.revoke(key, version);
+        let groups = old.spread.to_vec();
+        self.follow.push(FollowUp::Drop { key: key.clone(), version, groups });
+    }
+}

@@ -1,0 +1,151 @@
+//! Reads: they borrow the state and change nothing.
+
+mod command;
+mod part;
+mod scan;
+
+pub(crate) use command::too_long;
+
+use bitroster_command::{CommandError, Header, Outcome, ReadOp, Reply};
+use bitroster_types::{Key, LogIndex, UnixMillis};
+
+use crate::{
+    Work,
+    engine::EngineConfig,
+    entry::View,
+    side::Side,
+    spot::Spot,
+    store::Store,
+    work::{Job, Share, WORK_BYTES_MIN},
+};
+
+/// What a read came to.
+#[derive(Debug)]
+pub enum ReadStep {
+    /// The answer.
+    Done(Outcome),
+    /// The answer takes long to compute; do so elsewhere.
+    Work(Work),
+}
+
+/// A read under way: the answer, or what will compute it.
+pub(crate) enum Step {
+    Done(Outcome),
+    Job(Job),
+}
+
+impl From<Reply> for Step {
+    fn from(reply: Reply) -> Self {
+        Self::Done(reply.into())
+    }
+}
+
+impl Step {
+    pub(crate) fn into_outcome(self) -> Outcome {
+        match self {
+            Self::Done(outcome) => outcome,
+            Self::Job(job) => Work { job, stamp: 0 }.run().into_outcome(),
+        }
+    }
+
+    pub(crate) fn into_read_step(self) -> ReadStep {
+        match self {
+            Self::Job(job) if job.cost_bytes() >= WORK_BYTES_MIN => {
+                ReadStep::Work(Work { job, stamp: 0 })
+            }
+            step @ (Self::Done(_) | Self::Job(_)) => ReadStep::Done(step.into_outcome()),
+        }
+    }
+}
+
+/// A step, or why there is none: not the owner, spread, newer, or past the log's time.
+pub(crate) type Stepped = Result<Step, Outcome>;
+
+/// The state as seen by one read.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub(crate) config: &'a EngineConfig,
+    pub(crate) store: &'a Store,
+    pub(crate) side: &'a Side,
+    /// The log's time.
+    pub(crate) time: UnixMillis,
+    /// The reader's clock; never before the log's time.
+    pub(crate) now: UnixMillis,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn step(self, op: &ReadOp) -> Stepped {
+        match op {
+            ReadOp::Command(command) => self.command(command),
+            ReadOp::Header { key } => {
+                let spot = self.home(key)?;
+                let header = self.live(spot, key)?.map(|view| view.header());
+                Ok(Step::Done(Outcome::Header(header)))
+            }
+            ReadOp::Part { key, version, query } => self.part(key, *version, *query),
+            ReadOp::CombineCount { logic, sources, range, len_bytes } => {
+                let Some(first) = sources.first() else { return Err(CommandError::Syntax.into()) };
+                let combination =
+                    self.combination(&first.key, *logic, sources, *range, *len_bytes)?;
+                Ok(Step::Job(Job::Count(combination)))
+            }
+            ReadOp::Fingerprint { key } => {
+                let modified = self.live(Spot::of(key), key)?.map_or(LogIndex(0), |v| v.modified);
+                Ok(Reply::Integer(modified.0.cast_signed()).into())
+            }
+        }
+    }
+
+    /// The key's spot, if this group is its home.
+    pub(crate) fn home(self, key: &[u8]) -> Result<Spot, Outcome> {
+        let spot = Spot::of(key);
+        if self.store.owned.has(spot.slot) { Ok(spot) } else { Err(Outcome::NotOwner) }
+    }
+
+    /// The entry, unless it is past its expiry by the log. By the reader's clock alone: [`Outcome::Tick`].
+    pub(crate) fn live(self, spot: Spot, key: &[u8]) -> Result<Option<View<'a>>, Outcome> {
+        match self.store.find(spot, key) {
+            Some(view) if view.is_expired(self.time) => Ok(None),
+            Some(view) if view.is_expired(self.now) => Err(Outcome::Tick),
+            found => Ok(found),
+        }
+    }
+
+    /// The record of a key that lies in this group alone.
+    pub(crate) fn whole(self, key: &[u8]) -> Result<Option<View<'a>>, Outcome> {
+        let spot = self.home(key)?;
+        match self.live(spot, key)? {
+            Some(view) if !view.spread.is_empty() => Err(Outcome::Spread(view.header())),
+            found => Ok(found),
+        }
+    }
+
+    /// The header of a record, also of an absent one.
+    pub(crate) fn header(self, spot: Spot, key: &[u8]) -> Box<Header> {
+        let live = self.store.find(spot, key).filter(|view| !view.is_expired(self.time));
+        live.map_or_else(
+            || {
+                Box::new(Header {
+                    version: None,
+                    expiry: None,
+                    spread: Vec::new(),
+                    len_bytes: 0,
+                    modified: LogIndex(0),
+                })
+            },
+            |view| view.header(),
+        )
+    }
+
+    /// What this group owns of a key.
+    pub(crate) fn share(self, key: &Key) -> Share {
+        if self.store.owned.has_all() {
+            return Share::All;
+        }
+        Share::Owned {
+            owned: self.store.owned.clone(),
+            is_home: self.store.owned.is_home(key),
+            width: self.config.width,
+        }
+    }
+}

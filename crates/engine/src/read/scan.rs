@@ -1,0 +1,78 @@
+//! Walks over the group's records.
+
+use std::ops::ControlFlow;
+
+use bitroster_command::{Reply, glob};
+use bytes::Bytes;
+
+use super::{Reader, Step};
+use crate::{spot::Spot, work::Job};
+
+impl Reader<'_> {
+    /// Looks at about `count` records from `cursor` on. The cursor is a place in the order of slots
+    /// and hashes, so that a key which is there all the time is seen, whatever comes and goes.
+    pub(super) fn scan(
+        self,
+        cursor: u64,
+        pattern: Option<&[u8]>,
+        count: u64,
+        type_matches: bool,
+    ) -> Reply {
+        let mut keys = Vec::new();
+        let mut looked_at = 0;
+        let mut last = None;
+        let next = Spot::unpack(cursor).map(|start| {
+            self.store.root().visit(start, |spot, key, view| {
+                // Keys that share a spot are answered together: no cursor lies between them.
+                if looked_at >= count.max(1) && last != Some(spot) {
+                    return ControlFlow::Break(spot);
+                }
+                last = Some(spot);
+                looked_at += 1;
+                let matches = pattern.is_none_or(|pattern| glob::glob_match(pattern, key));
+                if type_matches
+                    && matches
+                    && self.store.owned.has(spot.slot)
+                    && !view.is_expired(self.now)
+                {
+                    keys.push(Reply::bulk(key));
+                }
+                ControlFlow::Continue(())
+            })
+        });
+        let next = match next {
+            Some(ControlFlow::Break(spot)) => spot.packed(),
+            Some(ControlFlow::Continue(())) | None => 0,
+        };
+        Reply::Array(vec![Reply::bulk(next.to_string()), Reply::Array(keys)])
+    }
+
+    pub(super) fn keys(self, pattern: &Bytes) -> Step {
+        Step::Job(Job::Keys {
+            root: self.store.root().clone(),
+            owned: self.store.owned.clone(),
+            now: self.now,
+            pattern: pattern.clone(),
+        })
+    }
+
+    /// Some record. The reader's clock is the die: replicas need not agree on an answer that no
+    /// state depends on.
+    pub(super) fn random_key(self) -> Reply {
+        let die = self.now.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.store.tally().bytes;
+        let start = Spot::unpack(die.wrapping_mul(0xD1B5_4A32_D192_ED03) >> 18);
+        let starts = [start.expect("46 bits are a spot"), Spot::unpack(0).expect("the first slot")];
+        for start in starts {
+            let found = self.store.root().visit(start, |spot, key, view| {
+                if self.store.owned.has(spot.slot) && !view.is_expired(self.now) {
+                    return ControlFlow::Break(Reply::bulk(key));
+                }
+                ControlFlow::Continue(())
+            });
+            if let ControlFlow::Break(reply) = found {
+                return reply;
+            }
+        }
+        Reply::Nil
+    }
+}

@@ -1,0 +1,195 @@
+//! Reading.
+
+use std::io::Read;
+
+use bitroster_bitmap::Bitmap;
+use bitroster_types::{
+    GroupId, Key, LogIndex, SegmentWidth, Slot, UnixMillis, Version,
+    limits::{BITMAP_BITS_MAX, KEY_BYTES_MAX, SMALL_VALUE_BYTES_MAX},
+};
+
+use super::{PIECE_BYTES_MAX, RestoreError, block::BlockReader, kind};
+use crate::{
+    Engine, EngineConfig,
+    entry::Entry,
+    leaf::MODIFIED_END,
+    owned::Owned,
+    side::{Side, Staged},
+    spot::Spot,
+};
+
+type Result<T> = std::result::Result<T, RestoreError>;
+
+pub(super) fn load(config: EngineConfig, input: &mut impl Read) -> Result<Engine> {
+    let mut input = Loader(BlockReader::new(input)?);
+    let mut engine = Engine::new(config);
+    let mut side = Side::default();
+    if input.u8()? != kind::HEAD {
+        return Err(malformed("no head"));
+    }
+    input.head(&mut engine, &mut side)?;
+    let mut count = 1;
+    loop {
+        let kind = input.u8()?;
+        if kind == kind::END {
+            break;
+        }
+        input.record(kind, &mut engine, &mut side)?;
+        count += 1;
+    }
+    if input.u64()? != count {
+        return Err(malformed("number of records"));
+    }
+    engine.side = side.into();
+    Ok(engine)
+}
+
+fn malformed(what: &'static str) -> RestoreError {
+    RestoreError::Malformed(what)
+}
+
+struct Loader<'a, R>(BlockReader<'a, R>);
+
+impl<R: Read> Loader<'_, R> {
+    fn head(&mut self, engine: &mut Engine, side: &mut Side) -> Result<()> {
+        let group = GroupId(self.u16()?);
+        let width = SegmentWidth::from_log2(self.u8()?).ok_or(malformed("segment width"))?;
+        let found = EngineConfig { group, width, value_bytes_max: self.u64()? };
+        if found != engine.config {
+            return Err(RestoreError::Foreign {
+                expected: format!("{:?}", engine.config),
+                found: format!("{found:?}"),
+            });
+        }
+        engine.applied = LogIndex(self.u64()?);
+        if engine.applied.0 >= MODIFIED_END {
+            return Err(malformed("log index"));
+        }
+        engine.time = UnixMillis(self.u64()?);
+        side.swept = UnixMillis(self.u64()?);
+        let slots: Result<Vec<Slot>> = (0..self.u16()?).map(|_| self.slot()).collect();
+        engine.store.adopt(Owned::of(&slots?));
+        Ok(())
+    }
+
+    fn record(&mut self, kind: u8, engine: &mut Engine, side: &mut Side) -> Result<()> {
+        match kind {
+            kind::ENTRY => self.entry(engine)?,
+            kind::STAGED => {
+                let (key, version) = self.name()?;
+                let expiry = self.expiry()?;
+                let value = self.value()?;
+                side.staged_bytes += value.heap_bytes() as u64;
+                side.staged.insert((key, version), Staged { value, expiry });
+            }
+            kind::VERSION => {
+                side.versions.insert(self.slot()?, Version(self.u64()?));
+            }
+            kind::RETIRED => {
+                let name = self.name()?;
+                side.retired.insert(name, self.groups()?.into());
+            }
+            kind::RESERVED => {
+                let name = self.name()?;
+                side.reserved.insert(name, UnixMillis(self.u64()?));
+            }
+            kind::DROPPED => {
+                let (key, version) = self.name()?;
+                side.dropped.insert(key, (version, UnixMillis(self.u64()?)));
+            }
+            _ => return Err(malformed("kind of record")),
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, engine: &mut Engine) -> Result<()> {
+        let key = self.key()?;
+        let modified = LogIndex(self.u64()?);
+        if modified > engine.applied {
+            return Err(malformed("an entry changed after the snapshot"));
+        }
+        let expiry = self.expiry()?;
+        let version = Some(Version(self.u64()?)).filter(|version| version.0 > 0);
+        let spread = self.groups()?.into();
+        let value = self.value()?;
+        let entry = Entry { value, expiry, modified, version, spread };
+        if version.is_none() && !entry.spread.is_empty() {
+            return Err(malformed("a spread without a version"));
+        }
+        match engine.store.put(Spot::of(&key), &key, entry) {
+            None => Ok(()),
+            Some(_) => Err(malformed("a key twice")),
+        }
+    }
+
+    fn value(&mut self) -> Result<Bitmap> {
+        let len = self.u64()?;
+        if len > BITMAP_BITS_MAX / 8 {
+            return Err(malformed("length of a value"));
+        }
+        let piece_len = self.u32()?;
+        if len <= SMALL_VALUE_BYTES_MAX as u64 {
+            if u64::from(piece_len) != len {
+                return Err(malformed("length of a small value"));
+            }
+            return Ok(Bitmap::from_bytes(&self.0.take_vec(len)?));
+        }
+        let mut value = Bitmap::zeros(len);
+        let mut piece_len = piece_len;
+        while piece_len > 0 {
+            if u64::from(piece_len) > PIECE_BYTES_MAX {
+                return Err(malformed("length of a piece"));
+            }
+            let bytes = self.0.take_vec(u64::from(piece_len))?;
+            let piece = Bitmap::decode(&bytes).map_err(|_| malformed("a bitmap"))?;
+            if piece.len_bytes() != len {
+                return Err(malformed("length of a piece's value"));
+            }
+            value.merge_disjoint(&piece);
+            piece_len = self.u32()?;
+        }
+        Ok(value)
+    }
+
+    fn key(&mut self) -> Result<Key> {
+        let len = self.u32()?;
+        if len as usize > KEY_BYTES_MAX {
+            return Err(malformed("length of a key"));
+        }
+        Key::new(&self.0.take_vec(u64::from(len))?).ok_or(malformed("length of a key"))
+    }
+
+    fn name(&mut self) -> Result<(Key, Version)> {
+        Ok((self.key()?, Version(self.u64()?)))
+    }
+
+    fn groups(&mut self) -> Result<Vec<GroupId>> {
+        (0..self.u16()?).map(|_| Ok(GroupId(self.u16()?))).collect()
+    }
+
+    fn expiry(&mut self) -> Result<Option<UnixMillis>> {
+        let is_some = self.u8()? == 1;
+        let time = UnixMillis(self.u64()?);
+        Ok(is_some.then_some(time))
+    }
+
+    fn slot(&mut self) -> Result<Slot> {
+        Slot::new(self.u16()?).ok_or(malformed("a slot"))
+    }
+
+    fn u8(&mut self) -> Result<u8> {
+        Ok(self.0.take_array::<1>()?[0])
+    }
+
+    fn u16(&mut self) -> Result<u16> {
+        Ok(u16::from_le_bytes(self.0.take_array()?))
+    }
+
+    fn u32(&mut self) -> Result<u32> {
+        Ok(u32::from_le_bytes(self.0.take_array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64> {
+        Ok(u64::from_le_bytes(self.0.take_array()?))
+    }
+}

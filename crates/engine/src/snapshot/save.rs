@@ -1,0 +1,168 @@
+//! Writing.
+
+use std::{
+    io::{self, Write},
+    ops::ControlFlow,
+};
+
+use bitroster_bitmap::Bitmap;
+use bitroster_types::{GroupId, UnixMillis, Version};
+
+use super::{PIECE_BITS, Snapshot, block::BlockWriter, kind};
+use crate::{
+    entry::{Value, View},
+    spot::Spot,
+};
+
+pub(super) fn save(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> {
+    let mut out = Saver { out: BlockWriter::new(out)?, record: Vec::new(), count: 0 };
+    out.head(snapshot)?;
+    let start = Spot::unpack(0).expect("the first slot");
+    let written = snapshot.root.visit(start, |_, key, view| match out.entry(key, &view) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    });
+    if let ControlFlow::Break(error) = written {
+        return Err(error);
+    }
+    out.side(snapshot)?;
+    out.record.push(kind::END);
+    let count = out.count;
+    out.u64(count);
+    out.flush()?;
+    out.out.finish()
+}
+
+struct Saver<'a, W> {
+    out: BlockWriter<'a, W>,
+    record: Vec<u8>,
+    count: u64,
+}
+
+impl<W: Write> Saver<'_, W> {
+    fn head(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+        self.start(kind::HEAD);
+        self.u16(snapshot.config.group.0);
+        self.record.push(snapshot.config.width.log2());
+        self.u64(snapshot.config.value_bytes_max);
+        self.u64(snapshot.applied.0);
+        self.u64(snapshot.time.0);
+        self.u64(snapshot.side.swept.0);
+        let slots: Vec<_> = snapshot.owned.slots().collect();
+        self.u16(u16::try_from(slots.len()).expect("a slot's number has 14 bits"));
+        for slot in slots {
+            self.u16(slot.number());
+        }
+        self.flush()
+    }
+
+    fn entry(&mut self, key: &[u8], view: &View<'_>) -> io::Result<()> {
+        self.start(kind::ENTRY);
+        self.bytes(key);
+        self.u64(view.modified.0);
+        self.expiry(view.expiry);
+        self.u64(view.version.map_or(0, |version| version.0));
+        self.groups(view.spread);
+        match view.value {
+            Value::Flat(bytes) => self.value(&Bitmap::from_bytes(bytes)),
+            Value::Whole(bitmap) => self.value(bitmap),
+        }
+    }
+
+    fn side(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+        let side = &snapshot.side;
+        for ((key, version), staged) in &side.staged {
+            self.start(kind::STAGED);
+            self.name(key, *version);
+            self.expiry(staged.expiry);
+            self.value(&staged.value)?;
+        }
+        for (slot, version) in &side.versions {
+            self.start(kind::VERSION);
+            self.u16(slot.number());
+            self.u64(version.0);
+            self.flush()?;
+        }
+        for ((key, version), groups) in &side.retired {
+            self.start(kind::RETIRED);
+            self.name(key, *version);
+            self.groups(groups);
+            self.flush()?;
+        }
+        for ((key, version), time) in &side.reserved {
+            self.start(kind::RESERVED);
+            self.name(key, *version);
+            self.u64(time.0);
+            self.flush()?;
+        }
+        for (key, (version, time)) in &side.dropped {
+            self.start(kind::DROPPED);
+            self.name(key, *version);
+            self.u64(time.0);
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the record so far, then the value: its length, and pieces until an empty one.
+    fn value(&mut self, value: &Bitmap) -> io::Result<()> {
+        self.u64(value.len_bytes());
+        if let Some(bytes) = value.as_flat() {
+            self.bytes(bytes);
+            return self.flush();
+        }
+        let mut start = 0;
+        while let Some(bit) = value.first_set(start..u64::MAX) {
+            start = bit / PIECE_BITS * PIECE_BITS;
+            let mut piece = Vec::new();
+            value.restrict(start..start + PIECE_BITS).encode(&mut piece);
+            self.bytes(&piece);
+            self.flush()?;
+            start += PIECE_BITS;
+        }
+        self.bytes(b"");
+        self.flush()
+    }
+
+    fn start(&mut self, kind: u8) {
+        self.count += 1;
+        self.record.push(kind);
+    }
+
+    fn u16(&mut self, number: u16) {
+        self.record.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn u64(&mut self, number: u64) {
+        self.record.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        let len = u32::try_from(bytes.len()).expect("keys and pieces are far below 4 GiB");
+        self.record.extend_from_slice(&len.to_le_bytes());
+        self.record.extend_from_slice(bytes);
+    }
+
+    fn name(&mut self, key: &[u8], version: Version) {
+        self.bytes(key);
+        self.u64(version.0);
+    }
+
+    fn expiry(&mut self, expiry: Option<UnixMillis>) {
+        self.record.push(u8::from(expiry.is_some()));
+        self.u64(expiry.unwrap_or_default().0);
+    }
+
+    fn groups(&mut self, groups: &[GroupId]) {
+        self.u16(u16::try_from(groups.len()).expect("group ids have 16 bits"));
+        for group in groups {
+            self.u16(group.0);
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.put(&self.record)?;
+        self.record.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! Figures about the keyspace.
+
+use bitroster_bitmap::Stats;
+
+use crate::{Engine, entry::Value, spot::Spot};
+
+/// Sums over the keyspace of one group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Records: keys whose home is this group. Those past their expiry count until dropped.
+    pub keys: u64,
+    /// Entries with an expiry; keys that share a place and an expiry count once.
+    pub keys_with_expiry: u64,
+    /// Parts of keys whose home is elsewhere.
+    pub parts: u64,
+    /// Values that wait to be published.
+    pub staged: u64,
+    /// Clean-ups that are not confirmed yet.
+    pub retired: u64,
+    /// Heap bytes of all that, in the allocator's size classes. Memory that entries share, after
+    /// COPY, counts for each.
+    pub dataset_bytes: u64,
+}
+
+impl EngineStats {
+    pub(crate) fn of(engine: &Engine) -> Self {
+        let tally = engine.store.tally();
+        Self {
+            keys: tally.records,
+            keys_with_expiry: engine.store.expiring(),
+            parts: tally.parts,
+            staged: engine.side.staged.len() as u64,
+            retired: engine.side.retired.len() as u64,
+            dataset_bytes: engine.store.bytes() + engine.side.bytes(),
+        }
+    }
+}
+
+/// How the bitmaps of a keyspace are kept.
+#[derive(Clone, Debug, Default)]
+pub struct ContainerStats {
+    /// Values of a few bytes beside their keys.
+    pub inline_values: u64,
+    /// Bitmaps of their own.
+    pub bitmaps: u64,
+    /// Containers of those, by kind.
+    pub containers: Stats,
+}
+
+impl Engine {
+    /// Counts values and containers by kind. Walks the whole keyspace.
+    pub fn container_stats(&self) -> ContainerStats {
+        let mut stats = ContainerStats::default();
+        let start = Spot::unpack(0).expect("the first slot");
+        let _: std::ops::ControlFlow<()> = self.store.root().visit(start, |_, _, view| {
+            match view.value {
+                Value::Flat(_) => stats.inline_values += 1,
+                Value::Whole(bitmap) => {
+                    stats.bitmaps += 1;
+                    add(&mut stats.containers, &bitmap.stats());
+                }
+            }
+            std::ops::ControlFlow::Continue(())
+        });
+        stats
+    }
+}
+
+fn add(sum: &mut Stats, more: &Stats) {
+    let pairs = [
+        (&mut sum.arrays, &more.arrays),
+        (&mut sum.dense, &more.dense),
+        (&mut sum.runs, &more.runs),
+        (&mut sum.full, &more.full),
+    ];
+    for (sum, more) in pairs {
+        sum.count += more.count;
+        sum.bytes += more.bytes;
+    }
+}

@@ -1,0 +1,292 @@
+//! The entries of a group, with their sums and the order in which they expire.
+
+use std::collections::BTreeSet;
+
+use bitroster_types::{LogIndex, Slot, UnixMillis};
+
+use crate::{
+    entry::{Entry, View},
+    leaf::BitWrite,
+    owned::Owned,
+    root::Root,
+    spot::Spot,
+};
+
+/// How long a part stays after its expiry, for its home to prolong it: the two groups' clocks
+/// differ, and a write must not find the bits gone that home still promises.
+const PART_GRACE_MS: u64 = 10_000;
+
+/// Bytes of one row of the order of expiry, with its share of the tree's nodes.
+const EXPIRY_ROW_BYTES: u64 = 24;
+
+/// Sums that are kept, so that asking costs nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Heap bytes of pages and what they hold.
+    pub(crate) bytes: u64,
+    /// Entries at home.
+    pub(crate) records: u64,
+    /// Entries of keys whose home is elsewhere.
+    pub(crate) parts: u64,
+}
+
+/// A row of the order of expiry: when to drop, and the packed spot.
+type Due = (UnixMillis, u64);
+
+/// What undoes a step of the order of expiry.
+#[derive(Debug)]
+enum Undo {
+    Insert(Due),
+    Remove(Due),
+    Replace(BTreeSet<Due>),
+}
+
+/// What brings a store back to where it was.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    root: Root,
+    tally: Tally,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    pub(crate) owned: Owned,
+    root: Root,
+    tally: Tally,
+    /// Of equal spots with equal times there is one row.
+    expiries: BTreeSet<Due>,
+    undo: Option<Vec<Undo>>,
+}
+
+impl Store {
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.tally.bytes + self.expiries.len() as u64 * EXPIRY_ROW_BYTES
+    }
+
+    /// Rows in the order of expiry.
+    pub(crate) fn expiring(&self) -> u64 {
+        self.expiries.len() as u64
+    }
+
+    pub(crate) fn find(&self, spot: Spot, key: &[u8]) -> Option<View<'_>> {
+        self.root.page(spot)?.find(spot.hash, key)
+    }
+
+    fn adjust(&mut self, growth: isize) {
+        let growth = i64::try_from(growth).expect("a page is far smaller");
+        self.tally.bytes =
+            self.tally.bytes.checked_add_signed(growth).expect("what is freed was counted");
+    }
+
+    fn count(&mut self, slot: Slot) -> &mut u64 {
+        if self.owned.has(slot) { &mut self.tally.records } else { &mut self.tally.parts }
+    }
+
+    /// Puts an entry in the place of the old one, which is returned.
+    pub(crate) fn put(&mut self, spot: Spot, key: &[u8], entry: Entry) -> Option<Entry> {
+        let expiry = entry.expiry;
+        let (page, growth) = self.root.page_for_insert(spot);
+        let before = page.bytes();
+        let old = page.put(spot.hash, key, entry);
+        let growth = growth + page.bytes().cast_signed() - before.cast_signed();
+        self.adjust(growth);
+        if old.is_none() {
+            *self.count(spot.slot) += 1;
+        }
+        self.reschedule(spot, old.as_ref().and_then(|old| old.expiry), expiry);
+        old
+    }
+
+    pub(crate) fn take(&mut self, spot: Spot, key: &[u8]) -> Option<Entry> {
+        let page = self.root.page_mut(spot)?;
+        let before = page.bytes();
+        let old = page.take(spot.hash, key)?;
+        let mut growth = page.bytes().cast_signed() - before.cast_signed();
+        if page.is_empty() {
+            growth += self.root.prune(spot);
+        }
+        self.adjust(growth);
+        *self.count(spot.slot) -= 1;
+        self.reschedule(spot, old.expiry, None);
+        Some(old)
+    }
+
+    /// Changes an entry where it lies.
+    pub(crate) fn edit<R>(
+        &mut self,
+        spot: Spot,
+        key: &[u8],
+        change: impl FnOnce(&mut Entry) -> R,
+    ) -> Option<R> {
+        let page = self.root.page_mut(spot)?;
+        let before = page.bytes();
+        let (result, old, new) = page.edit(spot.hash, key, |entry| {
+            let old = entry.expiry;
+            (change(entry), old, entry.expiry)
+        })?;
+        let growth = page.bytes().cast_signed() - before.cast_signed();
+        self.adjust(growth);
+        self.reschedule(spot, old, new);
+        Some(result)
+    }
+
+    /// Writes one bit of an entry that has room for it.
+    pub(crate) fn set_bit(
+        &mut self,
+        spot: Spot,
+        key: &[u8],
+        bit: (u64, bool),
+        now: (UnixMillis, LogIndex),
+    ) -> BitWrite {
+        let Some(page) = self.root.page_mut(spot) else { return BitWrite::Absent };
+        let before = page.full_bytes();
+        let written = page.set_bit(spot.hash, key, bit, now);
+        let after = page.full_bytes();
+        if before != after {
+            self.adjust(after.cast_signed() - before.cast_signed());
+        }
+        written
+    }
+
+    /// Drops every entry.
+    pub(crate) fn clear(&mut self) {
+        self.root = Root::default();
+        self.tally = Tally::default();
+        let expiries = std::mem::take(&mut self.expiries);
+        if let Some(undo) = &mut self.undo {
+            undo.push(Undo::Replace(expiries));
+        }
+    }
+
+    /// Takes over the slots of the group.
+    pub(crate) fn adopt(&mut self, owned: Owned) {
+        self.owned = owned;
+        let root = self.root.clone();
+        (self.tally.records, self.tally.parts) = (0, 0);
+        self.expiries.clear();
+        let start = Spot::unpack(0).expect("the first slot");
+        let _: std::ops::ControlFlow<()> = root.visit(start, |spot, _, view| {
+            *self.count(spot.slot) += 1;
+            self.reschedule(spot, None, view.expiry);
+            std::ops::ControlFlow::Continue(())
+        });
+    }
+
+    // ---- expiry ----
+
+    fn due(&self, slot: Slot, expiry: UnixMillis) -> UnixMillis {
+        let grace = if self.owned.has(slot) { 0 } else { PART_GRACE_MS };
+        UnixMillis(expiry.0.saturating_add(grace))
+    }
+
+    fn reschedule(&mut self, spot: Spot, old: Option<UnixMillis>, new: Option<UnixMillis>) {
+        if old == new {
+            return;
+        }
+        if let Some(old) = old
+            && !self.another_expires(spot, old)
+        {
+            self.unschedule((self.due(spot.slot, old), spot.packed()));
+        }
+        if let Some(new) = new {
+            let due = (self.due(spot.slot, new), spot.packed());
+            if self.expiries.insert(due)
+                && let Some(undo) = &mut self.undo
+            {
+                undo.push(Undo::Remove(due));
+            }
+        }
+    }
+
+    fn unschedule(&mut self, due: Due) {
+        if self.expiries.remove(&due)
+            && let Some(undo) = &mut self.undo
+        {
+            undo.push(Undo::Insert(due));
+        }
+    }
+
+    /// Whether an entry at this spot still needs the row of this expiry: two keys may share both.
+    fn another_expires(&self, spot: Spot, expiry: UnixMillis) -> bool {
+        self.root.page(spot).is_some_and(|page| {
+            page.iter_from(spot.hash)
+                .take_while(|(hash, ..)| *hash == spot.hash)
+                .any(|(.., view)| view.expiry == Some(expiry))
+        })
+    }
+
+    /// When the next entry is to be dropped.
+    pub(crate) fn next_due(&self) -> Option<UnixMillis> {
+        self.expiries.first().map(|(due, _)| *due)
+    }
+
+    /// The entries of the first row that is due at `time`, by slot and key, to be dropped.
+    pub(crate) fn due_at(&mut self, time: UnixMillis) -> Option<Vec<(Spot, Vec<u8>)>> {
+        let row = *self.expiries.first().filter(|(due, _)| *due <= time)?;
+        let spot = Spot::unpack(row.1).expect("packed by reschedule");
+        let keys = self.root.page(spot).into_iter().flat_map(|page| {
+            page.iter_from(spot.hash)
+                .take_while(|(hash, ..)| *hash == spot.hash)
+                .filter(|(.., view)| {
+                    view.expiry.is_some_and(|expiry| self.due(spot.slot, expiry) <= time)
+                })
+                .map(|(_, key, _)| (spot, key.to_vec()))
+        });
+        let keys = keys.collect();
+        self.unschedule(row);
+        Some(keys)
+    }
+
+    /// Records that are past their expiry at `time` and not yet dropped.
+    pub(crate) fn overdue_records(&self, time: UnixMillis) -> u64 {
+        let rows = self.expiries.range(..=(time, u64::MAX));
+        let mut count = 0;
+        for (due, packed) in rows {
+            let spot = Spot::unpack(*packed).expect("packed by reschedule");
+            if self.owned.has(spot.slot)
+                && let Some(page) = self.root.page(spot)
+            {
+                let same = page.iter_from(spot.hash).take_while(|(hash, ..)| *hash == spot.hash);
+                count += same.filter(|(.., view)| view.expiry == Some(*due)).count() as u64;
+            }
+        }
+        count
+    }
+
+    // ---- all or nothing ----
+
+    /// Starts to remember how to go back; ends with [`Store::keep`] or [`Store::go_back`].
+    pub(crate) fn save(&mut self) -> Saved {
+        assert!(self.undo.is_none(), "transactions do not nest");
+        self.undo = Some(Vec::new());
+        Saved { root: self.root.clone(), tally: self.tally }
+    }
+
+    pub(crate) fn keep(&mut self, _saved: Saved) {
+        self.undo = None;
+    }
+
+    pub(crate) fn go_back(&mut self, saved: Saved) {
+        for step in self.undo.take().expect("save came before").into_iter().rev() {
+            match step {
+                Undo::Insert(due) => {
+                    self.expiries.insert(due);
+                }
+                Undo::Remove(due) => {
+                    self.expiries.remove(&due);
+                }
+                Undo::Replace(expiries) => self.expiries = expiries,
+            }
+        }
+        self.root = saved.root;
+        self.tally = saved.tally;
+    }
+}

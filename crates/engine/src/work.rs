@@ -1,0 +1,260 @@
+//! Computation that may be done outside the engine's lock.
+//!
+//! A [`Work`] holds clones of the bitmaps it needs, which cost a reference count each, so that the
+//! engine can go on while the work runs on a thread for long computations.
+
+use std::ops::{ControlFlow, Range};
+
+use bitroster_bitmap::{BitOp, Bitmap};
+use bitroster_command::{BitLogic, CommandError, Outcome, Reply, glob};
+use bitroster_types::{Segment, SegmentWidth, UnixMillis};
+use bytes::Bytes;
+
+use crate::{owned::Owned, root::Root, spot::Spot};
+
+/// Bytes that are worth the way to another thread: about 50 microseconds of combining.
+pub(crate) const WORK_BYTES_MIN: u64 = 256 << 10;
+
+/// A computation with all that it needs. Independent of the engine that gave it.
+#[derive(Debug)]
+pub struct Work {
+    pub(crate) job: Job,
+    /// The state that it was made from.
+    pub(crate) stamp: u64,
+}
+
+impl Work {
+    /// Computes. Takes about as long as reading [`Work::cost_bytes`] from memory a few times.
+    pub fn run(self) -> WorkDone {
+        WorkDone { made: self.job.run(), stamp: self.stamp }
+    }
+
+    /// Bytes that it will touch, about.
+    pub fn cost_bytes(&self) -> u64 {
+        self.job.cost_bytes()
+    }
+}
+
+/// The result of a [`Work`].
+#[derive(Debug)]
+pub struct WorkDone {
+    pub(crate) made: Made,
+    pub(crate) stamp: u64,
+}
+
+impl WorkDone {
+    /// The answer of a read.
+    ///
+    /// # Panics
+    ///
+    /// If the work was a write's: that result goes to
+    /// [`Engine::apply_prepared`](crate::Engine::apply_prepared).
+    pub fn into_outcome(self) -> Outcome {
+        match self.made {
+            Made::Outcome(outcome) => outcome,
+            Made::Value(_) => panic!("a write's work has no outcome before it is applied"),
+        }
+    }
+}
+
+/// What a job makes.
+#[derive(Debug)]
+pub(crate) enum Made {
+    /// The answer of a read.
+    Outcome(Outcome),
+    /// A value that a write needs.
+    Value(Result<Bitmap, CommandError>),
+}
+
+/// The segments of one key that a computation covers.
+#[derive(Clone, Debug)]
+pub(crate) enum Share {
+    /// All of them: the key is wholly here.
+    All,
+    /// Those that the group owns.
+    Owned {
+        /// The group's slots.
+        owned: Owned,
+        /// Whether the group is the key's home.
+        is_home: bool,
+        /// The width of segments.
+        width: SegmentWidth,
+    },
+}
+
+impl Share {
+    fn clip(&self, value: Bitmap) -> Bitmap {
+        match self {
+            Self::All => value,
+            Self::Owned { owned, is_home, width } => {
+                let keep = |start| owned.has_segment(*is_home, width.segment_of(start));
+                value.restrict_to(keep, width.bits())
+            }
+        }
+    }
+
+    /// Bits of `range` that lie in the share.
+    fn count_bits(&self, range: Range<u64>) -> u64 {
+        let Self::Owned { owned, is_home, width } = self else { return range.end - range.start };
+        if range.is_empty() {
+            return 0;
+        }
+        let segments = width.segment_of(range.start).0..=width.segment_of(range.end - 1).0;
+        let pieces = segments.map(Segment).filter(|n| owned.has_segment(*is_home, *n));
+        pieces
+            .map(|n| {
+                let start = width.start_of(n);
+                range.end.min(start + width.bits()) - range.start.max(start)
+            })
+            .sum()
+    }
+}
+
+/// A combination of bitmaps that are all here.
+#[derive(Debug)]
+pub(crate) struct Combination {
+    pub(crate) logic: BitLogic,
+    pub(crate) operands: Vec<Bitmap>,
+    pub(crate) range: Range<u64>,
+    pub(crate) share: Share,
+    /// Length of the longest operand, here or elsewhere.
+    pub(crate) len_bytes: u64,
+}
+
+impl Combination {
+    fn range(&self) -> Range<u64> {
+        let end = self.range.end.min(self.len_bytes * 8);
+        self.range.start.min(end)..end
+    }
+
+    fn build(mut self) -> Bitmap {
+        let range = self.range();
+        if self.logic == BitLogic::Not {
+            self.operands[0].extend_len(self.len_bytes);
+        }
+        let operands: Vec<&Bitmap> = self.operands.iter().collect();
+        let value = Bitmap::combine_range(op_of(self.logic), &operands, range);
+        let mut value = self.share.clip(value);
+        value.extend_len(self.len_bytes);
+        value
+    }
+
+    fn count(&self) -> u64 {
+        let range = self.range();
+        if self.logic == BitLogic::Not {
+            let set = self.operands[0].count(range.clone());
+            return self.share.count_bits(range) - set;
+        }
+        let operands: Vec<&Bitmap> = self.operands.iter().collect();
+        Bitmap::combine_count(op_of(self.logic), &operands, range)
+    }
+
+    fn cost_bytes(&self) -> u64 {
+        let held: u64 = self.operands.iter().map(|operand| operand.heap_bytes() as u64).sum();
+        // A complement fills the gaps of a sparse operand, at a few bytes a container.
+        held + if self.logic == BitLogic::Not { self.len_bytes >> 8 } else { 0 }
+    }
+}
+
+/// What to compute.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// The value of a combination.
+    Combine(Combination),
+    /// Its number of set bits.
+    Count(Combination),
+    /// A value from Redis's bytes.
+    FromBytes(Bytes),
+    /// A value from the bitmap codec.
+    Decode(Bytes),
+    /// A range of bits of a value.
+    Restrict { value: Bitmap, range: Range<u64>, share: Share },
+    /// A range of bytes as a bulk reply.
+    Bytes { value: Bitmap, range: Range<u64> },
+    /// Whole values as an array of bulk replies.
+    Many(Vec<Option<Bitmap>>),
+    /// A range of bits in the bitmap codec, as a bulk reply.
+    Encode { value: Bitmap, range: Range<u64> },
+    /// The names of live records that match a pattern.
+    Keys { root: Root, owned: Owned, now: UnixMillis, pattern: Bytes },
+}
+
+impl Job {
+    pub(crate) fn run(self) -> Made {
+        match self {
+            Self::Combine(combination) => Made::Value(Ok(combination.build())),
+            Self::Count(combination) => integer(combination.count()),
+            Self::FromBytes(bytes) => Made::Value(Ok(Bitmap::from_bytes(&bytes))),
+            Self::Decode(bytes) => Made::Value(Bitmap::decode(&bytes).map_err(|error| {
+                CommandError::Message(format!("ERR a staged value is damaged: {error}"))
+            })),
+            Self::Restrict { value, range, share } => {
+                Made::Value(Ok(share.clip(value.restrict(range))))
+            }
+            Self::Bytes { value, range } => reply(Reply::Bulk(value.read_bytes(range).into())),
+            Self::Many(values) => {
+                let values = values.into_iter().map(|value| match value {
+                    Some(value) => Reply::Bulk(value.read_bytes(0..u64::MAX).into()),
+                    None => Reply::Nil,
+                });
+                reply(Reply::Array(values.collect()))
+            }
+            Self::Encode { value, range } => {
+                let mut bytes = Vec::new();
+                value.restrict(range).encode(&mut bytes);
+                reply(Reply::Bulk(bytes.into()))
+            }
+            Self::Keys { root, owned, now, pattern } => {
+                reply(Reply::Array(keys(&root, &owned, now, &pattern)))
+            }
+        }
+    }
+
+    pub(crate) fn cost_bytes(&self) -> u64 {
+        match self {
+            Self::Combine(combination) | Self::Count(combination) => combination.cost_bytes(),
+            Self::FromBytes(bytes) | Self::Decode(bytes) => bytes.len() as u64,
+            Self::Restrict { value, .. } => value.heap_bytes() as u64,
+            Self::Bytes { value, range } => {
+                range.end.min(value.len_bytes()).saturating_sub(range.start)
+            }
+            Self::Many(values) => values.iter().flatten().map(Bitmap::len_bytes).sum(),
+            Self::Encode { value, .. } => value.heap_bytes() as u64,
+            Self::Keys { .. } => WORK_BYTES_MIN,
+        }
+    }
+}
+
+fn reply(reply: Reply) -> Made {
+    Made::Outcome(Outcome::Reply(reply))
+}
+
+fn integer(count: u64) -> Made {
+    reply(Reply::Integer(count.cast_signed()))
+}
+
+fn keys(root: &Root, owned: &Owned, now: UnixMillis, pattern: &[u8]) -> Vec<Reply> {
+    let mut keys = Vec::new();
+    let start = Spot::unpack(0).expect("the first slot");
+    let _: ControlFlow<()> = root.visit(start, |spot, key, view| {
+        if owned.has(spot.slot) && !view.is_expired(now) && glob::glob_match(pattern, key) {
+            keys.push(Reply::bulk(key));
+        }
+        ControlFlow::Continue(())
+    });
+    keys
+}
+
+/// The bitmap crate's name of an operation.
+pub(crate) const fn op_of(logic: BitLogic) -> BitOp {
+    match logic {
+        BitLogic::And => BitOp::And,
+        BitLogic::Or => BitOp::Or,
+        BitLogic::Xor => BitOp::Xor,
+        BitLogic::Not => BitOp::Not,
+        BitLogic::Diff => BitOp::Diff,
+        BitLogic::Diff1 => BitOp::Diff1,
+        BitLogic::AndOr => BitOp::AndOr,
+        BitLogic::One => BitOp::One,
+    }
+}

@@ -1,0 +1,106 @@
+//! SETBIT and BITFIELD.
+
+use bitroster_command::{CommandError, FieldAction, FieldOp, Grant, Outcome, Reply};
+use bitroster_types::{Key, limits::BITMAP_BITS_MAX};
+
+use crate::{
+    Engine,
+    entry::Entry,
+    index::{fit_field, read_field},
+    leaf::BitWrite,
+    spot::Spot,
+    write::Written,
+};
+
+impl Engine {
+    pub(super) fn set_bit(&mut self, key: &Key, bit: (u64, bool), grant: Option<Grant>) -> Written {
+        if bit.0 >= BITMAP_BITS_MAX {
+            return Err(bad_offset().into());
+        }
+        let spot = Spot::of(key);
+        let is_home = self.store.owned.has(spot.slot);
+        if !self.store.owned.has_segment(is_home, self.config.width.segment_of(bit.0)) {
+            return Err(Outcome::NotOwner);
+        }
+        if grant.is_some() && !is_home {
+            self.admit(spot, key, grant)?;
+        }
+        let old = match self.store.set_bit(spot, key, bit, (self.time, self.applied)) {
+            BitWrite::Done(old) => return Ok(Reply::Integer(i64::from(old)).into()),
+            BitWrite::Grow => {
+                let modified = self.applied;
+                let old = self.store.edit(spot, key, |entry| {
+                    entry.modified = modified;
+                    entry.value.set(bit.0, bit.1)
+                });
+                old.expect("the entry was found before")
+            }
+            BitWrite::Absent | BitWrite::Expired if !is_home => return Err(Outcome::Enlist),
+            BitWrite::Absent | BitWrite::Expired => {
+                self.reap(spot, key);
+                let mut entry = Entry { modified: self.applied, ..Entry::default() };
+                let old = entry.value.set(bit.0, bit.1);
+                self.store.put(spot, key, entry);
+                old
+            }
+        };
+        Ok(self.answer(Reply::Integer(i64::from(old))))
+    }
+
+    pub(super) fn bit_field(
+        &mut self,
+        key: &Key,
+        ops: &[FieldOp],
+        grant: Option<Grant>,
+    ) -> Written {
+        let last = |op: &FieldOp| op.field.offset + u64::from(op.field.kind.width) - 1;
+        if ops.iter().any(|op| op.field.offset >= BITMAP_BITS_MAX - 64) {
+            return Err(bad_offset().into());
+        }
+        let writes = |op: &&FieldOp| !matches!(op.action, FieldAction::Get);
+        let Some(highest) = ops.iter().filter(writes).map(last).max() else {
+            let fields = ops.iter().map(|op| op.field).collect();
+            let read = bitroster_command::ReadCommand::BitFieldRo { key: key.clone(), fields };
+            let step = self.here().step(&bitroster_command::ReadOp::Command(read))?;
+            return Ok(step.into_outcome());
+        };
+        let spot = self.entry_for(key, ops.iter().map(|op| (op.field.offset, last(op))), grant)?;
+        let modified = self.applied;
+        let replies = self.edit_or_make(spot, key, |entry| {
+            let len = highest / 8 + 1;
+            if len > entry.value.len_bytes() {
+                entry.value.extend_len(len);
+                entry.modified = modified;
+            }
+            let replies = ops.iter().map(|op| run(entry, op, modified));
+            replies.collect()
+        });
+        Ok(self.answer(Reply::Array(replies)))
+    }
+}
+
+/// Does one operation of BITFIELD. Source: `bitfieldGeneric`.
+fn run(entry: &mut Entry, op: &FieldOp, modified: bitroster_types::LogIndex) -> Reply {
+    let (kind, offset) = (op.field.kind, op.field.offset);
+    let width = u32::from(kind.width);
+    let raw = entry.value.field(offset, width);
+    let old = read_field(kind, raw);
+    let wanted = match op.action {
+        FieldAction::Get => return Reply::Integer(old),
+        FieldAction::Set(value) if kind.signed => i128::from(value),
+        // Redis takes the value of an unsigned field as 64 unsigned bits: -1 is the largest.
+        FieldAction::Set(value) => i128::from(value.cast_unsigned()),
+        FieldAction::IncrBy(by) => i128::from(old) + i128::from(by),
+    };
+    let Some(new) = fit_field(kind, wanted, op.overflow) else { return Reply::Nil };
+    if new != raw {
+        entry.value.set_field(offset, width, new);
+        entry.modified = modified;
+    }
+    let is_set = matches!(op.action, FieldAction::Set(_));
+    Reply::Integer(if is_set { old } else { read_field(kind, new) })
+}
+
+fn bad_offset() -> CommandError {
+    CommandError::Text("ERR bit offset is not an integer or out of range")
+}

@@ -1,0 +1,57 @@
+//! MULTI/EXEC within one group: all or nothing.
+
+use bitroster_command::{FollowUp, Op, Outcome, ReadOp, Reply, WriteOp};
+use bitroster_types::{Key, LogIndex};
+
+use crate::{Engine, spot::Spot};
+
+impl Engine {
+    /// Does all of `ops`, or none where one of them needs another group. A command that fails by
+    /// its own arguments has an error for a reply and stops nobody, as in Redis.
+    pub(super) fn transaction(&mut self, watches: &[(Key, LogIndex)], ops: &[Op]) -> Outcome {
+        let changed = |(key, seen): &(Key, LogIndex)| {
+            let here = self.live(Spot::of(key), key).map_or(LogIndex(0), |view| view.modified);
+            here != *seen
+        };
+        if watches.iter().any(changed) {
+            return Reply::NilArray.into();
+        }
+        let saved = (self.store.save(), self.side.clone());
+        let mut replies = Vec::with_capacity(ops.len());
+        for op in ops {
+            match self.one_of_transaction(op) {
+                Outcome::Reply(reply) => replies.push(reply),
+                stopped => {
+                    self.store.go_back(saved.0);
+                    self.side = saved.1;
+                    return self.why_not(stopped);
+                }
+            }
+        }
+        self.store.keep(saved.0);
+        Outcome::Replies(replies)
+    }
+
+    fn one_of_transaction(&mut self, op: &Op) -> Outcome {
+        match op {
+            Op::Read(read @ ReadOp::Command(_)) => self.read(read, self.time),
+            Op::Write(WriteOp::Command(command)) => {
+                self.follow.clear();
+                let (Ok(outcome) | Err(outcome)) = self.command(command, None, None);
+                outcome
+            }
+            Op::Read(_) | Op::Write(_) => Outcome::NotOwner,
+        }
+    }
+
+    /// A command that has parts to tell is one that needs other groups.
+    fn why_not(&self, stopped: Outcome) -> Outcome {
+        let Outcome::Follow { follow, .. } = stopped else { return stopped };
+        match follow.first() {
+            Some(FollowUp::Drop { key, .. } | FollowUp::Expiry { key, .. }) => {
+                self.spread(Spot::of(key), key)
+            }
+            None => Outcome::NotOwner,
+        }
+    }
+}
