@@ -158,10 +158,18 @@ pub(crate) struct ReadFile {
 enum End {
     /// It holds no frame.
     Unused,
-    /// At its seal.
-    Sealed,
-    /// At this offset, without a seal.
-    Open { offset: u64, torn: bool },
+    /// Its last record ends at `offset`; its frames prove that the disk has the bytes before
+    /// `proven`.
+    Used { offset: u64, proven: u64, tail: Tail },
+}
+
+/// What follows a file's last record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tail {
+    Seal,
+    Nothing,
+    /// Frames that do not count.
+    Torn,
 }
 
 /// The log's directory as it was found.
@@ -199,6 +207,9 @@ pub(crate) fn scan(data: &DataDir, dir: &Path, file_bytes: u64) -> Result<Scan, 
     }
     sequences.sort_unstable();
     spares.sort_unstable();
+    // A name that is seen here may be lost in a power cut, and a spare must not come back under its
+    // old name once it is written again.
+    data.fs().sync_dir(dir).map_err(IoFailure::at("sync directory", dir))?;
     let mut scan = Scan {
         recovered: Recovered::default(),
         ledger: Ledger::default(),
@@ -234,10 +245,11 @@ impl Scan {
         header: FileHeader,
     ) -> Result<(LastIndexes, End), Error> {
         let mut last = LastIndexes::default();
-        let mut offset = FILE_HEADER_BYTES;
+        let (mut offset, mut proven) = (FILE_HEADER_BYTES, FILE_HEADER_BYTES);
         while let Some(frame) = reader.frame(header.salt, offset)? {
+            proven = proven.max(frame.durable);
             if frame.kind == FrameKind::Seal {
-                return Ok((last, End::Sealed));
+                return Ok((last, End::Used { offset, proven, tail: Tail::Seal }));
             }
             let path = reader.path.clone();
             let body = reader.view(frame.body_offset(), frame.body_bytes as usize)?;
@@ -266,7 +278,8 @@ impl Scan {
         if offset == FILE_HEADER_BYTES && !torn {
             return Ok((last, End::Unused));
         }
-        Ok((last, End::Open { offset, torn }))
+        let tail = if torn { Tail::Torn } else { Tail::Nothing };
+        Ok((last, End::Used { offset, proven, tail }))
     }
 
     /// Splits off the files never written, checks that only the last one is open, and seals it.
@@ -280,32 +293,48 @@ impl Scan {
         self.sequence_next = last.sequence + 1;
         for file in self.used.iter().take(self.used.len() - 1) {
             let offset = match file.end {
-                End::Sealed => continue,
+                End::Used { tail: Tail::Seal, .. } => continue,
+                End::Used { offset, .. } => offset,
                 End::Unused => FILE_HEADER_BYTES,
-                End::Open { offset, .. } => offset,
             };
             let reason = "a frame is damaged, and the log goes on in the next file";
             return Err(Error::damaged(&file.retired.path, offset, reason));
         }
         self.recovered.check()?;
         let last = self.used.back_mut().expect("there is a last file");
-        if let End::Open { offset, torn } = last.end {
-            let Retired { path, salt, len_bytes } = &mut last.retired;
-            if torn {
+        if let End::Used { offset, proven, tail } = last.end {
+            let path = &last.retired.path;
+            if tail == Tail::Torn {
                 tracing::warn!(path = %path.display(), offset, "cut the torn end of the log");
                 self.recovered.torn = Some(TornTail { path: path.clone(), offset });
             }
-            let opened = data.fs().open(path, Access::Write);
-            let file = opened.map_err(IoFailure::at("open", path))?;
-            let seal = Frame::new(FrameKind::Seal, *salt, offset, offset, &[]);
-            file.write_at(&seal.encode(*salt), offset).map_err(IoFailure::at("write", path))?;
-            // This also makes durable what was read, which a killed process may not have synced.
-            file.sync().map_err(IoFailure::at("sync", path))?;
-            *len_bytes = (*len_bytes).max(seal.next_offset());
-            last.end = End::Sealed;
+            let end = seal(data, path, last.retired.salt, offset, proven)?;
+            last.retired.len_bytes = last.retired.len_bytes.max(end);
         }
         Ok(())
     }
+}
+
+/// Ends a file at `offset`, durably. Returns where the seal ends.
+///
+/// What was read there may be in the operating system's memory only: a process was killed before
+/// its sync, or its sync failed and the pages count as clean. So all that no frame proves to be on
+/// the disk is written again. The seal claims no more than the frames did, for a crash may keep it
+/// and lose the rest.
+fn seal(data: &DataDir, path: &Path, salt: u64, offset: u64, proven: u64) -> Result<u64, Error> {
+    let mut reader = Reader::open(data, path, Access::Write)?;
+    let mut at = proven;
+    while at < offset {
+        let len = usize::try_from(offset - at).unwrap_or(usize::MAX).min(WINDOW_BYTES);
+        // A frame's padding need not exist in a file that grew.
+        let bytes = reader.view_at_most(at, len)?.to_vec();
+        reader.file.write_at(&bytes, at).map_err(IoFailure::at("write", path))?;
+        at += len as u64;
+    }
+    let seal = Frame::new(FrameKind::Seal, salt, offset, proven, &[]);
+    reader.file.write_at(&seal.encode(salt), offset).map_err(IoFailure::at("write", path))?;
+    reader.file.sync().map_err(IoFailure::at("sync", path))?;
+    Ok(seal.next_offset())
 }
 
 /// The salt of a spare that can be used again; any other is removed.

@@ -59,6 +59,8 @@ impl SnapshotStore {
                 data.fs().remove(&path).map_err(IoFailure::at("remove", &path))?;
             }
         }
+        // A snapshot that is seen may be relied on from now on.
+        data.fs().sync_dir(&dir).map_err(IoFailure::at("sync directory", &dir))?;
         let shared =
             Shared { data: data.clone(), dir, serial: AtomicU64::new(0), names: Mutex::new(()) };
         Ok(Self { shared: Arc::new(shared) })

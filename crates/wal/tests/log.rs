@@ -2,6 +2,8 @@
 //!
 //! Method: small files on a disk in memory, closed and opened again.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use std::sync::Arc;
@@ -233,7 +235,7 @@ fn appends_of_many_groups_share_a_sync() {
     assert_eq!(done.load(Ordering::SeqCst), 0, "nothing is acknowledged before its sync");
     drop(hold);
     wal.flush().unwrap();
-    assert_eq!(done.load(Ordering::SeqCst), usize::from(GROUPS) * EACH as usize);
+    assert_eq!(done.load(Ordering::SeqCst), usize::from(GROUPS) * usize::try_from(EACH).unwrap());
     let syncs = disk.syncs() - before;
     assert!(syncs <= 4, "{syncs} syncs for {} appends", u64::from(GROUPS) * EACH);
 }

@@ -31,7 +31,7 @@ pub enum Tear {
     Zeroed,
     /// Every second sector: the disk wrote them out of order.
     Scattered,
-    /// Everything: the process was killed, not the machine.
+    /// Everything.
     Kept,
 }
 
@@ -188,6 +188,13 @@ impl State {
         Ok(())
     }
 
+    fn end_process(&mut self) {
+        self.generation += 1;
+        self.fault = None;
+        self.syncs_held = false;
+        self.locks.clear();
+    }
+
     fn change(&mut self, change: NameChange) {
         change.apply(&mut self.names);
         self.name_changes.push(change);
@@ -226,15 +233,21 @@ impl FaultyDisk {
         SyncHold { disk: self.clone() }
     }
 
+    /// Kills the process, not the machine: handles and locks are dead and the fault is mended, but
+    /// what was not synced is still there to be read, and to be lost in a later crash.
+    pub fn kill(&self) {
+        let mut state = self.lock_state();
+        state.end_process();
+        drop(state);
+        self.shared.sync_released.notify_all();
+    }
+
     /// Cuts the power: what was not synced is lost as told, all handles and locks are dead, and the
     /// fault is mended.
     pub fn crash(&self, tear: Tear, names: Names) {
         let mut state = self.lock_state();
         let state = &mut *state;
-        state.generation += 1;
-        state.fault = None;
-        state.syncs_held = false;
-        state.locks.clear();
+        state.end_process();
         self.shared.sync_released.notify_all();
         for inode in &mut state.inodes {
             inode.crash(tear);

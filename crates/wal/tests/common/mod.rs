@@ -1,6 +1,8 @@
 //! Set-up shared by the tests: small files, and calls that wait.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its part")]
+
+pub mod model;
 
 use std::path::Path;
 use std::sync::Arc;
