@@ -1,1 +1,50 @@
 //! One node's replicas: raft, engine and log.
+//!
+//! [`Shard`] opens a data directory and runs a replica of each group in it. A router asks a
+//! [`GroupHandle`]: reads are answered from the state, writes are queued, packed into log entries
+//! with everything else that waits, made durable, applied and answered.
+//!
+//! # Invariants
+//!
+//! - A write is answered after a majority has it on disk and it is applied; a read sees every
+//!   write that was answered before it was asked.
+//! - Only the state machine's task changes an engine, and it holds its lock for no longer than one
+//!   entry takes, heavy work excluded.
+//! - A batch is owned by its group from the moment it is queued: a caller that goes away changes
+//!   nothing.
+//! - A failed disk, or an entry that cannot be read, ends the process ([`Fatal`]).
+//!
+//! # Map
+//!
+//! | module       | job                                                         |
+//! |--------------|-------------------------------------------------------------|
+//! | [`shard`]    | all replicas of a node: open, shut down                     |
+//! | [`group`]    | one group: reads, writes, its proposer                      |
+//! | `queue`      | where batches wait for the next entry                       |
+//! | `raft`       | the only module that names openraft                         |
+//! | `keyspace`   | the engine behind its lock                                  |
+//! | `pool`       | threads for heavy computations                              |
+//! | `keeper`     | snapshots by bytes of log                                   |
+//! | [`options`]  | how it is all run                                           |
+//! | [`fatal`]    | what happens when a replica cannot go on                    |
+//! | `metrics`    | what is counted                                             |
+//!
+//! Start at [`GroupHandle::write`], then `Group::propose` and `StateMachine::apply`.
+
+pub mod error;
+pub mod fatal;
+pub mod group;
+mod keeper;
+mod keyspace;
+mod metrics;
+pub mod options;
+mod pool;
+mod queue;
+mod raft;
+pub mod shard;
+
+pub use error::Error;
+pub use fatal::Fatal;
+pub use group::GroupHandle;
+pub use options::{Clock, GroupSpec, ShardOptions};
+pub use shard::{GroupStats, Shard, ShardStats};

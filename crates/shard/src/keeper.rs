@@ -1,0 +1,107 @@
+//! Keeps the log short: snapshots by bytes of log, one group at a time.
+//!
+//! A group is due when its log since the last snapshot outgrows both a fixed minimum and half its
+//! dataset: writing a snapshot then costs no more than twice what the log itself cost. Groups that
+//! write little would hold the oldest log file for ever; once the log takes too much disk, those
+//! are due too.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bitroster_types::limits::WAL_FILE_BYTES_DEFAULT;
+use bitroster_wal::Wal;
+use metrics::Gauge;
+use tokio::sync::Notify;
+
+use crate::group::Group;
+
+/// Log on the disk, in multiples of what all groups together may hold before they are due, beyond
+/// which the groups that hold the oldest file are due.
+const DISK_FACTOR: u64 = 2;
+
+/// Log on the disk that is never too much: files that are prepared, and one that fills.
+const DISK_SLACK_BYTES: u64 = 4 * WAL_FILE_BYTES_DEFAULT;
+
+/// How many bytes of one group's log are in memory.
+#[derive(Debug)]
+pub(crate) struct LogMeter {
+    bytes: AtomicU64,
+    /// The keeper is woken past this.
+    limit: AtomicU64,
+    wake: Arc<Notify>,
+    gauge: Gauge,
+}
+
+impl LogMeter {
+    /// An empty log's meter; wakes the keeper when the log outgrows `limit` bytes.
+    pub(crate) fn new(limit: u64, wake: Arc<Notify>, gauge: Gauge) -> Arc<Self> {
+        let (bytes, limit) = (AtomicU64::new(0), AtomicU64::new(limit));
+        Arc::new(Self { bytes, limit, wake, gauge })
+    }
+
+    /// Sets the log's length.
+    pub(crate) fn set(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        self.gauge.set(bytes as f64);
+        if bytes > self.limit.load(Ordering::Relaxed) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The log's length in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Sets the limit, and tells whether the log is longer.
+    fn exceeds(&self, limit: u64) -> bool {
+        self.limit.store(limit, Ordering::Relaxed);
+        self.bytes() > limit
+    }
+}
+
+/// The task that takes snapshots of a node's groups.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    /// Woken by the meters.
+    pub(crate) wake: Arc<Notify>,
+    /// All groups of the node.
+    pub(crate) groups: Vec<Arc<Group>>,
+    /// The log they share.
+    pub(crate) wal: Arc<Wal>,
+    /// No group is due before its log has this many bytes.
+    pub(crate) log_bytes_min: u64,
+}
+
+impl Keeper {
+    /// Takes snapshots as they are due. Never returns.
+    pub(crate) async fn run(self) {
+        loop {
+            self.wake.notified().await;
+            let mut allowed = 0;
+            for group in &self.groups {
+                let limit = self.log_bytes_min.max(group.dataset_bytes() / 2);
+                allowed += limit;
+                if group.meter().exceeds(limit) {
+                    snapshot(group).await;
+                }
+            }
+            if self.wal.stats().disk_bytes > DISK_SLACK_BYTES + DISK_FACTOR * allowed {
+                let holders = self.wal.holders();
+                let holds =
+                    |group: &&Arc<Group>| holders.iter().any(|holder| holder.group == group.id());
+                for group in self.groups.iter().filter(holds) {
+                    snapshot(group).await;
+                }
+            }
+        }
+    }
+}
+
+async fn snapshot(group: &Group) {
+    if let Err(error) = group.snapshot().await {
+        // The replica has stopped, which is told where it happened.
+        tracing::debug!(group = %group.id(), %error, "no snapshot");
+    }
+}
