@@ -388,7 +388,6 @@ impl<'a> Packed<'a> {
         if offset / 8 >= u64::from(bytes[2]) {
             return BitWrite::Grow;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "below the value's length, a byte")]
         let byte = &mut bytes[start + (offset / 8) as usize];
         let old = *byte & mask_of(offset) != 0;
         if old != value {

@@ -114,6 +114,15 @@ impl Root {
         prune(self.node_mut(spot.slot), spot.hash, FIRST_SHIFT)
     }
 
+    /// Visits every entry, in order of slot and hash.
+    pub(crate) fn for_each(&self, mut visitor: impl FnMut(Spot, &[u8], View<'_>)) {
+        let all = self.visit(Spot::FIRST, |spot, key, view| -> ControlFlow<()> {
+            visitor(spot, key, view);
+            ControlFlow::Continue(())
+        });
+        assert!(all.is_continue(), "nothing breaks off the walk");
+    }
+
     /// Visits every entry at or after `from`, in order of slot and hash, until told to stop.
     pub(crate) fn visit<B>(
         &self,

@@ -14,6 +14,9 @@ pub(crate) struct Spot {
 }
 
 impl Spot {
+    /// The first of all.
+    pub(crate) const FIRST: Self = Self { slot: Slot::of_hash(0), hash: 0 };
+
     pub(crate) fn of(key: &[u8]) -> Self {
         Self { slot: slot_of_key(key), hash: hash_of(key) }
     }
@@ -40,7 +43,6 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the upper half is wanted")]
 fn hash_of(key: &[u8]) -> u32 {
     let (words, rest) = key.as_chunks::<8>();
     let mut state = MULTIPLIERS[1] ^ key.len() as u64;

@@ -2,7 +2,7 @@
 
 use bitroster_bitmap::Stats;
 
-use crate::{Engine, entry::Value, spot::Spot};
+use crate::{Engine, entry::Value};
 
 /// Sums over the keyspace of one group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,16 +51,12 @@ impl Engine {
     /// Counts values and containers by kind. Walks the whole keyspace.
     pub fn container_stats(&self) -> ContainerStats {
         let mut stats = ContainerStats::default();
-        let start = Spot::unpack(0).expect("the first slot");
-        let _: std::ops::ControlFlow<()> = self.store.root().visit(start, |_, _, view| {
-            match view.value {
-                Value::Flat(_) => stats.inline_values += 1,
-                Value::Whole(bitmap) => {
-                    stats.bitmaps += 1;
-                    add(&mut stats.containers, &bitmap.stats());
-                }
+        self.store.root().for_each(|_, _, view| match view.value {
+            Value::Flat(_) => stats.inline_values += 1,
+            Value::Whole(bitmap) => {
+                stats.bitmaps += 1;
+                add(&mut stats.containers, &bitmap.stats());
             }
-            std::ops::ControlFlow::Continue(())
         });
         stats
     }

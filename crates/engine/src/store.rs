@@ -172,11 +172,9 @@ impl Store {
         let root = self.root.clone();
         (self.tally.records, self.tally.parts) = (0, 0);
         self.expiries.clear();
-        let start = Spot::unpack(0).expect("the first slot");
-        let _: std::ops::ControlFlow<()> = root.visit(start, |spot, _, view| {
+        root.for_each(|spot, _, view| {
             *self.count(spot.slot) += 1;
             self.reschedule(spot, None, view.expiry);
-            std::ops::ControlFlow::Continue(())
         });
     }
 

@@ -3,14 +3,14 @@
 //! A [`Work`] holds clones of the bitmaps it needs, which cost a reference count each, so that the
 //! engine can go on while the work runs on a thread for long computations.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use bitroster_bitmap::{BitOp, Bitmap};
 use bitroster_command::{BitLogic, CommandError, Outcome, Reply, glob};
 use bitroster_types::{Segment, SegmentWidth, UnixMillis};
 use bytes::Bytes;
 
-use crate::{owned::Owned, root::Root, spot::Spot};
+use crate::{owned::Owned, root::Root};
 
 /// Bytes that are worth the way to another thread: about 50 microseconds of combining.
 pub(crate) const WORK_BYTES_MIN: u64 = 256 << 10;
@@ -235,12 +235,10 @@ fn integer(count: u64) -> Made {
 
 fn keys(root: &Root, owned: &Owned, now: UnixMillis, pattern: &[u8]) -> Vec<Reply> {
     let mut keys = Vec::new();
-    let start = Spot::unpack(0).expect("the first slot");
-    let _: ControlFlow<()> = root.visit(start, |spot, key, view| {
+    root.for_each(|spot, key, view| {
         if owned.has(spot.slot) && !view.is_expired(now) && glob::glob_match(pattern, key) {
             keys.push(Reply::bulk(key));
         }
-        ControlFlow::Continue(())
     });
     keys
 }

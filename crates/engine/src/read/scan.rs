@@ -61,7 +61,7 @@ impl Reader<'_> {
     pub(super) fn random_key(self) -> Reply {
         let die = self.now.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.store.tally().bytes;
         let start = Spot::unpack(die.wrapping_mul(0xD1B5_4A32_D192_ED03) >> 18);
-        let starts = [start.expect("46 bits are a spot"), Spot::unpack(0).expect("the first slot")];
+        let starts = [start.expect("46 bits are a spot"), Spot::FIRST];
         for start in starts {
             let found = self.store.root().visit(start, |spot, key, view| {
                 if self.store.owned.has(spot.slot) && !view.is_expired(self.now) {

@@ -17,8 +17,7 @@ use crate::{
 pub(super) fn save(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> {
     let mut out = Saver { out: BlockWriter::new(out)?, record: Vec::new(), count: 0 };
     out.head(snapshot)?;
-    let start = Spot::unpack(0).expect("the first slot");
-    let written = snapshot.root.visit(start, |_, key, view| match out.entry(key, &view) {
+    let written = snapshot.root.visit(Spot::FIRST, |_, key, view| match out.entry(key, &view) {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => ControlFlow::Break(error),
     });

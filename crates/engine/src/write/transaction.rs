@@ -19,14 +19,13 @@ impl Engine {
         let saved = (self.store.save(), self.side.clone());
         let mut replies = Vec::with_capacity(ops.len());
         for op in ops {
-            match self.one_of_transaction(op) {
-                Outcome::Reply(reply) => replies.push(reply),
-                stopped => {
-                    self.store.go_back(saved.0);
-                    self.side = saved.1;
-                    return self.why_not(stopped);
-                }
-            }
+            let outcome = self.one_of_transaction(op);
+            let Outcome::Reply(reply) = outcome else {
+                self.store.go_back(saved.0);
+                self.side = saved.1;
+                return self.why_not(outcome);
+            };
+            replies.push(reply);
         }
         self.store.keep(saved.0);
         Outcome::Replies(replies)
