@@ -1,6 +1,6 @@
 //! A perfect hash of the commands' names, made by the compiler.
 
-use super::{COUNT, SORTED};
+use super::{COUNT, CommandSpec, SORTED};
 
 /// Places in the hash; some ten for each name, so that a seed without collisions is found soon.
 const PLACES: usize = 1024;
@@ -8,11 +8,8 @@ const PLACES: usize = 1024;
 /// No name here.
 const EMPTY: u8 = u8::MAX;
 
-/// Longest name.
+/// Longest name that two words hold.
 const NAME_BYTES_MAX: usize = 16;
-
-/// A seed without collisions, and the row of each place.
-static TABLE: (u64, [u8; PLACES]) = table();
 
 const _: () = assert!(COUNT < EMPTY as usize);
 
@@ -29,60 +26,76 @@ pub(super) const fn is_less(a: &str, b: &str) -> bool {
     a.len() < b.len()
 }
 
-/// The name's bytes and length in one word, upper and lower case alike. Different names may have
-/// the same word: a name found is compared.
-const fn word(name: &[u8]) -> Option<u64> {
-    const CASE: u64 = 0x2020_2020_2020_2020;
-    let (start, end) = match name.len() {
-        0 => return None,
-        1..4 => {
-            let middle = name[name.len() / 2];
-            (u64::from_le_bytes([name[0], middle, name[name.len() - 1], 0, 0, 0, 0, 0]), 0)
-        }
-        4..8 => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-            (Some(start), Some(end)) => {
-                let [s0, s1, s2, s3] = *start;
-                let [e0, e1, e2, e3] = *end;
-                (u64::from_le_bytes([s0, s1, s2, s3, e0, e1, e2, e3]), 0)
-            }
-            _ => return None,
-        },
-        8..=NAME_BYTES_MAX => match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-            (Some(start), Some(end)) => (u64::from_le_bytes(*start), u64::from_le_bytes(*end)),
-            _ => return None,
-        },
-        _ => return None,
-    };
-    Some((start | CASE) ^ (end | CASE).rotate_left(29) ^ name.len() as u64)
+/// A name's first and last bytes, lower case: with its length, all of it.
+type Words = (u64, u64);
+
+/// The words of a name of 1 to [`NAME_BYTES_MAX`] bytes. They overlap in the middle.
+const fn words(name: &[u8]) -> Option<Words> {
+    let (start, end) =
+        if let (Some(start), Some(end)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+            (u64::from_le_bytes(*start), u64::from_le_bytes(*end))
+        } else if let (Some(start), Some(end)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+            (u32::from_le_bytes(*start) as u64, u32::from_le_bytes(*end) as u64)
+        } else if let [first, .., last] = name {
+            (u16::from_le_bytes([*first, name[name.len() / 2]]) as u64, *last as u64)
+        } else {
+            return None;
+        };
+    if name.len() > NAME_BYTES_MAX { None } else { Some((lower(start), lower(end))) }
 }
 
-/// Where a word lies under a seed: the product's upper bits.
+/// Eight bytes with A to Z made lower case and all others as they are.
+const fn lower(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let low = word & (0x7f * EACH);
+    // The upper bit of each byte: from A on, past Z, and not ASCII.
+    let from_a = low + (0x80 - b'A' as u64) * EACH;
+    let past_z = low + (0x7f - b'Z' as u64) * EACH;
+    let upper = (from_a ^ past_z) & !word & (0x80 * EACH);
+    word | (upper >> 2)
+}
+
+/// Where a name lies under a seed: the product's upper bits.
 #[expect(clippy::cast_possible_truncation, reason = "ten bits are left")]
-const fn place(word: u64, seed: u64) -> usize {
-    (word.wrapping_mul(seed) >> (64 - PLACES.trailing_zeros())) as usize
+const fn place(words: Words, seed: u64) -> usize {
+    let mixed = words.0 ^ words.1.rotate_left(29);
+    (mixed.wrapping_mul(seed) >> (64 - PLACES.trailing_zeros())) as usize
 }
 
-const fn table() -> (u64, [u8; PLACES]) {
-    let mut words = [0; COUNT];
+/// The words of each row's name.
+static WORDS: [Words; COUNT] = all_words();
+
+const fn all_words() -> [Words; COUNT] {
+    let mut all = [(0, 0); COUNT];
     let mut row = 0;
     while row < COUNT {
-        words[row] = match word(SORTED[row].name.as_bytes()) {
-            Some(word) => word,
-            None => panic!("a command's name is empty or too long"),
+        all[row] = match words(SORTED[row].name.as_bytes()) {
+            Some(words) => words,
+            None => panic!("a command's name is too short or too long"),
         };
         row += 1;
     }
-    let mut seed = 0x9e37_79b9_7f4a_7c15;
-    loop {
-        if let Some(rows) = rows(&words, seed) {
-            return (seed, rows);
-        }
-        seed = (seed ^ (seed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1;
-    }
+    all
 }
 
+/// The row of each place under [`SEED`].
+static ROWS: [u8; PLACES] = match rows(&all_words(), SEED) {
+    Some(rows) => rows,
+    None => panic!("two names share a place"),
+};
+
+/// A seed under which no two names share a place.
+const SEED: u64 = {
+    let words = all_words();
+    let mut seed = 0x9e37_79b9_7f4a_7c15;
+    while rows(&words, seed).is_none() {
+        seed = (seed ^ (seed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1;
+    }
+    seed
+};
+
 /// The row of each place under this seed, if no two names share one.
-const fn rows(words: &[u64; COUNT], seed: u64) -> Option<[u8; PLACES]> {
+const fn rows(words: &[Words; COUNT], seed: u64) -> Option<[u8; PLACES]> {
     let mut rows = [EMPTY; PLACES];
     let mut row = 0;
     while row < COUNT {
@@ -98,7 +111,10 @@ const fn rows(words: &[u64; COUNT], seed: u64) -> Option<[u8; PLACES]> {
     Some(rows)
 }
 
-/// The row that holds `name` if any does; past the last row where none can.
-pub(super) fn find(name: &[u8]) -> Option<u8> {
-    word(name).map(|word| TABLE.1[place(word, TABLE.0)])
+/// The command of this name, in any case.
+pub(super) fn find(name: &[u8]) -> Option<&'static CommandSpec> {
+    let words = words(name)?;
+    let row = usize::from(ROWS[place(words, SEED)]);
+    let spec = SORTED.get(row)?;
+    (WORDS[row] == words && spec.name.len() == name.len()).then_some(spec)
 }
