@@ -1,5 +1,39 @@
 //! A command and a cluster map become a plan and a reply.
+//!
+//! [`Router`] knows which group owns which bits and nothing of how a group works: it sends ops
+//! through a [`Transport`] and folds the outcomes into one reply. It knows no wire format and no
+//! consensus.
+//!
+//! # Invariants
+//!
+//! - A write that was sent and not answered is *unknown*, never "failed"; the same holds for every
+//!   failure after a plan's first visible change.
+//! - Commands of one connection that touch the same key keep their order.
+//! - A reply about a whole key speaks of one version of it.
+//!
+//! # Map
+//!
+//! | module        | job                                                        |
+//! |---------------|------------------------------------------------------------|
+//! | [`router`]    | one command in, one reply out; WATCH and EXEC; clean-ups   |
+//! | [`turn`]      | the hot path: a pipeline's commands, queued a group        |
+//! | [`transport`] | the trait through which groups are reached                 |
+//! | `route`       | where a command goes first; pure                           |
+//! | `conflict`    | what must not wait in one turn together; pure              |
+//! | `call`        | one request: deadline, asking, telling, starting again     |
+//! | `plan`        | what to do where one group cannot do it alone              |
+//!
+//! Start at [`Turn::try_push`] for the hot path and at `plan` for everything else.
 
+mod arithmetic;
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other answer stops a plan")]
+mod call;
+mod conflict;
+mod metrics;
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other answer stops a plan")]
+mod plan;
+mod range;
+mod route;
 pub mod router;
 pub mod transport;
 pub mod turn;

@@ -6,7 +6,7 @@ use bitroster_command::{Command, CommandError, FollowUp, Reply};
 use bitroster_placement::ClusterMap;
 use bitroster_types::{GroupId, Key, LogIndex};
 
-use crate::{Transport, Turn};
+use crate::{Transport, Turn, call::Call, metrics::Metrics, plan};
 
 /// What a router may be told.
 #[derive(Clone, Debug)]
@@ -35,12 +35,16 @@ pub(crate) struct Inner {
     pub(crate) map: Arc<ClusterMap>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) options: RouterOptions,
+    pub(crate) metrics: Metrics,
 }
 
 impl Router {
     /// A router over the groups of `map`.
+    ///
+    /// Its metrics go to the recorder that is installed at this moment.
     pub fn new(map: ClusterMap, transport: Arc<dyn Transport>, options: RouterOptions) -> Self {
-        Self(Arc::new(Inner { map: Arc::new(map), transport, options }))
+        let metrics = Metrics::new();
+        Self(Arc::new(Inner { map: Arc::new(map), transport, options, metrics }))
     }
 
     /// The cluster map that is followed.
@@ -54,10 +58,16 @@ impl Router {
     }
 
     /// Runs any one read or write to its end.
-    #[expect(clippy::unused_async, reason = "the plans follow")]
+    ///
+    /// # Cancel safety
+    ///
+    /// A write may be applied although the future was dropped.
     pub async fn run(&self, command: Command) -> Reply {
-        drop(command);
-        CommandError::Text("ERR not routed").into()
+        let call = Call::new(&self.0);
+        self.0.metrics.note(&command);
+        let reply = call.complete(&command).await;
+        self.0.metrics.run_done(call.elapsed());
+        reply
     }
 
     /// Notes the state of `keys` for a later [`transaction`](Self::transaction).
@@ -65,22 +75,37 @@ impl Router {
     /// # Errors
     ///
     /// Those of a read of the keys.
-    #[expect(clippy::unused_async, reason = "the plans follow")]
     pub async fn watch(&self, keys: &[Key]) -> Result<Vec<Watched>, CommandError> {
-        Ok(keys.iter().map(|key| Watched { key: key.clone(), marks: Vec::new() }).collect())
+        let call = &Call::new(&self.0);
+        let mut watched = Vec::with_capacity(keys.len());
+        for key in keys {
+            watched.push(call.attempts(|| plan::transaction::watch(call, key)).await?);
+        }
+        Ok(watched)
     }
 
     /// Runs the commands of a MULTI in order: an array of their replies, or no array where a
     /// watched key has changed.
-    #[expect(clippy::unused_async, reason = "the plans follow")]
+    ///
+    /// Atomic and isolated where all commands and watched keys lie in one group; otherwise the
+    /// watches are checked first and the commands run one after the other.
     pub async fn transaction(&self, watched: &[Watched], commands: Vec<Command>) -> Reply {
-        drop((watched, commands));
-        CommandError::Text("ERR not routed").into()
+        let call = &Call::new(&self.0);
+        let run = || plan::transaction::run(call, watched, &commands);
+        let reply = Box::pin(call.attempts(run)).await.into();
+        self.0.metrics.run_done(call.elapsed());
+        reply
     }
 
     /// Finishes clean-ups that `home` still remembers, such as those of a router that died.
-    #[expect(clippy::unused_async, reason = "the plans follow")]
+    ///
+    /// What cannot be finished now stays with `home` for the next time.
     pub async fn finish_cleanups(&self, pending: Vec<FollowUp>, home: GroupId) {
-        drop((pending, home));
+        for follow in pending {
+            let call = Call::new(&self.0);
+            if let Err(stop) = plan::retire::follow(&call, std::slice::from_ref(&follow)).await {
+                tracing::debug!(group = home.0, ?stop, "a clean-up is left for later");
+            }
+        }
     }
 }

@@ -1,18 +1,77 @@
 //! One pipeline's worth of commands of one connection.
 
-use bitroster_command::{Command, Reply};
+use std::sync::Arc;
 
-use crate::Router;
+use bitroster_command::{
+    Command, OpBatch, Outcome, ReadCommand, ReadOp, Reply, WriteCommand, WriteOp,
+};
+use bitroster_placement::ClusterMap;
+use bitroster_types::{GroupId, Key};
+
+use crate::{
+    Router,
+    call::Call,
+    conflict::Ledger,
+    metrics::Counts,
+    route::{self, Class},
+};
+
+mod flush;
 
 /// One pipeline's worth of commands of one connection, and their replies in request order.
+///
+/// Commands that one group can do alone are answered in place or queued, a queue a group; a
+/// [`flush`](Self::flush) sends all queues at once. A pipeline reads its own writes: a read of a
+/// group that has writes in its queue waits there behind them. Commands of one key keep their
+/// order; commands of different groups may be done in any order between two flushes.
+///
+/// Reused from pipeline to pipeline, a turn allocates only what it hands to the groups.
 pub struct Turn {
     router: Router,
+    map: Arc<ClusterMap>,
+    /// Whether one group has everything: then nothing can overtake.
+    sole: bool,
+    /// The replies, in request order; `None` until known.
     places: Vec<Option<Reply>>,
+    /// One a group, as the map orders them.
+    queues: Vec<Queue>,
+    /// Reads that could not be answered in place and come before the queues.
+    reads: Vec<(usize, ReadCommand)>,
+    /// How many commands wait in `queues` and `reads`.
+    waiting: usize,
+    ledger: Ledger,
+    reply_bytes: usize,
+    counts: Counts,
+}
+
+/// What waits for one group.
+struct Queue {
+    group: GroupId,
+    batch: OpBatch,
+    /// The place and the command of each op in the batch.
+    queued: Vec<(usize, Command)>,
 }
 
 impl Turn {
     pub(crate) fn new(router: Router) -> Self {
-        Self { router, places: Vec::new() }
+        let map = router.map();
+        let queue = |group: &GroupId| Queue {
+            group: *group,
+            batch: OpBatch::default(),
+            queued: Vec::new(),
+        };
+        Self {
+            queues: map.groups().iter().map(queue).collect(),
+            sole: route::sole(&map).is_some(),
+            router,
+            map,
+            places: Vec::new(),
+            reads: Vec::new(),
+            waiting: 0,
+            ledger: Ledger::default(),
+            reply_bytes: 0,
+            counts: Counts::default(),
+        }
     }
 
     /// Takes a command that needs one group only: answers it at once or queues it for the next
@@ -22,25 +81,29 @@ impl Turn {
     ///
     /// Gives the command back where it needs [`run`](Self::run); nothing was done.
     pub fn try_push(&mut self, command: Command) -> Result<(), Command> {
-        self.places.reserve(1);
-        Err(command)
+        match command {
+            Command::Read(read) => self.push_read(read).map_err(Command::Read),
+            Command::Write(write) => self.push_write(write).map_err(Command::Write),
+            Command::Session(_) => Err(command),
+        }
     }
 
     /// Adds a reply that the session made by itself, in its place.
     pub fn push_reply(&mut self, reply: Reply) {
+        self.reply_bytes += bytes_of(&reply);
         self.places.push(Some(reply));
     }
 
     /// Flushes what is queued, then runs `command` to its end and adds its reply.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: writes that were sent may be applied, and the turn must not be used again.
     pub async fn run(&mut self, command: Command) {
         self.flush().await;
         let reply = self.router.run(command).await;
         self.push_reply(reply);
     }
-
-    /// Sends what is queued, all groups at once, and waits until every command has its reply.
-    #[expect(clippy::unused_async, clippy::needless_pass_by_ref_mut, reason = "the plans follow")]
-    pub async fn flush(&mut self) {}
 
     /// Hands out the replies in request order; the turn is empty afterwards.
     ///
@@ -48,8 +111,10 @@ impl Turn {
     ///
     /// If commands are queued that were not flushed.
     pub fn drain(&mut self, mut f: impl FnMut(Reply)) {
+        assert_eq!(self.waiting, 0, "a turn is drained after its flush");
+        self.reply_bytes = 0;
         for reply in self.places.drain(..) {
-            f(reply.expect("a turn is drained after its flush"));
+            f(reply.expect("a flush fills every place"));
         }
     }
 
@@ -63,8 +128,177 @@ impl Turn {
         self.places.is_empty()
     }
 
-    /// About how many bytes of ops and replies the turn holds.
+    /// How many commands wait for a [`flush`](Self::flush).
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// About how many bytes of ops and replies the turn holds. Costs one step a group.
     pub fn queued_bytes(&self) -> usize {
-        0
+        let queued: usize = self.queues.iter().map(|queue| queue.batch.bytes_len()).sum();
+        queued + self.reply_bytes
+    }
+
+    fn push_read(&mut self, read: ReadCommand) -> Result<(), ReadCommand> {
+        let Some((group, class)) = route::of_read(&self.map, &read) else {
+            return Err(read);
+        };
+        if !self.sole && !first_key_of_read(&read).is_some_and(|key| self.ledger.admits(key, class))
+        {
+            return Err(read);
+        }
+        let index = self.index_of(group);
+        if !self.queues[index].queued.is_empty() {
+            if class == Class::Many {
+                return Err(read);
+            }
+            self.queue_read(index, class, read);
+            return Ok(());
+        }
+        let op = ReadOp::Command(read);
+        let outcome = self.router.0.transport.read_now(group, &op);
+        let ReadOp::Command(read) = op else { unreachable!("the op was made above") };
+        if let Some(Outcome::Reply(reply)) = outcome {
+            self.counts.note_read(&read);
+            self.push_reply(reply);
+            return Ok(());
+        }
+        if class == Class::Many {
+            return Err(read);
+        }
+        self.note_read(class, &read);
+        self.reads.push((self.places.len(), read));
+        self.places.push(None);
+        self.waiting += 1;
+        Ok(())
+    }
+
+    fn queue_read(&mut self, index: usize, class: Class, read: ReadCommand) {
+        self.note_read(class, &read);
+        let op = ReadOp::Command(read);
+        let queue = &mut self.queues[index];
+        queue.batch.push_read(&op);
+        let ReadOp::Command(read) = op else { unreachable!("the op was made above") };
+        queue.queued.push((self.places.len(), Command::Read(read)));
+        self.places.push(None);
+        self.waiting += 1;
+    }
+
+    fn note_read(&mut self, class: Class, read: &ReadCommand) {
+        self.counts.note_read(read);
+        if let (false, Some(key)) = (self.sole, first_key_of_read(read)) {
+            self.ledger.note(key, class);
+        }
+    }
+
+    fn push_write(&mut self, write: WriteCommand) -> Result<(), WriteCommand> {
+        let Some((group, class)) = route::of_write(&self.map, &write) else {
+            return Err(write);
+        };
+        if !self.sole {
+            let key = first_key_of_write(&write);
+            let Some(key) = key.filter(|key| self.ledger.admits(key, class)) else {
+                return Err(write);
+            };
+            self.ledger.note(key, class);
+        }
+        self.counts.note_write(&write);
+        let index = self.index_of(group);
+        let queue = &mut self.queues[index];
+        let write = if let WriteCommand::SetBit { key, offset, value } = &write {
+            queue.batch.push_set_bit(key, *offset, *value);
+            write
+        } else {
+            let op = WriteOp::Command(write);
+            queue.batch.push_write(&op);
+            let WriteOp::Command(write) = op else { unreachable!("the op was made above") };
+            write
+        };
+        queue.queued.push((self.places.len(), Command::Write(write)));
+        self.places.push(None);
+        self.waiting += 1;
+        Ok(())
+    }
+
+    /// The place of a group's queue.
+    fn index_of(&self, group: GroupId) -> usize {
+        if self.sole {
+            return 0;
+        }
+        self.map.groups().binary_search(&group).expect("owners are among the map's groups")
+    }
+
+    /// Fills a place with its reply.
+    fn fill(&mut self, place: usize, reply: Reply) {
+        self.reply_bytes += bytes_of(&reply);
+        self.places[place] = Some(reply);
+    }
+
+    fn call(&self) -> Call {
+        Call::new(&self.router.0)
+    }
+}
+
+/// The key by which a read of one key is ordered among others; `None` for reads of the keyspace.
+fn first_key_of_read(read: &ReadCommand) -> Option<&Key> {
+    match read {
+        ReadCommand::GetBit { key, .. }
+        | ReadCommand::BitCount { key, .. }
+        | ReadCommand::BitPos { key, .. }
+        | ReadCommand::BitFieldRo { key, .. }
+        | ReadCommand::Get { key }
+        | ReadCommand::StrLen { key }
+        | ReadCommand::GetRange { key, .. }
+        | ReadCommand::Type { key }
+        | ReadCommand::Ttl { key, .. } => Some(key),
+        ReadCommand::MGet { keys }
+        | ReadCommand::Exists { keys }
+        | ReadCommand::BitOpCard { sources: keys, .. } => keys.first(),
+        ReadCommand::Scan { .. }
+        | ReadCommand::Keys { .. }
+        | ReadCommand::DbSize
+        | ReadCommand::RandomKey => None,
+    }
+}
+
+/// The key by which a write of one key is ordered among others; `None` where it has several.
+fn first_key_of_write(write: &WriteCommand) -> Option<&Key> {
+    match write {
+        WriteCommand::SetBit { key, .. }
+        | WriteCommand::BitField { key, .. }
+        | WriteCommand::Set { key, .. }
+        | WriteCommand::GetDel { key }
+        | WriteCommand::GetEx { key, .. }
+        | WriteCommand::Append { key, .. }
+        | WriteCommand::SetRange { key, .. }
+        | WriteCommand::IncrBy { key, .. }
+        | WriteCommand::Expire { key, .. }
+        | WriteCommand::Persist { key } => Some(key),
+        WriteCommand::Delete { keys } => keys.first(),
+        WriteCommand::BitOp { .. }
+        | WriteCommand::MSet { .. }
+        | WriteCommand::Rename { .. }
+        | WriteCommand::Copy { .. }
+        | WriteCommand::Flush => None,
+    }
+}
+
+/// About how many bytes a reply holds beside its own size.
+fn bytes_of(reply: &Reply) -> usize {
+    match reply {
+        Reply::Bulk(bytes) | Reply::Text(bytes) => bytes.len(),
+        Reply::Array(items) | Reply::Set(items) => {
+            items.iter().map(|item| size_of::<Reply>() + bytes_of(item)).sum()
+        }
+        Reply::Map(pairs) => {
+            pairs.iter().map(|(name, value)| bytes_of(name) + bytes_of(value)).sum()
+        }
+        Reply::Ok
+        | Reply::Status(_)
+        | Reply::Integer(_)
+        | Reply::Nil
+        | Reply::NilArray
+        | Reply::Double(_)
+        | Reply::Error(_) => 0,
     }
 }

@@ -1,0 +1,349 @@
+//! One request on its way: what every plan uses to ask and tell groups.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bitroster_bitmap::Bitmap;
+use bitroster_command::{
+    Command, CommandError, Grant, Header, OpBatch, Outcome, ReadCommand, ReadOp, Reply,
+    WriteCommand, WriteOp,
+};
+use bitroster_placement::ClusterMap;
+use bitroster_types::{Deadline, GroupId, Key, UnixMillis, Version, limits::PLAN_ATTEMPTS_MAX};
+use futures_util::{
+    future::BoxFuture,
+    stream::{self, StreamExt, TryStreamExt},
+};
+
+use crate::{plan, route, router::Inner};
+
+/// Why a plan stopped before its reply.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The client is told this.
+    Error(CommandError),
+    /// A key changed under the plan, which has changed nothing that is visible.
+    Again,
+    /// A group does not own the slot; nothing was done.
+    NotOwner,
+}
+
+/// A step of a plan.
+pub(crate) type Step<T> = Result<T, Stop>;
+
+impl From<CommandError> for Stop {
+    fn from(error: CommandError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// What a group answered to a client's command.
+pub(crate) enum Answer {
+    /// This is the reply.
+    Done(Reply),
+    /// The key does not lie in the group alone.
+    Spread(Box<Header>),
+    /// The group needs leave to create its part.
+    Enlist,
+}
+
+/// One request: the map it follows and its deadline.
+#[derive(Clone)]
+pub(crate) struct Call {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) map: Arc<ClusterMap>,
+    started: Instant,
+    pub(crate) deadline: Deadline,
+}
+
+impl Call {
+    /// A request that starts now.
+    pub(crate) fn new(inner: &Arc<Inner>) -> Self {
+        let started = Instant::now();
+        Self {
+            inner: Arc::clone(inner),
+            map: Arc::clone(&inner.map),
+            started,
+            deadline: Deadline::at(started + inner.options.request_timeout),
+        }
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn complete(&self, command: &Command) -> Reply {
+        match command {
+            Command::Read(read) => self.complete_read(read).await,
+            Command::Write(write) => self.complete_write(write).await,
+            Command::Session(_) => Err(CommandError::Text("ERR a session answers this command")),
+        }
+        .into()
+    }
+
+    /// Runs a read to its end, from the start again where a key changed under it.
+    pub(crate) fn complete_read<'a>(
+        &'a self,
+        command: &'a ReadCommand,
+    ) -> BoxFuture<'a, Result<Reply, CommandError>> {
+        Box::pin(self.attempts(|| self.read(command)))
+    }
+
+    /// Runs a write to its end, from the start again where a key changed under it.
+    pub(crate) fn complete_write<'a>(
+        &'a self,
+        command: &'a WriteCommand,
+    ) -> BoxFuture<'a, Result<Reply, CommandError>> {
+        Box::pin(self.attempts(|| self.write(command)))
+    }
+
+    /// Repeats a plan until it comes to a reply or an error.
+    pub(crate) async fn attempts<T, F>(
+        &self,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, CommandError>
+    where
+        F: Future<Output = Step<T>>,
+    {
+        for _ in 0..PLAN_ATTEMPTS_MAX {
+            match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(Stop::Error(error)) => return Err(error),
+                Err(Stop::Again) => self.inner.metrics.restarted(),
+                Err(Stop::NotOwner) => {
+                    return Err(CommandError::Text("CLUSTERDOWN Hash slot not served"));
+                }
+            }
+            if self.deadline.left(Instant::now()).is_zero() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        Err(CommandError::Busy("the key kept changing; nothing was applied"))
+    }
+
+    async fn read(&self, command: &ReadCommand) -> Step<Reply> {
+        let Some((group, _)) = route::of_read(&self.map, command) else {
+            return plan::read(self, command, None).await;
+        };
+        match self.ask(group, ReadOp::Command(command.clone())).await? {
+            Outcome::Spread(header) => plan::read(self, command, Some(header)).await,
+            outcome => reply_of(outcome),
+        }
+    }
+
+    async fn write(&self, command: &WriteCommand) -> Step<Reply> {
+        let Some((group, _)) = route::of_write(&self.map, command) else {
+            return plan::write(self, command, None).await;
+        };
+        let outcome = self.tell(group, WriteOp::Command(command.clone())).await?;
+        match self.answer(outcome).await? {
+            Answer::Done(reply) => Ok(reply),
+            Answer::Enlist => plan::enlist::write(self, group, command).await,
+            Answer::Spread(header) => plan::write(self, command, Some(header)).await,
+        }
+    }
+
+    /// Asks one group, at once where it can answer in place.
+    pub(crate) async fn ask(&self, group: GroupId, op: ReadOp) -> Step<Outcome> {
+        match self.inner.transport.read_now(group, &op) {
+            Some(outcome) if !matches!(outcome, Outcome::Tick) => Ok(outcome),
+            _ => self
+                .inner
+                .transport
+                .read(group, op, self.deadline)
+                .await
+                .map_err(|error| Stop::Error(error.into())),
+        }
+    }
+
+    /// Commits one op in a group.
+    pub(crate) async fn tell(&self, group: GroupId, op: WriteOp) -> Step<Outcome> {
+        let mut outcomes = self.tell_all(group, [&op]).await?;
+        Ok(outcomes.pop().expect("as many outcomes as ops"))
+    }
+
+    /// Commits ops in a group, in one entry: as many outcomes as ops.
+    pub(crate) async fn tell_all<'a>(
+        &self,
+        group: GroupId,
+        ops: impl IntoIterator<Item = &'a WriteOp>,
+    ) -> Step<Vec<Outcome>> {
+        let mut batch = OpBatch::default();
+        for op in ops {
+            batch.push_write(op);
+        }
+        let count = batch.len();
+        let outcomes = self
+            .inner
+            .transport
+            .write(group, batch, self.deadline)
+            .await
+            .map_err(|error| Stop::Error(self.noted(error.into())))?;
+        if outcomes.len() == count { Ok(outcomes) } else { Err(Stop::Error(self.unknown())) }
+    }
+
+    /// Runs steps side by side, as many at a time as one command may, and keeps their order.
+    ///
+    /// Boxed: the steps' borrows would otherwise have to be proved general at every caller.
+    pub(crate) fn each<'a, I, T, F>(
+        &self,
+        items: impl IntoIterator<Item = I>,
+        step: impl FnMut(I) -> F,
+    ) -> BoxFuture<'a, Step<Vec<T>>>
+    where
+        T: Send + 'a,
+        F: Future<Output = Step<T>> + Send + 'a,
+    {
+        let steps: Vec<F> = items.into_iter().map(step).collect();
+        let fan_out = self.inner.options.fan_out_max.max(1);
+        Box::pin(stream::iter(steps).buffered(fan_out).try_collect())
+    }
+
+    /// What an outcome means for the client; tells the parts what they must be told.
+    pub(crate) async fn answer(&self, outcome: Outcome) -> Step<Answer> {
+        match outcome {
+            Outcome::Spread(header) => Ok(Answer::Spread(header)),
+            Outcome::Enlist => Ok(Answer::Enlist),
+            Outcome::Follow { reply, follow } => {
+                Box::pin(plan::retire::follow(self, &follow)).await?;
+                Ok(Answer::Done(reply))
+            }
+            outcome => reply_of(outcome).map(Answer::Done),
+        }
+    }
+
+    /// What the client is told where a write may have been applied in part.
+    pub(crate) fn unknown(&self) -> CommandError {
+        CommandError::OutcomeUnknown { waited: self.started.elapsed() }
+    }
+
+    /// Turns whatever stopped a plan after its first visible change into "unknown".
+    pub(crate) fn after_change(&self, stop: Stop) -> Stop {
+        Stop::Error(self.error_after_change(stop))
+    }
+
+    /// The error that the client is told after a visible change.
+    pub(crate) fn error_after_change(&self, stop: Stop) -> CommandError {
+        match stop {
+            Stop::Error(error @ CommandError::OutcomeUnknown { .. }) => error,
+            Stop::Error(_) | Stop::Again | Stop::NotOwner => self.unknown(),
+        }
+    }
+
+    /// The error that the client is told where nothing but one failed request happened.
+    pub(crate) fn error_of(&self, stop: &Stop) -> CommandError {
+        match stop {
+            Stop::Error(error) => error.clone(),
+            Stop::Again | Stop::NotOwner => self.unknown(),
+        }
+    }
+
+    /// Counts an error that leaves the outcome open.
+    pub(crate) fn noted(&self, error: CommandError) -> CommandError {
+        if matches!(error, CommandError::OutcomeUnknown { .. }) {
+            self.inner.metrics.outcome_unknown();
+        }
+        error
+    }
+
+    /// Time since the request began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The record of a key, or `None` where the key does not exist.
+    pub(crate) async fn header(&self, key: &Key) -> Step<Option<Header>> {
+        match self.ask(self.map.home(key), ReadOp::Header { key: key.clone() }).await? {
+            Outcome::Header(header) => Ok(header.map(|header| *header)),
+            outcome => Err(unexpected(outcome)),
+        }
+    }
+
+    /// The largest value that may be sent, received or built, in bytes.
+    pub(crate) fn value_bytes_max(&self) -> u64 {
+        self.inner.options.value_bytes_max
+    }
+}
+
+/// The wall clock. Expiries of values that are published go by it; the logs' times follow it.
+pub(crate) fn wall_clock() -> UnixMillis {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    UnixMillis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The reply in an outcome.
+pub(crate) fn reply_of(outcome: Outcome) -> Step<Reply> {
+    match outcome {
+        Outcome::Reply(reply) => Ok(reply),
+        outcome => Err(unexpected(outcome)),
+    }
+}
+
+/// The number in an outcome; an error reply stops the plan.
+pub(crate) fn integer_of(outcome: Outcome) -> Step<i64> {
+    match outcome {
+        Outcome::Reply(Reply::Integer(number)) => Ok(number),
+        outcome => Err(unexpected(outcome)),
+    }
+}
+
+/// The non-negative number in an outcome.
+pub(crate) fn count_of(outcome: Outcome) -> Step<u64> {
+    integer_of(outcome).map(|number| u64::try_from(number).unwrap_or(0))
+}
+
+/// The bitmap in an outcome; none is an empty one.
+pub(crate) fn bitmap_of(outcome: Outcome) -> Step<Bitmap> {
+    match outcome {
+        Outcome::Reply(Reply::Bulk(bytes)) => Bitmap::decode(&bytes).map_err(|error| {
+            Stop::Error(CommandError::Message(format!("ERR a part cannot be read: {error}")))
+        }),
+        Outcome::Reply(Reply::Nil) => Ok(Bitmap::new()),
+        outcome => Err(unexpected(outcome)),
+    }
+}
+
+/// Checks that an outcome says that an op of the router's own was done.
+pub(crate) fn done(outcome: Outcome) -> Step<()> {
+    match outcome {
+        Outcome::Reply(reply) if !reply.is_error() => Ok(()),
+        outcome => Err(unexpected(outcome)),
+    }
+}
+
+/// The version in an outcome.
+pub(crate) fn version_of(outcome: Outcome) -> Step<Version> {
+    match outcome {
+        Outcome::Reserved(version) => Ok(version),
+        outcome => Err(unexpected(outcome)),
+    }
+}
+
+/// The leave in an outcome.
+pub(crate) fn grant_of(outcome: Outcome) -> Step<Grant> {
+    match outcome {
+        Outcome::Granted(grant) => Ok(grant),
+        outcome => Err(unexpected(outcome)),
+    }
+}
+
+/// Why an outcome that a plan did not ask for stops it.
+pub(crate) fn unexpected(outcome: Outcome) -> Stop {
+    match outcome {
+        Outcome::NotOwner => Stop::NotOwner,
+        Outcome::Reply(Reply::Error(error)) => Stop::Error(*error),
+        Outcome::Newer(_)
+        | Outcome::Enlist
+        | Outcome::Spread(_)
+        | Outcome::Tick
+        | Outcome::Follow { .. } => Stop::Again,
+        Outcome::Reply(_)
+        | Outcome::Header(_)
+        | Outcome::Granted(_)
+        | Outcome::Reserved(_)
+        | Outcome::Replies(_) => {
+            Stop::Error(CommandError::Text("ERR a group gave an answer that does not fit"))
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What to do where one group cannot do it alone. One module a kind of plan.
+//!
+//! A plan may start again from its first line as long as it has changed nothing that is visible:
+//! it stops with [`Stop::Again`](crate::call::Stop::Again). After its first visible change every
+//! failure is "unknown".
+//!
+//! | module          | job                                                                |
+//! |-----------------|--------------------------------------------------------------------|
+//! | [`enlist`]      | the first touch of a segment                                       |
+//! | [`gather`]      | reads of a whole key                                               |
+//! | [`keys`]        | commands of several keys with different homes                      |
+//! | [`write`]       | SETRANGE, APPEND and friends over segments                         |
+//! | [`field`]       | BITFIELD over segments                                             |
+//! | [`string`]      | SET, GETDEL, GETEX and INCR of a spread key                        |
+//! | [`publish`]     | a new value, visible at once: reserve, stage, publish, activate    |
+//! | [`combine`]     | BITOP and BITOPCARD                                                |
+//! | [`rename`]      | RENAME and COPY                                                    |
+//! | [`retire`]      | what parts are told after a removal or a new expiry                |
+//! | [`scan`]        | commands of the whole keyspace                                     |
+//! | [`transaction`] | WATCH and EXEC                                                     |
+
+use bitroster_command::{Header, ReadCommand, Reply, WriteCommand};
+
+use crate::call::{Call, Step, Stop};
+
+pub(crate) mod combine;
+pub(crate) mod enlist;
+pub(crate) mod field;
+pub(crate) mod gather;
+pub(crate) mod keys;
+pub(crate) mod publish;
+pub(crate) mod rename;
+pub(crate) mod retire;
+pub(crate) mod scan;
+pub(crate) mod string;
+pub(crate) mod transaction;
+pub(crate) mod write;
+
+/// Answers a read that one group could not answer; `header` is the record that said so.
+pub(crate) async fn read(
+    call: &Call,
+    command: &ReadCommand,
+    header: Option<Box<Header>>,
+) -> Step<Reply> {
+    call.inner.metrics.plan_begun();
+    match (command, header) {
+        (ReadCommand::BitFieldRo { key, fields }, _) => field::read(call, key, fields).await,
+        (ReadCommand::MGet { keys }, _) => keys::get(call, keys).await,
+        (ReadCommand::Exists { keys }, _) if keys.len() > 1 => keys::exists(call, keys).await,
+        (ReadCommand::BitOpCard { logic, sources }, _) => {
+            combine::count(call, *logic, sources).await
+        }
+        (ReadCommand::Scan { .. }, _) => scan::scan(call, command).await,
+        (ReadCommand::Keys { .. }, _) => scan::keys(call, command).await,
+        (ReadCommand::DbSize, _) => scan::db_size(call).await,
+        (ReadCommand::RandomKey, _) => scan::random_key(call).await,
+        (ReadCommand::GetBit { .. }, _) | (_, None) => Err(Stop::Again),
+        (_, Some(header)) => gather::read(call, command, &header).await,
+    }
+}
+
+/// Does a write that one group could not do; `header` is the record that said so.
+pub(crate) async fn write(
+    call: &Call,
+    command: &WriteCommand,
+    header: Option<Box<Header>>,
+) -> Step<Reply> {
+    call.inner.metrics.plan_begun();
+    match command {
+        WriteCommand::BitField { key, ops } => field::write(call, key, ops).await,
+        WriteCommand::SetRange { key, offset, value } => {
+            write::set_range(call, key, *offset, value).await
+        }
+        WriteCommand::Append { key, value } => write::append(call, key, value).await,
+        WriteCommand::Set { .. } => string::set(call, command).await,
+        WriteCommand::GetDel { key } => string::get_delete(call, key).await,
+        WriteCommand::GetEx { key, expiry } => string::get_expire(call, key, *expiry).await,
+        WriteCommand::IncrBy { key, by } => string::increment(call, key, *by).await,
+        WriteCommand::MSet { pairs, only_if_none } => keys::set(call, pairs, *only_if_none).await,
+        WriteCommand::Delete { keys } if keys.len() > 1 => keys::delete(call, keys).await,
+        WriteCommand::BitOp { logic, target, sources } => {
+            combine::store(call, *logic, target, sources).await
+        }
+        WriteCommand::Rename { source, target, only_if_new } => {
+            rename::rename(call, source, target, *only_if_new).await
+        }
+        WriteCommand::Copy { source, target, replace } => {
+            rename::copy(call, source, target, *replace).await
+        }
+        WriteCommand::Flush => scan::flush(call).await,
+        WriteCommand::SetBit { .. }
+        | WriteCommand::Delete { .. }
+        | WriteCommand::Expire { .. }
+        | WriteCommand::Persist { .. } => {
+            drop(header);
+            Err(Stop::Again)
+        }
+    }
+}

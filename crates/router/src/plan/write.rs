@@ -1,0 +1,127 @@
+//! SETRANGE and APPEND, whose bytes may lie in several segments.
+//!
+//! Each segment's bytes are written atomically; the segments of one command are not written at
+//! one instant.
+
+use std::collections::BTreeMap;
+
+use bitroster_command::{Outcome, ReadCommand, ReadOp, Reply, WriteCommand, WriteOp};
+use bitroster_types::{GroupId, Key, LogIndex};
+use bytes::Bytes;
+
+use super::{enlist, gather};
+use crate::call::{Call, Step, Stop, count_of};
+
+/// SETRANGE: each group writes its bytes; the reply is the length of the whole key.
+pub(crate) async fn set_range(call: &Call, key: &Key, offset: u64, value: &Bytes) -> Step<Reply> {
+    if !value.is_empty() {
+        let end = offset.saturating_add(value.len() as u64);
+        if end > call.value_bytes_max() {
+            return Err(gather::too_long().into());
+        }
+        write_pieces(call, pieces(call, key, offset, value)).await?;
+    }
+    Ok(call.complete_read(&ReadCommand::StrLen { key: key.clone() }).await?)
+}
+
+/// APPEND to a key that is spread, or is going to be.
+///
+/// The last segment's group checks that nobody wrote there since the length was read, so that two
+/// appends do not take the same place. That holds for the bytes in that segment.
+pub(crate) async fn append(call: &Call, key: &Key, value: &Bytes) -> Step<Reply> {
+    let Some(header) = call.header(key).await? else {
+        let len = set_range(call, key, 0, value).await?;
+        return Ok(len);
+    };
+    let at = gather::len_bytes(call, key, &header).await?;
+    let end = at.saturating_add(value.len() as u64);
+    if end > call.value_bytes_max() {
+        return Err(gather::too_long().into());
+    }
+    if value.is_empty() {
+        return Ok(gather::number(at));
+    }
+    let tail = call.map.group_of_bit(key, at * 8);
+    let mark = mark(call, tail, key).await?;
+    if gather::len_bytes(call, key, &header).await? != at {
+        return Err(Stop::Again);
+    }
+    gather::confirm(call, key, &header).await?;
+    let mut pieces = pieces(call, key, at, value);
+    let (group, first) = pieces.remove(0);
+    let guarded = WriteOp::Transaction {
+        watches: vec![(key.clone(), mark)],
+        ops: vec![first.clone().into()],
+    };
+    match call.tell(group, guarded).await? {
+        Outcome::Replies(replies) => {
+            if let Some(Reply::Error(error)) = replies.into_iter().next() {
+                return Err(Stop::Error(*error));
+            }
+        }
+        Outcome::Reply(Reply::NilArray) => return Err(Stop::Again),
+        Outcome::Reply(Reply::Error(error)) => return Err(Stop::Error(*error)),
+        // A first touch: there is nothing yet that another append could have changed.
+        _ => pieces.insert(0, (group, first)),
+    }
+    write_pieces(call, pieces).await.map_err(|stop| call.after_change(stop))?;
+    Ok(gather::number(end))
+}
+
+/// When the key was last changed in a group.
+pub(crate) async fn mark(call: &Call, group: GroupId, key: &Key) -> Step<LogIndex> {
+    count_of(call.ask(group, ReadOp::Fingerprint { key: key.clone() }).await?).map(LogIndex)
+}
+
+/// The bytes of a SETRANGE, one piece a segment, with their groups.
+fn pieces(call: &Call, key: &Key, offset: u64, value: &Bytes) -> Vec<(GroupId, WriteCommand)> {
+    let width = call.map.width().bytes();
+    let mut pieces = Vec::new();
+    let (mut at, mut rest) = (offset, value.clone());
+    while !rest.is_empty() {
+        let room = usize::try_from(width - at % width).expect("a segment fits in memory");
+        let piece = rest.split_to(room.min(rest.len()));
+        let group = call.map.group_of_bit(key, at * 8);
+        let len = piece.len() as u64;
+        pieces.push((group, WriteCommand::SetRange { key: key.clone(), offset: at, value: piece }));
+        at += len;
+    }
+    pieces
+}
+
+/// Writes pieces of one key, side by side over the groups.
+async fn write_pieces(call: &Call, pieces: Vec<(GroupId, WriteCommand)>) -> Step<()> {
+    let alone = pieces.len() == 1;
+    let mut groups: BTreeMap<GroupId, Vec<WriteCommand>> = BTreeMap::new();
+    for (group, piece) in pieces {
+        groups.entry(group).or_default().push(piece);
+    }
+    call.inner.metrics.fanned_out(groups.len());
+    let written =
+        call.each(groups, |(group, pieces)| write_in_group(call, group, pieces)).await.map(drop);
+    written.map_err(|stop| if alone { stop } else { call.after_change(stop) })
+}
+
+/// Writes one group's pieces, in one entry.
+async fn write_in_group(call: &Call, group: GroupId, pieces: Vec<WriteCommand>) -> Step<()> {
+    let ops: Vec<WriteOp> = pieces.iter().cloned().map(WriteOp::Command).collect();
+    let mut touches = Vec::new();
+    for (piece, outcome) in pieces.iter().zip(call.tell_all(group, &ops).await?) {
+        match outcome {
+            Outcome::Reply(Reply::Error(error)) => return Err(Stop::Error(*error)),
+            Outcome::Reply(_) => {}
+            _ => touches.push((group, piece)),
+        }
+    }
+    if touches.is_empty() {
+        return Ok(());
+    }
+    for reply in enlist::write_all(call, touches).await {
+        match reply {
+            Some(Reply::Error(error)) => return Err(Stop::Error(*error)),
+            Some(_) => {}
+            None => return Err(Stop::Again),
+        }
+    }
+    Ok(())
+}
