@@ -80,9 +80,8 @@ pub(crate) fn one(stream: &[u8]) -> Vec<Vec<u8>> {
 
 /// The error that `stream` ends in.
 pub(crate) fn error(stream: &[u8], limits: Limits) -> ProtocolError {
-    feed(stream, limits, [])
-        .error
-        .unwrap_or_else(|| panic!("{:?} was accepted", stream.escape_ascii().to_string()))
+    let shown = stream[..stream.len().min(80)].escape_ascii();
+    feed(stream, limits, []).error.unwrap_or_else(|| panic!("{shown} was accepted"))
 }
 
 /// Checks that `stream` reads the same at once, cut at `cuts` (which ascend) and byte by byte, and
