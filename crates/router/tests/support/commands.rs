@@ -1,0 +1,200 @@
+//! Commands at random: few keys, and offsets that crowd at the edges of segments.
+
+use bitroster_command::{
+    BitLogic, Command, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType,
+    IndexRange, IndexUnit, Overflow, ReadCommand, SetReply, TimeForm, WriteCommand,
+};
+use bitroster_types::{Key, UnixMillis};
+use bytes::Bytes;
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+/// Far enough that no test lives to see it.
+const FAR: u64 = 9_000_000_000_000;
+
+fn key() -> impl Strategy<Value = Key> {
+    select(vec!["a", "b", "{a}2", "c", "events:today"]).prop_map(super::key)
+}
+
+fn offset() -> impl Strategy<Value = u64> {
+    let edge = (0_u64..12, -40_i64..40)
+        .prop_map(|(segment, near)| (segment << 16).saturating_add_signed(near));
+    prop_oneof![0_u64..200, edge, 0_u64..1 << 20]
+}
+
+fn index(unit_bits: i64) -> impl Strategy<Value = i64> {
+    let edge = 8 / unit_bits;
+    prop_oneof![
+        -20_i64..20,
+        (1_i64..10, -3_i64..3).prop_map(move |(at, near)| (at * 8192 + near) * edge),
+        (1_i64..10, -3_i64..3).prop_map(move |(at, near)| -(at * 8192 + near) * edge),
+    ]
+}
+
+fn range() -> impl Strategy<Value = (i64, i64, IndexUnit)> {
+    prop_oneof![
+        (index(8), index(8)).prop_map(|(start, end)| (start, end, IndexUnit::Byte)),
+        (index(1), index(1)).prop_map(|(start, end)| (start, end, IndexUnit::Bit)),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        4 => vec(any::<u8>(), 0..20).prop_map(Bytes::from),
+        1 => Just(Bytes::from_static(b"17")),
+        1 => (0_usize..40_000, any::<u8>(), any::<u8>()).prop_map(|(len, fill, last)| {
+            let mut bytes = vec![if fill < 100 { 0 } else { fill }; len];
+            bytes.push(last);
+            Bytes::from(bytes)
+        }),
+    ]
+}
+
+fn logic() -> impl Strategy<Value = BitLogic> {
+    select(vec![
+        BitLogic::And,
+        BitLogic::Or,
+        BitLogic::Xor,
+        BitLogic::Not,
+        BitLogic::Diff,
+        BitLogic::Diff1,
+        BitLogic::AndOr,
+        BitLogic::One,
+    ])
+}
+
+fn combination() -> impl Strategy<Value = (BitLogic, Vec<Key>)> {
+    (logic(), vec(key(), 1..4)).prop_map(|(logic, mut keys)| {
+        match logic {
+            BitLogic::Not => keys.truncate(1),
+            BitLogic::Diff | BitLogic::Diff1 | BitLogic::AndOr if keys.len() == 1 => {
+                keys.push(super::key("b"));
+            }
+            BitLogic::And | BitLogic::Or | BitLogic::Xor | BitLogic::One => {}
+            BitLogic::Diff | BitLogic::Diff1 | BitLogic::AndOr => {}
+        }
+        (logic, keys)
+    })
+}
+
+fn field() -> impl Strategy<Value = Field> {
+    (any::<bool>(), 1_u8..=63, offset()).prop_map(|(signed, width, offset)| Field {
+        kind: FieldType { signed, width: if signed { width + 1 } else { width } },
+        offset,
+    })
+}
+
+fn field_op() -> impl Strategy<Value = FieldOp> {
+    let number = prop_oneof![-300_i64..300, any::<i64>()];
+    let action = prop_oneof![
+        Just(FieldAction::Get),
+        number.clone().prop_map(FieldAction::Set),
+        number.prop_map(FieldAction::IncrBy),
+    ];
+    let overflow = select(vec![Overflow::Wrap, Overflow::Sat, Overflow::Fail]);
+    (field(), action, overflow).prop_map(|(field, action, overflow)| FieldOp {
+        field,
+        action,
+        overflow,
+    })
+}
+
+fn expiry() -> impl Strategy<Value = Expiry> {
+    prop_oneof![
+        Just(Expiry::Clear),
+        Just(Expiry::Keep),
+        (FAR..FAR + 5000).prop_map(|at| Expiry::At(UnixMillis(at))),
+    ]
+}
+
+fn read() -> impl Strategy<Value = ReadCommand> {
+    prop_oneof![
+        3 => (key(), offset()).prop_map(|(key, offset)| ReadCommand::GetBit { key, offset }),
+        1 => (key(), vec(field(), 0..4))
+            .prop_map(|(key, fields)| ReadCommand::BitFieldRo { key, fields }),
+        2 => (key(), option::of(range())).prop_map(|(key, range)| {
+            let range = range.map(|(start, end, unit)| IndexRange { start, end, unit });
+            ReadCommand::BitCount { key, range }
+        }),
+        2 => (key(), any::<bool>(), option::of(range()), any::<bool>()).prop_map(
+            |(key, bit, range, open)| match range {
+                None => {
+                    let unit = IndexUnit::Byte;
+                    ReadCommand::BitPos { key, bit, start: None, end: None, unit }
+                }
+                Some((start, _, IndexUnit::Byte)) if open => {
+                    let unit = IndexUnit::Byte;
+                    ReadCommand::BitPos { key, bit, start: Some(start), end: None, unit }
+                }
+                Some((start, end, unit)) => {
+                    ReadCommand::BitPos { key, bit, start: Some(start), end: Some(end), unit }
+                }
+            }
+        ),
+        1 => combination()
+            .prop_map(|(logic, sources)| ReadCommand::BitOpCard { logic, sources }),
+        1 => key().prop_map(|key| ReadCommand::Get { key }),
+        1 => vec(key(), 1..4).prop_map(|keys| ReadCommand::MGet { keys }),
+        1 => key().prop_map(|key| ReadCommand::StrLen { key }),
+        1 => (key(), index(8), index(8))
+            .prop_map(|(key, start, end)| ReadCommand::GetRange { key, start, end }),
+        1 => vec(key(), 1..4).prop_map(|keys| ReadCommand::Exists { keys }),
+        1 => key().prop_map(|key| ReadCommand::Type { key }),
+        1 => (key(), any::<bool>()).prop_map(|(key, millis)| {
+            ReadCommand::Ttl { key, form: TimeForm { millis, absolute: true } }
+        }),
+        1 => Just(ReadCommand::DbSize),
+    ]
+}
+
+fn set() -> impl Strategy<Value = WriteCommand> {
+    let existence = option::of(select(vec![Existence::IfAbsent, Existence::IfPresent]));
+    let reply = select(vec![SetReply::Status, SetReply::Changed, SetReply::Old]);
+    (key(), value(), existence, expiry(), reply).prop_map(
+        |(key, value, existence, expiry, reply)| {
+            let existence =
+                if reply == SetReply::Changed { Some(Existence::IfAbsent) } else { existence };
+            WriteCommand::Set { key, value, existence, expiry, reply }
+        },
+    )
+}
+
+fn write() -> impl Strategy<Value = WriteCommand> {
+    prop_oneof![
+        8 => (key(), offset(), any::<bool>())
+            .prop_map(|(key, offset, value)| WriteCommand::SetBit { key, offset, value }),
+        2 => (key(), vec(field_op(), 1..4))
+            .prop_map(|(key, ops)| WriteCommand::BitField { key, ops }),
+        2 => (key(), offset(), value()).prop_map(|(key, offset, value)| {
+            WriteCommand::SetRange { key, offset: offset / 8, value }
+        }),
+        1 => (key(), value()).prop_map(|(key, value)| WriteCommand::Append { key, value }),
+        2 => set(),
+        1 => key().prop_map(|key| WriteCommand::GetDel { key }),
+        1 => (key(), expiry().prop_filter("an option", |expiry| *expiry != Expiry::Keep))
+            .prop_map(|(key, expiry)| WriteCommand::GetEx { key, expiry }),
+        1 => (vec((key(), value()), 1..4), any::<bool>())
+            .prop_map(|(pairs, only_if_none)| WriteCommand::MSet { pairs, only_if_none }),
+        1 => (key(), -5_i64..5).prop_map(|(key, by)| WriteCommand::IncrBy { key, by }),
+        1 => vec(key(), 1..3).prop_map(|keys| WriteCommand::Delete { keys }),
+        1 => (key(), FAR..FAR + 5000).prop_map(|(key, at)| WriteCommand::Expire {
+            key,
+            expiry: Expiry::At(UnixMillis(at)),
+            condition: ExpiryCondition::default(),
+        }),
+        1 => key().prop_map(|key| WriteCommand::Persist { key }),
+        3 => (combination(), key()).prop_map(|((logic, sources), target)| {
+            WriteCommand::BitOp { logic, target, sources }
+        }),
+        1 => (key(), key(), any::<bool>()).prop_map(|(source, target, only_if_new)| {
+            WriteCommand::Rename { source, target, only_if_new }
+        }),
+        1 => (key(), key(), any::<bool>())
+            .prop_filter("two keys", |(source, target, _)| source != target)
+            .prop_map(|(source, target, replace)| WriteCommand::Copy { source, target, replace }),
+    ]
+}
+
+/// Any command whose reply a twin can tell.
+pub(crate) fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![3 => write().prop_map(Command::Write), 2 => read().prop_map(Command::Read)]
+}

@@ -1,0 +1,238 @@
+//! A cluster without a network or a disk: real engines behind a transport that can fail.
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test fails where it breaks")]
+
+pub(crate) mod commands;
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines,
+    reason = "plain on purpose; values are small"
+)]
+pub(crate) mod twin;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bitroster_command::{Command, Op, OpBatch, Outcome, ReadOp, Reply, WriteOp};
+use bitroster_engine::{Engine, EngineConfig};
+use bitroster_placement::ClusterMap;
+use bitroster_router::{Router, RouterOptions, Transport, TransportError};
+use bitroster_types::{Deadline, GroupId, Key, LogIndex, SegmentWidth, UnixMillis};
+use futures_util::future::{BoxFuture, FutureExt, ready};
+
+/// Segments of one container: the smallest there are, so that small offsets cross many.
+pub(crate) const WIDTH: SegmentWidth = SegmentWidth::from_log2(16).unwrap();
+
+/// Longest value of the test clusters, in bytes.
+pub(crate) const VALUE_BYTES_MAX: u64 = 1 << 20;
+
+/// What a transport does to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing is applied, and the caller is told so.
+    NoLeader,
+    /// The batch is applied, but the caller hears nothing.
+    LostReply,
+    /// The batch is not applied, and the caller hears nothing.
+    LostRequest,
+}
+
+/// Some groups, each one engine.
+pub(crate) struct Cluster {
+    groups: BTreeMap<GroupId, Mutex<Engine>>,
+    /// Milliseconds that every read and write happens at.
+    clock: AtomicU64,
+    /// Whether reads may be answered in place.
+    pub(crate) in_place: AtomicBool,
+    /// Batches and waiting reads so far.
+    calls: AtomicU64,
+    fault: Mutex<Option<(u64, Fault)>>,
+}
+
+impl Cluster {
+    pub(crate) fn new(map: &ClusterMap) -> Arc<Self> {
+        let mut groups = BTreeMap::new();
+        for group in map.groups() {
+            let config = EngineConfig {
+                group: *group,
+                width: map.width(),
+                value_bytes_max: VALUE_BYTES_MAX,
+            };
+            let mut engine = Engine::new(config);
+            engine.begin(LogIndex(1), UnixMillis(1));
+            engine.apply(&WriteOp::Adopt { slots: map.slots_of(*group) });
+            groups.insert(*group, Mutex::new(engine));
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        Arc::new(Self {
+            groups,
+            clock: AtomicU64::new(u64::try_from(now).unwrap()),
+            in_place: AtomicBool::new(true),
+            calls: AtomicU64::new(0),
+            fault: Mutex::new(None),
+        })
+    }
+
+    /// Lets the call that comes after `calls` more calls fail, once.
+    pub(crate) fn fail_after(&self, calls: u64, fault: Fault) {
+        *self.fault.lock().unwrap() = Some((self.calls() + calls, fault));
+    }
+
+    pub(crate) fn heal(&self) {
+        *self.fault.lock().unwrap() = None;
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.clock.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn now(&self) -> UnixMillis {
+        UnixMillis(self.clock.load(Ordering::Relaxed))
+    }
+
+    /// Parts, staged values and clean-ups that are left in all groups.
+    pub(crate) fn left_over(&self) -> Vec<(GroupId, usize)> {
+        self.groups
+            .iter()
+            .map(|(group, engine)| (*group, engine.lock().unwrap().pending_retired().len()))
+            .filter(|(_, pending)| *pending > 0)
+            .collect()
+    }
+
+    pub(crate) fn with<R>(&self, group: GroupId, f: impl FnOnce(&mut Engine) -> R) -> R {
+        f(&mut self.groups[&group].lock().unwrap())
+    }
+
+    fn due_fault(&self) -> Option<Fault> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let mut fault = self.fault.lock().unwrap();
+        match *fault {
+            Some((at, kind)) if at == call => {
+                *fault = None;
+                Some(kind)
+            }
+            _ => None,
+        }
+    }
+
+    fn apply(&self, group: GroupId, batch: OpBatch) -> Vec<Outcome> {
+        let engine = &mut *self.groups[&group].lock().unwrap();
+        let now = self.now();
+        engine.begin(LogIndex(engine.applied().0 + 1), now);
+        let mut reader = batch.into_reader();
+        let mut outcomes = Vec::new();
+        while let Some(op) = reader.next_op().unwrap() {
+            outcomes.push(match op {
+                Op::Read(read) => engine.read(&read, engine.time()),
+                Op::Write(write) => engine.apply(&write),
+            });
+        }
+        outcomes
+    }
+}
+
+impl Transport for Cluster {
+    fn read_now(&self, group: GroupId, op: &ReadOp) -> Option<Outcome> {
+        if !self.in_place.load(Ordering::Relaxed) {
+            return None;
+        }
+        match self.groups[&group].lock().unwrap().read(op, self.now()) {
+            Outcome::Tick => None,
+            outcome => Some(outcome),
+        }
+    }
+
+    fn read(
+        &self,
+        group: GroupId,
+        op: ReadOp,
+        _deadline: Deadline,
+    ) -> BoxFuture<'_, Result<Outcome, TransportError>> {
+        if self.due_fault().is_some() {
+            return ready(Err(TransportError::NoLeader { group })).boxed();
+        }
+        let engine = &mut *self.groups[&group].lock().unwrap();
+        let now = self.now();
+        let mut outcome = engine.read(&op, now);
+        if outcome == Outcome::Tick {
+            engine.begin(LogIndex(engine.applied().0 + 1), now);
+            engine.apply(&WriteOp::Tick);
+            outcome = engine.read(&op, now);
+        }
+        ready(Ok(outcome)).boxed()
+    }
+
+    fn write(
+        &self,
+        group: GroupId,
+        batch: OpBatch,
+        _deadline: Deadline,
+    ) -> BoxFuture<'_, Result<Vec<Outcome>, TransportError>> {
+        let unknown = TransportError::OutcomeUnknown { waited: Duration::from_secs(1) };
+        let result = match self.due_fault() {
+            None => Ok(self.apply(group, batch)),
+            Some(Fault::NoLeader) => Err(TransportError::NoLeader { group }),
+            Some(Fault::LostRequest) => Err(unknown),
+            Some(Fault::LostReply) => {
+                self.apply(group, batch);
+                Err(unknown)
+            }
+        };
+        ready(result).boxed()
+    }
+}
+
+/// A map of this many groups.
+pub(crate) fn map(groups: u16) -> ClusterMap {
+    let groups: Vec<GroupId> = (1..=groups).map(GroupId).collect();
+    ClusterMap::plan(&groups, WIDTH)
+}
+
+pub(crate) fn router(map: &ClusterMap, cluster: &Arc<Cluster>) -> Router {
+    let options = RouterOptions {
+        request_timeout: Duration::from_secs(600),
+        fan_out_max: 8,
+        value_bytes_max: VALUE_BYTES_MAX,
+    };
+    Router::new(map.clone(), Arc::clone(cluster) as Arc<dyn Transport>, options)
+}
+
+/// A router over a fresh cluster.
+pub(crate) fn fresh(map: &ClusterMap) -> (Router, Arc<Cluster>) {
+    let cluster = Cluster::new(map);
+    (router(map, &cluster), cluster)
+}
+
+/// Runs a future whose every step is ready, on this thread.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+pub(crate) fn key(name: &str) -> Key {
+    Key::new(name.as_bytes()).unwrap()
+}
+
+/// One pipeline through a turn, as a session drives it.
+pub(crate) async fn pipeline(router: &Router, commands: &[Command]) -> Vec<Reply> {
+    let mut turn = router.turn();
+    for command in commands {
+        if let Err(command) = turn.try_push(command.clone()) {
+            turn.run(command).await;
+        }
+    }
+    turn.flush().await;
+    let mut replies = Vec::new();
+    turn.drain(|reply| replies.push(reply));
+    replies
+}
