@@ -8,6 +8,10 @@ use std::hint::black_box;
 use bitroster_bitmap::{BitOp, Bitmap};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
+/// The allocator of the server.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Bytes of each operand: far more than the caches hold.
 const BYTES: usize = 128 << 20;
 

@@ -5,6 +5,10 @@ use std::hint::black_box;
 use bitroster_bitmap::{BitOp, Bitmap};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
+/// The allocator of the server.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const BITS: u64 = 100_000_000;
 
 /// A fixed sequence of numbers.

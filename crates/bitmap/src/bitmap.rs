@@ -243,6 +243,9 @@ impl Bitmap {
             self.extend_len((offset >> 3) + 1);
         }
         if let Repr::Tree(tree) = &mut self.repr {
+            if let Some(own) = Arc::get_mut(tree) {
+                return own.set(offset, value);
+            }
             let old = tree.get(offset);
             if old != value {
                 Arc::make_mut(tree).toggle(offset, value);

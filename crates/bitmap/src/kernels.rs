@@ -73,7 +73,7 @@ impl Level {
 
 /// Counts the set bits of any bytes.
 pub(crate) fn count(bytes: &[u8]) -> u64 {
-    if bytes.len() < 512 {
+    if bytes.len() < 64 {
         return count_words(bytes);
     }
     count_at(Level::best(), bytes)
@@ -89,7 +89,7 @@ fn count_words(bytes: &[u8]) -> u64 {
 /// [`count`] with the instructions of `level`, which the CPU must have.
 pub(crate) fn count_at(level: Level, bytes: &[u8]) -> u64 {
     let (blocks, tail) = bytes.as_chunks::<512>();
-    let whole = match level {
+    let of = |blocks: &[[u8; 512]]| match level {
         Level::Portable => body::count::<lanes::Words>(blocks),
         // SAFETY: `level` comes from `Level::available`, which detected AVX2.
         #[cfg(target_arch = "x86_64")]
@@ -98,7 +98,12 @@ pub(crate) fn count_at(level: Level, bytes: &[u8]) -> u64 {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { body::count_avx512(blocks) },
     };
-    whole + count_words(tail)
+    if tail.len() < 64 {
+        return of(blocks) + count_words(tail);
+    }
+    let mut last = [0; 512];
+    last[..tail.len()].copy_from_slice(tail);
+    of(blocks) + of(&[last])
 }
 
 /// Joins `first` and `rest` into `out` and returns the number of bits set there.

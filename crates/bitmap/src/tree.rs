@@ -132,6 +132,36 @@ impl Tree {
         result
     }
 
+    /// Writes a bit that the length covers, and returns the old one. Copies nothing where nothing
+    /// changes.
+    pub(crate) fn set(&mut self, offset: u64, value: bool) -> bool {
+        let (slot, low) = (slot_of(offset), low_of(offset));
+        let Ok(at) = self.find(node_of(offset)) else {
+            if value {
+                self.toggle(offset, value);
+            }
+            return false;
+        };
+        let Some(node) = Arc::get_mut(&mut self.nodes[at].node) else {
+            let old = self.nodes[at].node.container(slot).is_some_and(|c| c.get(low));
+            if old != value {
+                self.toggle(offset, value);
+            }
+            return old;
+        };
+        let heap = node.heap();
+        let old = node.set(slot, low, value);
+        if old != value {
+            self.payload = self.payload + node.heap() - heap;
+            self.card = if value { self.card + 1 } else { self.card - 1 };
+            if node.card() == 0 {
+                self.payload -= node.heap();
+                self.nodes.remove(at);
+            }
+        }
+        old
+    }
+
     /// Writes a bit that differs from the present one; the length covers it.
     pub(crate) fn toggle(&mut self, offset: u64, value: bool) {
         self.update(node_of(offset), |node| node.set(slot_of(offset), low_of(offset), value));
@@ -183,6 +213,20 @@ impl Tree {
             container.append_bytes(size(lo), size(hi), out);
         }
         out.resize(start + size(range.end - range.start), 0);
+    }
+
+    /// Writes a few bytes from `at` on into `out`, which is all zero; the length covers them.
+    pub(crate) fn read_into(&self, at: u64, out: &mut [u8]) {
+        let (mut at, mut rest) = (at, out);
+        while !rest.is_empty() {
+            let inner = size(at % CHUNK_BYTES as u64);
+            let (now, later) = rest.split_at_mut((CHUNK_BYTES - inner).min(rest.len()));
+            if let Some(container) = self.container(at / CHUNK_BYTES as u64) {
+                container.read_into(inner, now);
+            }
+            at += now.len() as u64;
+            rest = later;
+        }
     }
 
     /// Overwrites the bytes from `at` on; the length covers them.

@@ -11,16 +11,29 @@ const GALLOP_FACTOR: usize = 32;
 pub(super) fn retain(values: &mut Vec<u16>, other: &Container, inside: bool) {
     match other.values() {
         Some(list) if values.len() * GALLOP_FACTOR > list.len() => {
-            let mut at = 0;
-            values.retain(|value| {
-                while at < list.len() && list[at] < *value {
-                    at += 1;
-                }
-                (at < list.len() && list[at] == *value) == inside
-            });
+            merge(values, list, inside);
         }
         _ => values.retain(|value| other.get(*value) == inside),
     }
+}
+
+/// Keeps the values that are in `list` (`inside`) or are not, without a branch that depends on them:
+/// their order is as good as random.
+fn merge(values: &mut Vec<u16>, list: &[u16], inside: bool) {
+    let (mut kept, mut i, mut j) = (0, 0, 0);
+    while i < values.len() && j < list.len() {
+        let (x, y) = (values[i], list[j]);
+        values[kept] = x;
+        kept += usize::from(if inside { x == y } else { x < y });
+        i += usize::from(x <= y);
+        j += usize::from(y <= x);
+    }
+    if !inside {
+        let rest = values.len() - i;
+        values.copy_within(i.., kept);
+        kept += rest;
+    }
+    values.truncate(kept);
 }
 
 /// The intersection, where a short way exists: neither is full.

@@ -99,11 +99,7 @@ impl Bitmap {
         if byte < end {
             let used = size(end - byte);
             match self.tree() {
-                Some(tree) => {
-                    let mut bytes = Vec::with_capacity(used);
-                    tree.append_bytes(byte..end, &mut bytes);
-                    window[..used].copy_from_slice(&bytes);
-                }
+                Some(tree) => tree.read_into(byte, &mut window[..used]),
                 None => {
                     let bytes = self.as_flat().unwrap_or_default();
                     window[..used].copy_from_slice(&bytes[size(byte)..size(end)]);

@@ -187,22 +187,29 @@ impl Container {
         match self {
             Self::Dense { page, .. } => out.extend_from_slice(&page.0[lo..hi]),
             Self::Full => out.resize(out.len() + hi - lo, 0xFF),
-            Self::Tiny { .. } | Self::Array(_) => {
+            Self::Tiny { .. } | Self::Array(_) | Self::Runs { .. } => {
                 let start = out.len();
                 out.resize(start + hi - lo, 0);
+                self.read_into(lo, &mut out[start..]);
+            }
+        }
+    }
+
+    /// Writes the bytes from `lo` on into `out`, which is all zero.
+    pub(crate) fn read_into(&self, lo: usize, out: &mut [u8]) {
+        let (from, to) = (narrow_size(lo * 8), narrow_size((lo + out.len()) * 8));
+        match self {
+            Self::Dense { page, .. } => out.copy_from_slice(&page.0[lo..lo + out.len()]),
+            Self::Full => out.fill(0xFF),
+            Self::Tiny { .. } | Self::Array(_) => {
                 let values = self.values().unwrap_or_default();
-                let bits = (narrow_size(lo * 8), narrow_size(hi * 8));
-                for value in Self::values_within(values, bits.0, bits.1) {
-                    out[start + usize::from(*value >> 3) - lo] |= 0x80 >> (value & 7);
+                for value in Self::values_within(values, from, to) {
+                    out[usize::from(*value >> 3) - lo] |= 0x80 >> (value & 7);
                 }
             }
             Self::Runs { runs, .. } => {
-                let start = out.len();
-                out.resize(start + hi - lo, 0);
-                let bits = (narrow_size(lo * 8), narrow_size(hi * 8));
-                for (from, to) in Self::runs_within(runs, bits.0, bits.1) {
-                    let (from, to) = (from as usize - lo * 8, to as usize - lo * 8);
-                    bits::fill(&mut out[start..], from, to, true);
+                for (start, end) in Self::runs_within(runs, from, to) {
+                    bits::fill(out, (start - from) as usize, (end - from) as usize, true);
                 }
             }
         }
@@ -220,9 +227,16 @@ impl Container {
             return;
         }
         if bytes.len() <= WRITE_BY_BIT_BYTES_MAX {
-            for bit in lo..hi {
-                let byte = bytes[(bit - lo) as usize >> 3];
-                self.set(narrow16(bit), byte & (0x80 >> (bit & 7)) != 0);
+            let mut old = [0; WRITE_BY_BIT_BYTES_MAX];
+            let old = &mut old[..bytes.len()];
+            self.read_into(at, old);
+            for (i, (new, old)) in bytes.iter().zip(old).enumerate() {
+                let mut changed = new ^ *old;
+                while changed != 0 {
+                    let bit = changed.leading_zeros();
+                    changed &= !(0x80 >> bit);
+                    self.set(narrow16(narrow_size((at + i) * 8) + bit), new & (0x80 >> bit) != 0);
+                }
             }
         } else {
             self.rewrite(change);
