@@ -1,1 +1,47 @@
-//! Client sessions: RESP, admission and authentication.
+//! Clients: RESP sessions, admission and authentication.
+//!
+//! A connection is one task. It reads what has arrived, hands every complete request to its
+//! [`Turn`](bitroster_router::Turn), and when no complete request is left sends all of them on at
+//! once and all replies back in one write. What concerns the connection or the server is answered
+//! here and never leaves the session.
+//!
+//! # Invariants
+//!
+//! - Replies leave in the order of the requests, whoever answers them.
+//! - A client holds memory for the requests of one turn and their replies, never more: the next
+//!   bytes are read when the replies are written.
+//! - Nothing here knows where a key lies.
+//!
+//! # Map
+//!
+//! | module       | job                                                          |
+//! |--------------|--------------------------------------------------------------|
+//! | [`server`]   | the listener, admission, the clock and the end               |
+//! | [`options`]  | what a front end is started with, and what may change later  |
+//! | [`status`]   | what INFO and CONFIG ask of the node, as a trait             |
+//! | [`spawn`]    | who starts tasks                                             |
+//! | [`metrics`]  | what is counted                                              |
+//! | `catalog`    | places in the command table                                  |
+//! | `client`     | the open connections, and how to end one                     |
+//! | `session`    | one connection: bytes in, turns, bytes out, transactions     |
+//! | `admin`      | HELLO, CLIENT, COMMAND, CONFIG, CLUSTER, INFO and the like   |
+//! | `encode`     | replies to bytes                                             |
+//!
+//! Start at [`Frontend::serve`].
+
+mod admin;
+mod catalog;
+mod client;
+mod encode;
+pub mod metrics;
+pub mod options;
+pub mod server;
+mod session;
+pub mod spawn;
+pub mod status;
+
+pub use metrics::Metrics;
+pub use options::Options;
+pub use server::Frontend;
+pub use spawn::Spawn;
+pub use status::{NodeStatus, Status};

@@ -62,6 +62,14 @@ pub fn open_files() -> u64 {
     fs::read_dir("/proc/self/fd").map_or(0, |names| names.count() as u64)
 }
 
+/// Memory of this machine, in bytes; 0 where the kernel does not tell.
+pub fn machine_bytes() -> u64 {
+    let text = read("/proc/meminfo");
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kibibytes = total.and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok());
+    kibibytes.unwrap_or(0_u64) * 1024
+}
+
 #[allow(clippy::disallowed_methods, reason = "/proc is a face of the kernel, not a disk")]
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
@@ -132,6 +140,7 @@ mod tests {
         let usage = Usage::read();
         assert!(usage.resident_bytes > 0 && usage.threads > 0);
         assert!(open_files() > 2);
+        assert!(machine_bytes() > usage.resident_bytes);
     }
 
     #[test]

@@ -1,0 +1,248 @@
+//! CLIENT: names, lists and ends connections.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use bitroster_command::{CommandError, Reply, table::COMMANDS};
+use bytes::Bytes;
+
+use super::{help, integer, subcommand, unknown_subcommand, utf8, wrong_arity};
+use crate::{client::Client, server::Shared};
+
+const HELP: &[&str] = &[
+    "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GETNAME",
+    "    Return the name of the current connection.",
+    "ID",
+    "    Return the ID of the current connection.",
+    "INFO",
+    "    Return information about the current client connection.",
+    "KILL <ip:port> | <option> ...",
+    "    Kill connections. Options: ID, ADDR, LADDR, USER, TYPE, MAXAGE, SKIPME.",
+    "LIST [options ...]",
+    "    Return information about client connections. Options: TYPE, ID.",
+    "NO-EVICT (ON|OFF)",
+    "    Accepted; nothing is ever evicted.",
+    "NO-TOUCH (ON|OFF)",
+    "    Accepted; there is no LRU clock.",
+    "REPLY (ON|OFF|SKIP)",
+    "    Control the replies sent to the current connection.",
+    "SETINFO <option> <value>",
+    "    Set client meta attributes: LIB-NAME, LIB-VER.",
+    "SETNAME <name>",
+    "    Assign the name <name> to the current connection.",
+    "UNBLOCK <clientid>",
+    "    Answers 0: no command blocks a client.",
+    "HELP",
+    "    Print this help.",
+];
+
+const BAD_NAME: CommandError =
+    CommandError::Text("ERR Client names cannot contain spaces, newlines or special characters.");
+
+/// Whether this is CLIENT REPLY, which the session itself obeys.
+pub(crate) fn is_reply_mode(name: &str, args: &[Bytes]) -> bool {
+    name == "client" && args.len() == 2 && args[0].eq_ignore_ascii_case(b"reply")
+}
+
+/// A name for a connection, as Redis allows it: printable ASCII without spaces, or nothing.
+///
+/// # Errors
+///
+/// Redis's refusal.
+pub(crate) fn check_name(name: &[u8]) -> Result<String, CommandError> {
+    if name.iter().all(u8::is_ascii_graphic) { Ok(utf8(name).to_owned()) } else { Err(BAD_NAME) }
+}
+
+pub(super) fn run(shared: &Shared, me: &Client, args: &[Bytes]) -> Result<Reply, CommandError> {
+    let (name, rest) = subcommand("client", args)?;
+    match (name.as_str(), rest) {
+        ("id", []) => Ok(Reply::Integer(integer(me.id))),
+        ("getname", []) => {
+            let name = me.names.lock().name.clone();
+            Ok(if name.is_empty() { Reply::Nil } else { Reply::bulk(name) })
+        }
+        ("setname", [name]) => {
+            me.names.lock().name = check_name(name)?;
+            Ok(Reply::Ok)
+        }
+        ("setinfo", [attribute, value]) => set_info(me, attribute, value),
+        ("info", []) => Ok(text(shared, &[me])),
+        ("list", options) => list(shared, options),
+        ("kill", [addr]) => kill_addr(shared, addr),
+        ("kill", options @ [_, _, ..]) => kill(shared, me, options),
+        ("no-evict" | "no-touch", [mode]) => on_or_off(mode).map(|_| Reply::Ok),
+        ("tracking", [mode, ..]) => {
+            if on_or_off(mode)? {
+                Err(CommandError::Text("ERR CLIENT TRACKING is not supported"))
+            } else {
+                Ok(Reply::Ok)
+            }
+        }
+        ("unblock", [_] | [_, _]) => Ok(Reply::Integer(0)),
+        ("reply", [_]) => Err(CommandError::Syntax),
+        ("help", []) => Ok(help(HELP)),
+        (
+            "id" | "getname" | "setname" | "setinfo" | "info" | "kill" | "no-evict" | "no-touch"
+            | "tracking" | "unblock" | "reply" | "help",
+            _,
+        ) => Err(wrong_arity(&format!("client|{name}"))),
+        _ => Err(unknown_subcommand("client", args)),
+    }
+}
+
+fn on_or_off(mode: &[u8]) -> Result<bool, CommandError> {
+    if mode.eq_ignore_ascii_case(b"on") {
+        Ok(true)
+    } else if mode.eq_ignore_ascii_case(b"off") {
+        Ok(false)
+    } else {
+        Err(CommandError::Syntax)
+    }
+}
+
+fn set_info(me: &Client, attribute: &[u8], value: &[u8]) -> Result<Reply, CommandError> {
+    let attribute = String::from_utf8_lossy(attribute);
+    let lower = attribute.to_ascii_lowercase();
+    if !matches!(lower.as_str(), "lib-name" | "lib-ver") {
+        return Err(CommandError::Message(format!("ERR Unrecognized option '{attribute}'")));
+    }
+    let value = check_name(value).map_err(|_| {
+        CommandError::Message(format!(
+            "ERR {lower} cannot contain spaces, newlines or special characters."
+        ))
+    })?;
+    let mut names = me.names.lock();
+    if lower == "lib-name" {
+        names.library = value;
+    } else {
+        names.library_version = value;
+    }
+    Ok(Reply::Ok)
+}
+
+/// Lines of CLIENT LIST.
+fn text(shared: &Shared, clients: &[&Client]) -> Reply {
+    let mut out = String::new();
+    for client in clients {
+        let last = usize::from(client.last_command.load(Relaxed));
+        let command = COMMANDS.get(last).map_or("NULL", |spec| spec.name);
+        client.describe(shared.now_secs(), command, &mut out);
+        out.push('\n');
+    }
+    Reply::Text(out.into())
+}
+
+fn list(shared: &Shared, options: &[Bytes]) -> Result<Reply, CommandError> {
+    let clients = shared.clients.all();
+    let all: Vec<&Client> = clients.iter().map(Arc::as_ref).collect();
+    match options {
+        [] => Ok(text(shared, &all)),
+        [option, kind] if option.eq_ignore_ascii_case(b"type") => {
+            Ok(text(shared, if is_normal(kind)? { &all } else { &[] }))
+        }
+        [option, ids @ ..] if option.eq_ignore_ascii_case(b"id") && !ids.is_empty() => {
+            let ids: Vec<u64> = ids.iter().map(|id| client_id(id)).collect::<Result<_, _>>()?;
+            let chosen: Vec<&Client> =
+                all.into_iter().filter(|client| ids.contains(&client.id)).collect();
+            Ok(text(shared, &chosen))
+        }
+        _ => Err(CommandError::Syntax),
+    }
+}
+
+/// Whether a client type is that of our clients; all other known types have none.
+fn is_normal(kind: &[u8]) -> Result<bool, CommandError> {
+    let kind = String::from_utf8_lossy(kind);
+    match kind.to_ascii_lowercase().as_str() {
+        "normal" => Ok(true),
+        "master" | "replica" | "slave" | "pubsub" => Ok(false),
+        _ => Err(CommandError::Message(format!("ERR Unknown client type '{kind}'"))),
+    }
+}
+
+fn client_id(text: &[u8]) -> Result<u64, CommandError> {
+    match utf8(text).parse() {
+        Ok(id) if id > 0 => Ok(id),
+        _ => Err(CommandError::Text("ERR Invalid client ID")),
+    }
+}
+
+/// The old form: by address, one client, OK or an error.
+fn kill_addr(shared: &Shared, addr: &[u8]) -> Result<Reply, CommandError> {
+    let addr = utf8(addr);
+    let victim = shared.clients.all().into_iter().find(|client| client.addr.to_string() == addr);
+    victim.map_or(Err(CommandError::Text("ERR No such client")), |client| {
+        client.end();
+        Ok(Reply::Ok)
+    })
+}
+
+/// What CLIENT KILL's options say of a victim.
+#[derive(Default)]
+struct Filter {
+    id: Option<u64>,
+    addr: Option<String>,
+    local_addr: Option<String>,
+    age_secs_min: Option<u64>,
+    is_nobody: bool,
+    takes_me: bool,
+}
+
+impl Filter {
+    fn parse(options: &[Bytes]) -> Result<Self, CommandError> {
+        let mut filter = Self::default();
+        for pair in options.chunks(2) {
+            let [option, value] = pair else {
+                return Err(CommandError::Syntax);
+            };
+            let text = utf8(value).to_owned();
+            match utf8(option).to_ascii_lowercase().as_str() {
+                "id" => {
+                    let id = client_id(value).map_err(|_| {
+                        CommandError::Text("ERR client-id should be greater than 0")
+                    })?;
+                    filter.id = Some(id);
+                }
+                "addr" => filter.addr = Some(text),
+                "laddr" => filter.local_addr = Some(text),
+                "type" => filter.is_nobody |= !is_normal(value)?,
+                "user" if text == "default" => {}
+                "user" => {
+                    return Err(CommandError::Message(format!("ERR No such user '{text}'")));
+                }
+                "maxage" => {
+                    let secs = text.parse().map_err(|_| CommandError::NotAnInteger)?;
+                    filter.age_secs_min = Some(secs);
+                }
+                "skipme" if text.eq_ignore_ascii_case("yes") => filter.takes_me = false,
+                "skipme" if text.eq_ignore_ascii_case("no") => filter.takes_me = true,
+                _ => return Err(CommandError::Syntax),
+            }
+        }
+        Ok(filter)
+    }
+
+    fn matches(&self, client: &Client, me: &Client, now_secs: u64) -> bool {
+        !self.is_nobody
+            && (self.takes_me || client.id != me.id)
+            && self.id.is_none_or(|id| id == client.id)
+            && self.addr.as_ref().is_none_or(|addr| *addr == client.addr.to_string())
+            && self.local_addr.as_ref().is_none_or(|addr| *addr == client.local_addr.to_string())
+            && self
+                .age_secs_min
+                .is_none_or(|secs| now_secs.saturating_sub(client.since_secs) >= secs)
+    }
+}
+
+/// The new form: by options, any number of clients, how many there were.
+fn kill(shared: &Shared, me: &Client, options: &[Bytes]) -> Result<Reply, CommandError> {
+    let filter = Filter::parse(options)?;
+    let mut count = 0;
+    for client in shared.clients.all() {
+        if filter.matches(&client, me, shared.now_secs()) {
+            client.end();
+            count += 1;
+        }
+    }
+    Ok(Reply::Integer(count))
+}

@@ -1,0 +1,251 @@
+//! INFO, with Redis's sections and field names, so that exporters and dashboards just work.
+
+use std::fmt::{Display, Write as _};
+
+use bitroster_command::Reply;
+use bitroster_telemetry::build;
+
+use super::unix_time;
+use crate::{server::Shared, status::Status};
+
+/// The Redis release whose commands and replies we follow. Clients decide by it what they may
+/// send: `CLIENT SETINFO` needs 7.2, `BITOP DIFF` and its like 8.2.
+pub(crate) const REDIS_VERSION: &str = "8.2.0";
+
+/// All sections in Redis's order; the flag says whether plain INFO shows them.
+const SECTIONS: [(&str, bool); 12] = [
+    ("server", true),
+    ("clients", true),
+    ("memory", true),
+    ("persistence", true),
+    ("stats", true),
+    ("replication", true),
+    ("cpu", true),
+    ("modules", true),
+    ("commandstats", false),
+    ("errorstats", true),
+    ("cluster", true),
+    ("keyspace", true),
+];
+
+/// The text of the `sections` (lower case) that were asked for; of the usual ones where none was.
+pub(crate) fn info(shared: &Shared, sections: &[String]) -> Reply {
+    let asked = |name: &str| sections.iter().any(|section| section == name);
+    let all = asked("all") || asked("everything");
+    let usual = sections.is_empty() || asked("default");
+    let status = shared.status.status();
+    let mut out = Fields { out: String::with_capacity(4096) };
+    for (name, is_usual) in SECTIONS {
+        if !(all || asked(name) || usual && is_usual) {
+            continue;
+        }
+        if !out.out.is_empty() {
+            out.out.push_str("\r\n");
+        }
+        match name {
+            "server" => server(shared, &status, &mut out),
+            "clients" => clients(shared, &mut out),
+            "memory" => memory(&status, &mut out),
+            "persistence" => persistence(shared, &status, &mut out),
+            "stats" => stats(shared, &mut out),
+            "replication" => replication(&status, &mut out),
+            "cpu" => cpu(&status, &mut out),
+            "modules" => out.section("Modules"),
+            "commandstats" => command_stats(shared, &mut out),
+            "errorstats" => error_stats(shared, &mut out),
+            "cluster" => {
+                out.section("Cluster");
+                out.field("cluster_enabled", 0);
+            }
+            _ => keyspace(&status, &mut out),
+        }
+    }
+    Reply::Text(out.out.into())
+}
+
+/// The text as it grows.
+struct Fields {
+    out: String,
+}
+
+impl Fields {
+    fn section(&mut self, title: &str) {
+        write!(self.out, "# {title}\r\n").expect("writing to a string does not fail");
+    }
+
+    fn field(&mut self, name: &str, value: impl Display) {
+        write!(self.out, "{name}:{value}\r\n").expect("writing to a string does not fail");
+    }
+
+    /// A size twice: in bytes, and for people.
+    fn size(&mut self, name: &str, bytes: u64) {
+        self.field(name, bytes);
+        self.field(&format!("{name}_human"), human(bytes));
+    }
+}
+
+/// A size as Redis writes it for people: `1.50M`.
+#[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
+fn human(bytes: u64) -> String {
+    const UNITS: [(u32, char); 4] = [(40, 'T'), (30, 'G'), (20, 'M'), (10, 'K')];
+    let unit = UNITS.iter().find(|(shift, _)| bytes >= 1 << shift);
+    unit.map_or_else(
+        || format!("{bytes}B"),
+        |(shift, unit)| format!("{:.2}{unit}", bytes as f64 / (1_u64 << shift) as f64),
+    )
+}
+
+#[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+fn server(shared: &Shared, status: &Status, out: &mut Fields) {
+    let uptime_secs = shared.uptime().as_secs();
+    out.section("Server");
+    out.field("redis_version", REDIS_VERSION);
+    out.field("redis_git_sha1", "00000000");
+    out.field("redis_git_dirty", 0);
+    out.field("redis_build_id", 0);
+    out.field("redis_mode", "standalone");
+    out.field("server_name", "bitroster");
+    out.field("bitroster_version", build::VERSION);
+    out.field("bitroster_commit", build::COMMIT);
+    out.field("bitroster_groups", status.groups);
+    out.field("os", std::env::consts::OS);
+    out.field("arch_bits", usize::BITS);
+    out.field("multiplexing_api", "epoll");
+    out.field("process_id", std::process::id());
+    out.field("run_id", &status.run_id);
+    out.field("tcp_port", shared.settings.port);
+    out.field("server_time_usec", unix_time().as_micros());
+    out.field("uptime_in_seconds", uptime_secs);
+    out.field("uptime_in_days", uptime_secs / 86_400);
+    out.field("hz", 10);
+    out.field("configured_hz", 10);
+    out.field("executable", "");
+    out.field("config_file", "");
+}
+
+fn clients(shared: &Shared, out: &mut Fields) {
+    out.section("Clients");
+    out.field("connected_clients", shared.clients.len());
+    out.field("cluster_connections", 0);
+    out.field("maxclients", shared.settings.clients_max());
+    out.field("blocked_clients", 0);
+    out.field("tracking_clients", 0);
+    out.field("clients_in_timeout_table", 0);
+}
+
+fn memory(status: &Status, out: &mut Fields) {
+    let overhead = status.allocated_bytes.saturating_sub(status.dataset_bytes);
+    out.section("Memory");
+    out.size("used_memory", status.allocated_bytes);
+    out.size("used_memory_rss", status.resident_bytes);
+    out.size("used_memory_peak", status.allocated_bytes_max);
+    let of_peak = ratio(status.allocated_bytes, status.allocated_bytes_max) * 100.0;
+    out.field("used_memory_peak_perc", format_args!("{of_peak:.2}%"));
+    out.field("used_memory_overhead", overhead);
+    out.field("used_memory_dataset", status.dataset_bytes);
+    let of_used = ratio(status.dataset_bytes, status.allocated_bytes) * 100.0;
+    out.field("used_memory_dataset_perc", format_args!("{of_used:.2}%"));
+    out.field("allocator_allocated", status.allocated_bytes);
+    out.field("allocator_resident", status.resident_bytes);
+    out.size("total_system_memory", status.machine_bytes);
+    out.size("maxmemory", status.memory_bytes_max);
+    out.field("maxmemory_policy", "noeviction");
+    let fragmentation = ratio(status.resident_bytes, status.allocated_bytes);
+    out.field("mem_fragmentation_ratio", format_args!("{fragmentation:.2}"));
+    out.field("mem_allocator", "jemalloc");
+    out.field("active_defrag_running", 0);
+    out.field("lazyfree_pending_objects", 0);
+}
+
+fn persistence(shared: &Shared, status: &Status, out: &mut Fields) {
+    out.section("Persistence");
+    out.field("loading", u8::from(!shared.is_ready()));
+    out.field("async_loading", 0);
+    out.field("rdb_changes_since_last_save", 0);
+    out.field("rdb_bgsave_in_progress", u8::from(status.snapshot_running));
+    out.field("rdb_last_save_time", status.snapshot_time_secs);
+    out.field("rdb_last_bgsave_status", if status.snapshot_ok { "ok" } else { "err" });
+    out.field("rdb_last_bgsave_time_sec", -1);
+    out.field("rdb_current_bgsave_time_sec", -1);
+    out.field("aof_enabled", 1);
+    out.field("aof_rewrite_in_progress", 0);
+    out.field("aof_last_bgrewrite_status", "ok");
+    out.field("aof_last_write_status", "ok");
+    out.field("aof_current_size", status.log_bytes);
+}
+
+fn stats(shared: &Shared, out: &mut Fields) {
+    let totals = shared.metrics.totals();
+    out.section("Stats");
+    out.field("total_connections_received", totals.accepted);
+    out.field("total_commands_processed", totals.commands);
+    out.field("instantaneous_ops_per_sec", shared.ops_per_sec());
+    out.field("total_net_input_bytes", totals.received_bytes);
+    out.field("total_net_output_bytes", totals.sent_bytes);
+    out.field("rejected_connections", totals.refused);
+    out.field("evicted_keys", 0);
+    out.field("pubsub_channels", 0);
+    out.field("pubsub_patterns", 0);
+    out.field("latest_fork_usec", 0);
+    out.field("total_error_replies", totals.errors);
+}
+
+fn replication(status: &Status, out: &mut Fields) {
+    out.section("Replication");
+    out.field("role", "master");
+    out.field("connected_slaves", 0);
+    out.field("master_failover_state", "no-failover");
+    out.field("master_replid", &status.run_id);
+    out.field("master_replid2", "0000000000000000000000000000000000000000");
+    out.field("master_repl_offset", 0);
+    out.field("second_repl_offset", -1);
+    out.field("repl_backlog_active", 0);
+}
+
+fn cpu(status: &Status, out: &mut Fields) {
+    out.section("CPU");
+    out.field("used_cpu_sys", format_args!("{:.6}", status.cpu_system_seconds));
+    out.field("used_cpu_user", format_args!("{:.6}", status.cpu_user_seconds));
+}
+
+/// Calls a command. The time they took is in the metrics, a turn's at a time, and not here.
+fn command_stats(shared: &Shared, out: &mut Fields) {
+    out.section("Commandstats");
+    for (name, calls) in shared.metrics.commands() {
+        let rest = "usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0";
+        out.field(&format!("cmdstat_{name}"), format_args!("calls={calls},{rest}"));
+    }
+}
+
+fn error_stats(shared: &Shared, out: &mut Fields) {
+    out.section("Errorstats");
+    for (code, count) in shared.metrics.errors() {
+        out.field(&format!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+fn keyspace(status: &Status, out: &mut Fields) {
+    out.section("Keyspace");
+    if status.keys > 0 {
+        let (keys, expires) = (status.keys, status.expires);
+        out.field("db0", format_args!("keys={keys},expires={expires},avg_ttl=0"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_for_people_have_two_decimals_and_a_unit() {
+        assert_eq!(human(0), "0B");
+        assert_eq!(human(1023), "1023B");
+        assert_eq!(human(1536), "1.50K");
+        assert_eq!(human(3 << 20), "3.00M");
+        assert_eq!(human(5 << 30), "5.00G");
+    }
+}

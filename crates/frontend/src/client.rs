@@ -1,0 +1,182 @@
+//! The open connections, and how to end one.
+//!
+//! A session sleeps in its read; whoever wants it to end sets a flag and wakes it. So a session
+//! needs no timer and no channel.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, Ordering::Relaxed},
+    },
+    task::Waker,
+};
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// One connection, as others see it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: u64,
+    pub(crate) addr: SocketAddr,
+    pub(crate) local_addr: SocketAddr,
+    /// The front end's clock when it was accepted, in seconds.
+    pub(crate) since_secs: u64,
+    /// The front end's clock at its last request, in seconds.
+    pub(crate) active_secs: AtomicU64,
+    /// Index of the last command in the table, or past its end before the first.
+    pub(crate) last_command: AtomicU16,
+    /// Commands queued by MULTI, or -1.
+    pub(crate) queued: AtomicI64,
+    /// Keys watched.
+    pub(crate) watched: AtomicU64,
+    /// 2 or 3.
+    pub(crate) protocol: AtomicU16,
+    pub(crate) names: Mutex<Names>,
+    ending: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// What a client calls itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) name: String,
+    pub(crate) library: String,
+    pub(crate) library_version: String,
+}
+
+impl Client {
+    /// Asks the session to end at its next read.
+    pub(crate) fn end(&self) {
+        self.ending.store(true, Relaxed);
+        self.waker.wake();
+    }
+
+    /// Whether the session was asked to end; registers who is to be told of it.
+    pub(crate) fn poll_ending(&self, waker: &Waker) -> bool {
+        self.waker.register(waker);
+        self.ending.load(Relaxed)
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Relaxed)
+    }
+
+    /// Appends the client's line of CLIENT LIST, without the line's end.
+    pub(crate) fn describe(&self, now_secs: u64, command: &str, out: &mut String) {
+        let names = self.names.lock();
+        let queued = self.queued.load(Relaxed);
+        let written = write!(
+            out,
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db=0 sub=0 psub=0 \
+             ssub=0 multi={} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 \
+             oll=0 omem=0 tot-mem=0 events=r cmd={} user=default redir=-1 resp={} lib-name={} \
+             lib-ver={}",
+            self.id,
+            self.addr,
+            self.local_addr,
+            names.name,
+            now_secs.saturating_sub(self.since_secs),
+            now_secs.saturating_sub(self.active_secs.load(Relaxed)),
+            if queued >= 0 { "x" } else { "N" },
+            queued,
+            self.watched.load(Relaxed),
+            command,
+            self.protocol.load(Relaxed),
+            names.library,
+            names.library_version,
+        );
+        written.expect("writing to a string does not fail");
+    }
+}
+
+/// All open connections.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    next_id: AtomicU64,
+    open: Mutex<BTreeMap<u64, Arc<Client>>>,
+    emptied: Notify,
+}
+
+impl Clients {
+    /// Adds a connection, or `None` where there are `clients_max` already.
+    pub(crate) fn add(
+        &self,
+        addr: SocketAddr,
+        local_addr: SocketAddr,
+        now_secs: u64,
+        clients_max: usize,
+    ) -> Option<Arc<Client>> {
+        let mut open = self.open.lock();
+        if open.len() >= clients_max {
+            return None;
+        }
+        let id = self.next_id.fetch_add(1, Relaxed) + 1;
+        let client = Arc::new(Client {
+            id,
+            addr,
+            local_addr,
+            since_secs: now_secs,
+            active_secs: AtomicU64::new(now_secs),
+            last_command: AtomicU16::new(u16::MAX),
+            queued: AtomicI64::new(-1),
+            watched: AtomicU64::new(0),
+            protocol: AtomicU16::new(2),
+            names: Mutex::default(),
+            ending: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        });
+        open.insert(id, Arc::clone(&client));
+        Some(client)
+    }
+
+    pub(crate) fn remove(&self, client: &Client) {
+        let mut open = self.open.lock();
+        open.remove(&client.id);
+        if open.is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    /// All connections, oldest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Client>> {
+        self.open.lock().values().cloned().collect()
+    }
+
+    /// Ends the clients that have been idle for `timeout_secs`; 0 ends none.
+    pub(crate) fn end_idle(&self, now_secs: u64, timeout_secs: u64) {
+        if timeout_secs == 0 {
+            return;
+        }
+        for client in self.open.lock().values() {
+            if now_secs.saturating_sub(client.active_secs.load(Relaxed)) > timeout_secs {
+                client.end();
+            }
+        }
+    }
+
+    pub(crate) fn end_all(&self) {
+        for client in self.open.lock().values() {
+            client.end();
+        }
+    }
+
+    /// Waits until no connection is open.
+    pub(crate) async fn empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.len() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+}

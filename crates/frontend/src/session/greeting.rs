@@ -1,0 +1,135 @@
+//! HELLO, AUTH, RESET and CLIENT REPLY: what changes how a client is spoken to.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use bitroster_command::{CommandError, Reply};
+use bitroster_resp::Version;
+use bytes::Bytes;
+
+use super::dialog::{Dialog, Mute};
+use crate::admin::{self, client::check_name};
+
+const WRONG_PASSWORD: CommandError =
+    CommandError::Text("WRONGPASS invalid username-password pair or user is disabled.");
+
+const NO_PASSWORD_SET: CommandError = CommandError::Text(
+    "ERR AUTH <password> called without any password configured for the default user. Are you \
+     sure your configuration is correct?",
+);
+
+const HELLO_UNAUTHENTICATED: CommandError = CommandError::Text(
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
+     <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP \
+     protocol version at the same time",
+);
+
+impl Dialog {
+    /// AUTH, alone or within HELLO.
+    pub(super) fn authenticate(
+        &mut self,
+        user: Option<&[u8]>,
+        password: &[u8],
+    ) -> Result<Reply, CommandError> {
+        let settings = &self.shared.settings;
+        if !settings.has_password() {
+            // The default user then takes any password, but `AUTH password` alone is a mistake.
+            return match user {
+                None => Err(NO_PASSWORD_SET),
+                Some(b"default") => Ok(Reply::Ok),
+                Some(_) => Err(WRONG_PASSWORD),
+            };
+        }
+        let is_default = user.is_none_or(|user| user == b"default");
+        if !settings.is_password(password) || !is_default {
+            return Err(WRONG_PASSWORD);
+        }
+        self.is_authenticated = true;
+        Ok(Reply::Ok)
+    }
+
+    /// HELLO. Nothing is changed unless all of it can be.
+    pub(super) fn hello(
+        &mut self,
+        version: Option<i64>,
+        auth: Option<(Bytes, Bytes)>,
+        name: Option<Bytes>,
+    ) -> Result<Reply, CommandError> {
+        let protocol = match version {
+            None => self.protocol,
+            Some(2) => Version::Resp2,
+            Some(3) => Version::Resp3,
+            Some(_) => return Err(CommandError::Text("NOPROTO unsupported protocol version")),
+        };
+        let name = name.map(|name| check_name(&name)).transpose()?;
+        if let Some((user, password)) = auth {
+            self.authenticate(Some(&user), &password)?;
+        }
+        if !self.is_authenticated {
+            return Err(HELLO_UNAUTHENTICATED);
+        }
+        if let Some(name) = name {
+            self.client.names.lock().name = name;
+        }
+        self.set_protocol(protocol);
+        Ok(self.greeting())
+    }
+
+    fn set_protocol(&mut self, protocol: Version) {
+        self.protocol = protocol;
+        self.client.protocol.store(self.protocol_number(), Relaxed);
+    }
+
+    fn protocol_number(&self) -> u16 {
+        match self.protocol {
+            Version::Resp2 => 2,
+            Version::Resp3 => 3,
+        }
+    }
+
+    /// The map of seven that HELLO answers.
+    fn greeting(&self) -> Reply {
+        let id = i64::try_from(self.client.id).unwrap_or(i64::MAX);
+        let rows = [
+            ("server", Reply::bulk("redis")),
+            ("version", Reply::bulk(admin::info::REDIS_VERSION)),
+            ("proto", Reply::Integer(i64::from(self.protocol_number()))),
+            ("id", Reply::Integer(id)),
+            ("mode", Reply::bulk("standalone")),
+            ("role", Reply::bulk("master")),
+            ("modules", Reply::Array(Vec::new())),
+        ];
+        Reply::Map(rows.into_iter().map(|(key, value)| (Reply::bulk(key), value)).collect())
+    }
+
+    /// RESET.
+    pub(super) fn reset(&mut self) -> Reply {
+        self.end_transaction();
+        self.set_protocol(Version::Resp2);
+        self.mute = Mute::Nothing;
+        self.client.names.lock().name.clear();
+        self.is_authenticated = !self.shared.settings.has_password();
+        Reply::Status("RESET")
+    }
+
+    /// CLIENT REPLY ON|OFF|SKIP; only ON is answered.
+    pub(super) fn set_mute(&mut self, args: &[Bytes]) -> Option<Reply> {
+        let mode = args.get(1).map(|mode| mode.to_ascii_lowercase()).unwrap_or_default();
+        match mode.as_slice() {
+            b"on" => {
+                self.mute = Mute::Nothing;
+                Some(Reply::Ok)
+            }
+            b"off" => {
+                self.mute = Mute::All;
+                None
+            }
+            b"skip" => {
+                if self.mute == Mute::Nothing {
+                    self.mute = Mute::Next;
+                }
+                None
+            }
+            _ => Some(CommandError::Syntax.into()),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `bitroster dev` and `bitroster server`: arguments become a configuration, which is run.
+
+use std::{env, path::PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::{Args, ValueEnum};
+
+use crate::{
+    app,
+    config::{Loaded, Sources, load},
+};
+
+/// Where a configuration comes from, on any command line.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ConfigArgs {
+    /// Configuration file (TOML); see `bitroster config example`.
+    #[arg(long, value_name = "FILE", env = "BITROSTER_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Sets one field of the configuration; may be repeated.
+    #[arg(long = "set", value_name = "TABLE.FIELD=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// Arguments of `bitroster dev`.
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Folder for the data [default: ./bitroster-dev]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Port for clients; 0 chooses a free one [default: 6379]
+    #[arg(long)]
+    port: Option<u16>,
+    /// Shard groups [default: one a core, 2 to 16]
+    #[arg(long)]
+    groups: Option<u16>,
+    /// Port of the admin HTTP server; 0 chooses a free one [default: 9380]
+    #[arg(long)]
+    admin_port: Option<u16>,
+    /// Serves other machines without a password.
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// Arguments of `bitroster server`.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// What this node does in the cluster.
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    role: Role,
+    /// Serves other machines without a password.
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// What a node does in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// Serves clients and keeps data.
+    All,
+}
+
+/// Runs `bitroster dev`.
+pub(crate) fn dev(args: DevArgs) -> anyhow::Result<()> {
+    let presets = vec![("server.data_dir".to_owned(), "./bitroster-dev".to_owned())];
+    let flags = [
+        ("--data-dir", "server.data_dir", args.data_dir),
+        ("--port", "server.port", args.port.map(|port| port.to_string())),
+        ("--groups", "cluster.groups", args.groups.map(|groups| groups.to_string())),
+        ("--admin-port", "server.admin_port", args.admin_port.map(|port| port.to_string())),
+    ];
+    let flags = flags
+        .into_iter()
+        .filter_map(|(flag, key, value)| Some((flag.to_owned(), key.to_owned(), value?)));
+    let loaded = gather(&args.config, presets, flags.collect())?;
+    app::run(loaded, args.insecure)
+}
+
+/// Runs `bitroster server`.
+pub(crate) fn server(args: ServerArgs) -> anyhow::Result<()> {
+    match args.role {
+        Role::All => app::run(gather(&args.config, Vec::new(), Vec::new())?, args.insecure),
+    }
+}
+
+/// Reads file and environment and lays `flags` and `--set` over them.
+pub(crate) fn gather(
+    args: &ConfigArgs,
+    presets: Vec<(String, String)>,
+    mut flags: Vec<(String, String, String)>,
+) -> anyhow::Result<Loaded> {
+    for pair in &args.set {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| anyhow!("--set {pair}: must be TABLE.FIELD=VALUE"))?;
+        flags.push(("--set".to_owned(), key.to_owned(), value.to_owned()));
+    }
+    let file = args.config.clone().map(read).transpose()?;
+    let env = env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    load(Sources { presets, file, env: env.collect(), flags }).map_err(|problems| {
+        anyhow!("the configuration has {} problem(s):\n  {}", problems.len(), problems.join("\n  "))
+    })
+}
+
+#[allow(clippy::disallowed_methods, reason = "a configuration file is no data")]
+fn read(path: PathBuf) -> anyhow::Result<(PathBuf, String)> {
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+    Ok((path, text))
+}

@@ -1,0 +1,287 @@
+//! Every field of the configuration: its type, default, range and reason.
+//!
+//! `bitroster config example` prints this file's texts, so they are written for operators.
+
+use std::net::IpAddr;
+
+use bitroster_telemetry::log;
+use bitroster_types::{
+    SegmentWidth,
+    limits::{BITMAP_BITS_DEFAULT, BITMAP_BITS_MAX, BULK_BYTES_MAX, CLIENTS_MAX_DEFAULT},
+};
+use serde::{Deserialize, Serialize};
+
+use super::Size;
+
+/// Most shard groups of one node. Each costs a log stream and a task; cores are far fewer.
+const GROUPS_MAX: u16 = 256;
+
+/// One field, for whoever lists them all.
+pub(crate) struct Field {
+    pub(crate) table: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) docs: &'static [&'static str],
+    pub(crate) value: toml::Value,
+}
+
+/// One table's name and description.
+pub(crate) struct TableDocs {
+    pub(crate) name: &'static str,
+    pub(crate) docs: &'static [&'static str],
+}
+
+/// Declares the tables, their fields, documentation and defaults in one place.
+macro_rules! tables {
+    ($(
+        $(#[doc = $table_doc:literal])*
+        $table:ident: $Table:ident {
+            $( $(#[doc = $doc:literal])* $field:ident: $Type:ty = $default:expr, )*
+        }
+    )*) => {
+        $(
+            $(#[doc = $table_doc])*
+            #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+            pub(crate) struct $Table {
+                $( $(#[doc = $doc])* pub(crate) $field: $Type, )*
+            }
+        )*
+
+        /// All of a node's configuration.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        pub(crate) struct Config {
+            $( $(#[doc = $table_doc])* pub(crate) $table: $Table, )*
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self { $( $table: $Table { $( $field: $default, )* }, )* }
+            }
+        }
+
+        impl Config {
+            /// Sets one field. `None` where there is no such field.
+            ///
+            /// # Errors
+            ///
+            /// Why the value does not fit the field's type.
+            pub(crate) fn set(
+                &mut self,
+                table: &str,
+                field: &str,
+                value: toml::Value,
+            ) -> Option<Result<(), String>> {
+                match (table, field) {
+                    $($(
+                        (stringify!($table), stringify!($field)) => Some(
+                            <$Type>::deserialize(value)
+                                .map(|value| self.$table.$field = value)
+                                .map_err(|error| error.message().to_owned()),
+                        ),
+                    )*)*
+                    _ => None,
+                }
+            }
+
+            /// Every field with its documentation and its value in `self`, in order.
+            pub(crate) fn fields(&self) -> Vec<Field> {
+                vec![$($(
+                    Field {
+                        table: stringify!($table),
+                        name: stringify!($field),
+                        docs: &[$($doc),*],
+                        value: toml::Value::try_from(&self.$table.$field)
+                            .expect("every field can be written as TOML"),
+                    },
+                )*)*]
+            }
+
+            /// The tables in order.
+            pub(crate) fn tables() -> Vec<TableDocs> {
+                vec![$( TableDocs { name: stringify!($table), docs: &[$($table_doc),*] }, )*]
+            }
+        }
+    };
+}
+
+tables! {
+    /// Where clients and operators connect, and what they may do.
+    server: ServerConfig {
+        /// Address that clients connect to.
+        ///
+        /// Any IP address; `0.0.0.0` for all. Other than loopback needs `requirepass`, or the
+        /// flag `--insecure`: whoever reaches the port can read and write everything.
+        bind: IpAddr = IpAddr::from([127, 0, 0, 1]),
+        /// Port that clients connect to.
+        ///
+        /// 1 to 65535; 0 lets the system choose one.
+        port: u16 = 6379,
+        /// Address of the admin HTTP server: `/livez`, `/readyz`, `/metrics`.
+        ///
+        /// Any IP address. It has no password: keep it on loopback or a private network.
+        admin_bind: IpAddr = IpAddr::from([127, 0, 0, 1]),
+        /// Port of the admin HTTP server.
+        ///
+        /// 1 to 65535; 0 lets the system choose one.
+        admin_port: u16 = 9380,
+        /// Folder for log, snapshots and identity.
+        ///
+        /// Made if absent; only one process may use it.
+        data_dir: String = "./bitroster-data".to_owned(),
+        /// Password that clients must give with AUTH.
+        ///
+        /// Empty: none is asked for.
+        requirepass: String = String::new(),
+        /// Most clients at a time; more are refused.
+        ///
+        /// At least 1. Each takes some 20 KiB and a file handle.
+        maxclients: usize = CLIENTS_MAX_DEFAULT,
+        /// Seconds after which an idle client is dropped.
+        ///
+        /// 0: never.
+        timeout: u64 = 0,
+        /// Milliseconds that a request may take in all before it is answered with an error.
+        ///
+        /// 100 to 600000. Long enough for a BITOP over gigabytes, short enough that nobody waits
+        /// for ever.
+        request_timeout_ms: u64 = 30_000,
+        /// Milliseconds that clients have to take their last replies when the node stops.
+        ///
+        /// 0 to 60000; below the time that the orchestrator waits before it kills.
+        shutdown_grace_ms: u64 = 5_000,
+    }
+    /// How data is kept.
+    storage: StorageConfig {
+        /// When a write counts as done.
+        ///
+        /// "always": when the disk has it. "interval": when the operating system has it; a power
+        /// cut may lose the last `sync_interval_ms`, a killed process loses nothing.
+        sync: SyncWord = SyncWord::Always,
+        /// Milliseconds between syncs in the mode "interval".
+        ///
+        /// 1 to 60000.
+        sync_interval_ms: u64 = 1_000,
+        /// Memory above which writes are refused, such as "4gb".
+        ///
+        /// 0: no limit; then the system ends the process when memory runs out.
+        maxmemory: Size = Size(0),
+        /// Log written by one group before it writes a snapshot, at the least.
+        ///
+        /// "1mb" to "64gb". More log means fewer snapshots, a longer start, and more memory: the
+        /// log since the last snapshot is kept there too.
+        snapshot_log_bytes: Size = Size(16 << 20),
+    }
+    /// What is fixed when a cluster is created.
+    cluster: ClusterConfig {
+        /// Shard groups. The keyspace is spread over them; each is led on its own.
+        ///
+        /// 0 to 256; 0 takes one a core, 2 to 16. Fixed at creation: stored with the data.
+        groups: u16 = 0,
+        /// Width of a segment, the unit of placement, as a power of two of bits.
+        ///
+        /// 16 to 26. Fixed at creation: stored with the data.
+        segment_width_log2: u8 = SegmentWidth::DEFAULT.log2(),
+    }
+    /// What is logged, to stderr.
+    log: LogConfig {
+        /// Level: off, error, warn, info, debug or trace; or one a module, as in
+        /// `info,bitroster_wal=debug`.
+        level: String = "info".to_owned(),
+        /// "auto": text on a terminal, else JSON. "text". "json".
+        format: String = "auto".to_owned(),
+    }
+    /// Bounds of what clients may send.
+    limits: LimitsConfig {
+        /// Largest value sent or received whole.
+        ///
+        /// "1mb" to "512mb".
+        proto_max_bulk_len: Size = Size(BULK_BYTES_MAX as u64),
+        /// Bits that a bitmap may have: offsets are below it.
+        ///
+        /// 2^20 to 2^42. The default is Redis's 2^32; whatever is longer cannot be read whole.
+        bitmap_max_bits: u64 = BITMAP_BITS_DEFAULT,
+    }
+}
+
+/// When a write counts as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SyncWord {
+    /// When the disk has it.
+    Always,
+    /// When the operating system has it.
+    Interval,
+}
+
+impl Config {
+    /// Shard groups of a cluster that is created now: as configured, or by the machine's cores.
+    pub(crate) fn groups_at_creation(&self, cores: usize) -> u16 {
+        match self.cluster.groups {
+            0 => u16::try_from(cores.clamp(2, 16)).expect("at most 16"),
+            groups => groups,
+        }
+    }
+
+    /// Checks every field's range and the fields against each other. Each problem names the
+    /// field, its value and the rule.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut range = |name: &str, value: u64, min: u64, max: u64| {
+            if !(min..=max).contains(&value) {
+                problems.push(format!("{name} is {value}; must be {min} to {max}"));
+            }
+        };
+        range("server.maxclients", self.server.maxclients as u64, 1, 1 << 20);
+        range("server.request_timeout_ms", self.server.request_timeout_ms, 100, 600_000);
+        range("server.shutdown_grace_ms", self.server.shutdown_grace_ms, 0, 60_000);
+        range("storage.sync_interval_ms", self.storage.sync_interval_ms, 1, 60_000);
+        range("storage.snapshot_log_bytes", self.storage.snapshot_log_bytes.0, 1 << 20, 64 << 30);
+        range("cluster.groups", u64::from(self.cluster.groups), 0, u64::from(GROUPS_MAX));
+        range("cluster.segment_width_log2", u64::from(self.cluster.segment_width_log2), 16, 26);
+        let bulk_bytes = self.limits.proto_max_bulk_len.0;
+        range("limits.proto_max_bulk_len", bulk_bytes, 1 << 20, BULK_BYTES_MAX as u64);
+        range("limits.bitmap_max_bits", self.limits.bitmap_max_bits, 1 << 20, BITMAP_BITS_MAX);
+        if self.server.data_dir.is_empty() {
+            problems.push("server.data_dir is empty; must name a folder".to_owned());
+        }
+        if self.server.port != 0 && self.server.port == self.server.admin_port {
+            problems.push(format!(
+                "server.port and server.admin_port are both {}; must differ",
+                self.server.port
+            ));
+        }
+        if let Err(error) = log::check_level(&self.log.level) {
+            problems.push(format!("log.level: {error}"));
+        }
+        if let Err(error) = self.log.format.parse::<log::Format>() {
+            problems.push(format!("log.format: {error}"));
+        }
+        problems
+    }
+}
+
+/// The commented file that `bitroster config example` prints: every field at its default.
+pub(crate) fn example() -> String {
+    let mut out = String::from(
+        "# Bitroster's configuration. Every field is shown at its default.\n\
+         # Environment: BITROSTER_<TABLE>__<FIELD>. Flag: --set <table>.<field>=<value>.\n",
+    );
+    let fields = Config::default().fields();
+    for table in Config::tables() {
+        out.push('\n');
+        comment(table.docs, &mut out);
+        out.push_str(&format!("[{}]\n", table.name));
+        for field in fields.iter().filter(|field| field.table == table.name) {
+            out.push('\n');
+            comment(field.docs, &mut out);
+            out.push_str(&format!("{} = {}\n", field.name, field.value));
+        }
+    }
+    out
+}
+
+fn comment(docs: &[&str], out: &mut String) {
+    for line in docs {
+        out.push_str(format!("#{line}").trim_end());
+        out.push('\n');
+    }
+}
