@@ -6,6 +6,8 @@
 //! (`save_vote`, `append`), not applying the log before a group is ready, giving a batch its
 //! neighbour's outcomes, forgetting to purge, reporting a proposed write as never applied.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,7 +99,7 @@ fn set(name: &str, value: &[u8], expiry: Expiry) -> OpBatch {
         value: value.to_vec().into(),
         existence: None,
         expiry,
-        reply: SetReply::Ok,
+        reply: SetReply::Status,
     })
 }
 
@@ -188,10 +190,16 @@ fn groups_share_syncs() {
     let disk = FaultyDisk::default();
     let process = Process::start(options(&disk, GROUPS));
     let before = process.shard().stats().wal.syncs;
+    let log_bytes = || {
+        let groups = process.shard().stats().groups;
+        groups.into_iter().map(|group| group.log_bytes).collect::<Vec<_>>()
+    };
     process.runtime.block_on(async {
-        // Held until every group has something to say: they must then go together.
+        // Held until every group has appended: what the first one's sync leaves behind goes
+        // together.
         for round in 0..ROUNDS {
             let hold = disk.hold_syncs();
+            let lengths = log_bytes();
             let writes: Vec<_> = process
                 .shard()
                 .groups()
@@ -200,7 +208,7 @@ fn groups_share_syncs() {
                     tokio::spawn(async move { group.write(batch, soon()).await.unwrap() })
                 })
                 .collect();
-            while process.shard().stats().groups.iter().any(|group| group.queue_bytes > 0) {
+            while log_bytes().iter().zip(&lengths).any(|(now, then)| now <= then) {
                 tokio::task::yield_now().await;
             }
             drop(hold);
