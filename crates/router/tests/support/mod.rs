@@ -20,7 +20,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bitroster_command::{Command, Op, OpBatch, Outcome, ReadOp, Reply, WriteOp};
+use bitroster_command::{Command, FollowUp, Op, OpBatch, Outcome, ReadOp, Reply, WriteOp};
 use bitroster_engine::{Engine, EngineConfig};
 use bitroster_placement::ClusterMap;
 use bitroster_router::{Router, RouterOptions, Transport, TransportError};
@@ -101,13 +101,18 @@ impl Cluster {
         UnixMillis(self.clock.load(Ordering::Relaxed))
     }
 
-    /// Parts, staged values and clean-ups that are left in all groups.
-    pub(crate) fn left_over(&self) -> Vec<(GroupId, usize)> {
+    /// The clean-ups that groups still remember.
+    pub(crate) fn pending(&self) -> Vec<(GroupId, Vec<FollowUp>)> {
         self.groups
             .iter()
-            .map(|(group, engine)| (*group, engine.lock().unwrap().pending_retired().len()))
-            .filter(|(_, pending)| *pending > 0)
+            .map(|(group, engine)| (*group, engine.lock().unwrap().pending_retired()))
+            .filter(|(_, pending)| !pending.is_empty())
             .collect()
+    }
+
+    /// How many parts all groups hold.
+    pub(crate) fn parts(&self) -> u64 {
+        self.groups.values().map(|engine| engine.lock().unwrap().stats().parts).sum()
     }
 
     pub(crate) fn with<R>(&self, group: GroupId, f: impl FnOnce(&mut Engine) -> R) -> R {
@@ -147,10 +152,8 @@ impl Transport for Cluster {
         if !self.in_place.load(Ordering::Relaxed) {
             return None;
         }
-        match self.groups[&group].lock().unwrap().read(op, self.now()) {
-            Outcome::Tick => None,
-            outcome => Some(outcome),
-        }
+        let outcome = self.groups[&group].lock().unwrap().read(op, self.now());
+        (outcome != Outcome::Tick).then_some(outcome)
     }
 
     fn read(

@@ -1,6 +1,6 @@
 //! The keyspace as byte strings: slow, plain, and without any group.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use bitroster_command::{
     BitLogic, Command, CommandError, Existence, Expiry, FieldAction, FieldOp, FieldType, IndexUnit,
@@ -53,7 +53,7 @@ impl Twin {
                     }
                     bits = clamp(range.start, range.end, range.unit, bytes.len());
                 }
-                integer(bits.map(|at| bit(bytes, at)).sum())
+                integer(count(bytes, bits))
             }
             ReadCommand::BitPos { key, bit, start, end, unit } => {
                 self.bit_pos(key, *bit, (*start, *end), *unit)
@@ -112,9 +112,9 @@ impl Twin {
             return Reply::Integer(if wanted { -1 } else { 0 });
         };
         let len = value.bytes.len();
-        let mut bits = clamp(start.unwrap_or(0), end.unwrap_or(-1), unit, len);
+        let bits = clamp(start.unwrap_or(0), end.unwrap_or(-1), unit, len);
         let empty = bits.is_empty();
-        match bits.find(|at| (bit(&value.bytes, *at) == 1) == wanted) {
+        match find(&value.bytes, bits, wanted) {
             Some(at) => integer(at),
             None if !wanted && end.is_none() && !empty => integer(len as u64 * 8),
             None => Reply::Integer(-1),
@@ -333,6 +333,34 @@ fn bit(bytes: &[u8], offset: u64) -> u64 {
     u64::from(byte >> (7 - offset % 8) & 1)
 }
 
+/// Set bits, byte by byte where it can.
+fn count(bytes: &[u8], bits: Range<u64>) -> u64 {
+    let (first, last) = (bits.start.div_ceil(8), bits.end / 8);
+    if first >= last {
+        return bits.map(|at| bit(bytes, at)).sum();
+    }
+    let whole: u64 =
+        bytes[first as usize..last as usize].iter().map(|byte| u64::from(byte.count_ones())).sum();
+    let edges = (bits.start..first * 8).chain(last * 8..bits.end);
+    whole + edges.map(|at| bit(bytes, at)).sum::<u64>()
+}
+
+/// The first bit of a value, skipping bytes that have none.
+fn find(bytes: &[u8], bits: Range<u64>, wanted: bool) -> Option<u64> {
+    let without = if wanted { 0 } else { 255 };
+    let mut at = bits.start;
+    while at < bits.end {
+        if at % 8 == 0 && bytes[(at / 8) as usize] == without {
+            at += 8;
+        } else if (bit(bytes, at) == 1) == wanted {
+            return Some(at);
+        } else {
+            at += 1;
+        }
+    }
+    None
+}
+
 fn set_bit(bytes: &mut [u8], offset: u64, value: bool) {
     let mask = 1 << (7 - offset % 8);
     let byte = &mut bytes[(offset / 8) as usize];
@@ -345,7 +373,7 @@ fn field_value(bytes: &[u8], kind: FieldType, offset: u64) -> i64 {
     if kind.signed { ((bits << unused) as i64) >> unused } else { bits as i64 }
 }
 
-fn clamp(start: i64, end: i64, unit: IndexUnit, len: usize) -> std::ops::Range<u64> {
+fn clamp(start: i64, end: i64, unit: IndexUnit, len: usize) -> Range<u64> {
     let scale = if unit == IndexUnit::Byte { 8 } else { 1 };
     let total = len as i64 * 8 / scale;
     let from = |index: i64| if index < 0 { (total + index).max(0) } else { index };

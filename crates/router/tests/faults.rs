@@ -1,0 +1,159 @@
+//! Goal: a call that fails gives the right error and never a wrong success, wherever it fails.
+//!
+//! Method: a random keyspace, then one command during which the n-th call to a group fails in one
+//! of three ways. A right reply means that the command shows; "no leader" means that nothing
+//! shows; "unknown" means either, but for commands that are atomic nothing in between. What home
+//! remembers of it can be finished afterwards.
+//!
+//! Mutants killed: `after_change` handing its error through; `follow` answering before the parts
+//! were told; `publish` activating before it publishes.
+
+mod support;
+
+use std::sync::{LazyLock, atomic::Ordering};
+
+use bitroster_command::{Command, CommandError, ReadCommand, Reply, WriteCommand};
+use bitroster_placement::ClusterMap;
+use bitroster_router::Router;
+use proptest::{collection::vec, prelude::*, sample::select};
+use support::{Fault, block_on, commands::command, fresh, key, map, pipeline, twin::Twin};
+
+const NAMES: [&str; 5] = ["a", "b", "{a}2", "c", "events:today"];
+
+static MAP: LazyLock<ClusterMap> = LazyLock::new(|| map(3));
+
+/// All values; an empty one counts as none, for leave to hold a part creates the record.
+fn values(mut answer: impl FnMut(Command) -> Reply) -> Vec<Reply> {
+    let get = |name| match answer(Command::Read(ReadCommand::Get { key: key(name) })) {
+        Reply::Bulk(bytes) if bytes.is_empty() => Reply::Nil,
+        reply => reply,
+    };
+    NAMES.map(get).into()
+}
+
+fn values_now(router: &Router) -> Vec<Reply> {
+    values(|get| block_on(router.run(get)))
+}
+
+/// Whether a command shows at once or not at all.
+fn is_atomic(command: &Command) -> bool {
+    match command {
+        Command::Read(_) => true,
+        Command::Write(write) => match write {
+            WriteCommand::SetBit { .. }
+            | WriteCommand::Set { .. }
+            | WriteCommand::BitOp { .. }
+            | WriteCommand::GetDel { .. }
+            | WriteCommand::Expire { .. }
+            | WriteCommand::Persist { .. }
+            | WriteCommand::GetEx { .. }
+            | WriteCommand::Copy { .. } => true,
+            WriteCommand::Delete { keys } => keys.len() == 1,
+            WriteCommand::BitField { .. }
+            | WriteCommand::MSet { .. }
+            | WriteCommand::Append { .. }
+            | WriteCommand::SetRange { .. }
+            | WriteCommand::IncrBy { .. }
+            | WriteCommand::Rename { .. }
+            | WriteCommand::Flush => false,
+        },
+        Command::Session(_) => false,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_failed_call_never_gives_a_wrong_success(
+        before in vec(command(), 5..25),
+        command in command(),
+        at in 0_u64..12,
+        fault in select(vec![Fault::NoLeader, Fault::LostReply, Fault::LostRequest]),
+    ) {
+        let (router, cluster) = fresh(&MAP);
+        let mut twin = Twin::default();
+        for command in &before {
+            prop_assert_eq!(block_on(router.run(command.clone())), twin.run(command));
+        }
+        let values_before = values(|get| twin.run(&get));
+        let expected = twin.run(&command);
+        let values_after = values(|get| twin.run(&get));
+
+        cluster.fail_after(at, fault);
+        let reply = block_on(router.run(command.clone()));
+        cluster.heal();
+        for (home, pending) in cluster.pending() {
+            block_on(router.finish_cleanups(pending, home));
+        }
+        prop_assert_eq!(cluster.pending(), vec![]);
+
+        let found = values_now(&router);
+        match &reply {
+            Reply::Error(error) if reply != expected => match **error {
+                CommandError::NoLeader { .. } => prop_assert!(found == values_before),
+                CommandError::OutcomeUnknown { .. } if is_atomic(&command) => {
+                    prop_assert!(found == values_before || found == values_after);
+                }
+                CommandError::OutcomeUnknown { .. } => {}
+                ref other => prop_assert!(false, "{other}"),
+            },
+            reply => {
+                prop_assert_eq!(reply, &expected);
+                prop_assert!(found == values_after, "acknowledged and not there");
+            }
+        }
+    }
+
+    #[test]
+    fn a_failed_batch_gives_errors_to_its_own_commands_only(
+        at in 0_u64..6,
+        fault in select(vec![Fault::NoLeader, Fault::LostReply, Fault::LostRequest]),
+    ) {
+        let (router, cluster) = fresh(&MAP);
+        let set = |segment: u64| {
+            let (key, offset, value) = (key("k"), segment << 16, true);
+            Command::Write(WriteCommand::SetBit { key, offset, value })
+        };
+        let commands: Vec<Command> = (0..20).map(set).collect();
+        cluster.fail_after(at, fault);
+        let replies = block_on(pipeline(&router, &commands));
+        cluster.heal();
+        for (segment, reply) in (0..20).zip(replies) {
+            let get = ReadCommand::GetBit { key: key("k"), offset: segment << 16 };
+            let bit = block_on(router.run(Command::Read(get)));
+            match reply {
+                Reply::Integer(0) => prop_assert_eq!(bit, Reply::Integer(1)),
+                Reply::Error(error) => match *error {
+                    CommandError::NoLeader { .. } => prop_assert_eq!(bit, Reply::Integer(0)),
+                    CommandError::OutcomeUnknown { .. } => {}
+                    other => prop_assert!(false, "{other}"),
+                },
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_read_without_a_leader_says_so() {
+    let (router, cluster) = fresh(&MAP);
+    cluster.in_place.store(false, Ordering::Relaxed);
+    cluster.fail_after(0, Fault::NoLeader);
+    let reply = block_on(pipeline(&router, &[Command::Read(ReadCommand::Get { key: key("k") })]));
+    let Reply::Error(error) = &reply[0] else { panic!("{reply:?}") };
+    assert!(matches!(**error, CommandError::NoLeader { .. }), "{error}");
+}
+
+#[test]
+fn leave_without_its_write_leaves_an_empty_key() {
+    let (router, cluster) = fresh(&MAP);
+    let home = MAP.home(b"k");
+    let away = (1..).find(|segment| MAP.group_of_bit(b"k", segment << 16) != home).unwrap();
+    let set = WriteCommand::SetBit { key: key("k"), offset: away << 16, value: true };
+    cluster.fail_after(2, Fault::NoLeader);
+    let Reply::Error(error) = block_on(router.run(Command::Write(set))) else { panic!("written") };
+    assert!(matches!(*error, CommandError::NoLeader { .. }), "{error}");
+    let get = Command::Read(ReadCommand::Get { key: key("k") });
+    assert_eq!(block_on(router.run(get)), Reply::bulk(""));
+}

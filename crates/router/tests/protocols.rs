@@ -1,0 +1,233 @@
+//! Goal: turns, transactions, scans and expiries do what is promised across groups.
+//!
+//! Method: named cases on four groups, with the number of calls to groups where that is the point.
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock, atomic::Ordering},
+    time::Duration,
+};
+
+use bitroster_command::{
+    Command, Expiry, ExpiryCondition, ReadCommand, Reply, SetReply, WriteCommand,
+};
+use bitroster_placement::ClusterMap;
+use bitroster_router::Router;
+use bitroster_types::Key;
+use bytes::Bytes;
+use support::{Cluster, block_on, fresh, key, map, pipeline};
+
+static MAP: LazyLock<ClusterMap> = LazyLock::new(|| map(4));
+
+fn set_bit(name: &str, offset: u64) -> Command {
+    Command::Write(WriteCommand::SetBit { key: key(name), offset, value: true })
+}
+
+fn get_bit(name: &str, offset: u64) -> Command {
+    Command::Read(ReadCommand::GetBit { key: key(name), offset })
+}
+
+fn count(name: &str) -> Command {
+    Command::Read(ReadCommand::BitCount { key: key(name), range: None })
+}
+
+fn delete(name: &str) -> Command {
+    Command::Write(WriteCommand::Delete { keys: vec![key(name)] })
+}
+
+fn set(name: &str, value: &'static str) -> Command {
+    Command::Write(WriteCommand::Set {
+        key: key(name),
+        value: Bytes::from_static(value.as_bytes()),
+        existence: None,
+        expiry: Expiry::Clear,
+        reply: SetReply::Status,
+    })
+}
+
+fn run(router: &Router, command: Command) -> Reply {
+    block_on(router.run(command))
+}
+
+/// A router whose key `big` has a bit in each of 40 segments.
+fn with_big() -> (Router, Arc<Cluster>) {
+    let (router, cluster) = fresh(&MAP);
+    for segment in 0..40 {
+        assert_eq!(run(&router, set_bit("big", segment << 16)), Reply::Integer(0));
+    }
+    assert!(cluster.parts() == 3, "all four groups hold some of it");
+    (router, cluster)
+}
+
+/// A segment of another group than the key's home.
+fn away(name: &str) -> u64 {
+    let home = MAP.home(name.as_bytes());
+    (1..).find(|segment| MAP.group_of_bit(name.as_bytes(), segment << 16) != home).unwrap()
+}
+
+#[test]
+fn first_touches_of_one_pipeline_share_their_rounds() {
+    let (router, cluster) = fresh(&MAP);
+    let base = away("fresh") << 16;
+    let commands: Vec<Command> = (0..64).map(|bit| set_bit("fresh", base + bit)).collect();
+    let replies = block_on(pipeline(&router, &commands));
+    assert!(replies.iter().all(|reply| *reply == Reply::Integer(0)));
+    assert_eq!(cluster.calls(), 3, "the batch, the leave, the writes");
+    assert_eq!(run(&router, count("fresh")), Reply::Integer(64));
+}
+
+#[test]
+fn a_pipeline_reads_its_own_first_touch() {
+    let (router, _) = fresh(&MAP);
+    let far = away("k") << 16;
+    let commands = [
+        set_bit("k", far),
+        get_bit("k", far),
+        set_bit("k", far),
+        count("k"),
+        delete("k"),
+        count("k"),
+    ];
+    let replies = block_on(pipeline(&router, &commands));
+    assert_eq!(replies, [0, 1, 1, 1, 1, 0].map(Reply::Integer));
+}
+
+#[test]
+fn reads_in_place_take_no_call() {
+    let (router, cluster) = with_big();
+    let before = cluster.calls();
+    let mut turn = router.turn();
+    for segment in 0..40 {
+        turn.try_push(get_bit("big", segment << 16)).unwrap();
+    }
+    assert_eq!(turn.waiting(), 0);
+    turn.drain(|reply| assert_eq!(reply, Reply::Integer(1)));
+    assert_eq!(cluster.calls(), before);
+}
+
+#[test]
+fn reads_that_must_wait_are_asked_together_and_before_the_writes() {
+    let (router, cluster) = with_big();
+    cluster.in_place.store(false, Ordering::Relaxed);
+    let commands = [get_bit("big", 5), set_bit("big", 5), get_bit("big", 5)];
+    let replies = block_on(pipeline(&router, &commands));
+    assert_eq!(replies, [0, 0, 1].map(Reply::Integer));
+}
+
+#[test]
+fn a_watched_key_that_changed_anywhere_stops_the_transaction() {
+    let (router, _) = with_big();
+    for offset in [3, away("big") << 16 | 3] {
+        let watched = block_on(router.watch(&[key("big")])).unwrap();
+        assert_eq!(
+            block_on(router.transaction(&watched, vec![count("big")])),
+            Reply::Array(vec![run(&router, count("big"))])
+        );
+        run(&router, set_bit("big", offset));
+        assert_eq!(
+            block_on(router.transaction(&watched, vec![set("big", "lost")])),
+            Reply::NilArray
+        );
+    }
+}
+
+#[test]
+fn a_transaction_of_one_group_is_one_entry() {
+    let (router, cluster) = fresh(&MAP);
+    let watched = block_on(router.watch(&[key("{t}a")])).unwrap();
+    let before = cluster.calls();
+    let commands = vec![set_bit("{t}a", 7), set_bit("{t}b", 7), count("{t}a")];
+    let reply = block_on(router.transaction(&watched, commands));
+    assert_eq!(reply, Reply::Array([0, 0, 1].map(Reply::Integer).to_vec()));
+    assert_eq!(cluster.calls(), before + 1);
+    assert_eq!(block_on(router.transaction(&watched, vec![])), Reply::NilArray);
+    assert_eq!(block_on(router.transaction(&[], vec![])), Reply::Array(vec![]));
+}
+
+#[test]
+fn a_scan_meets_every_key_of_every_group() {
+    let (router, _) = with_big();
+    let names: BTreeSet<String> = (0..300).map(|number| format!("key:{number}")).collect();
+    for name in &names {
+        run(&router, set(name, "x"));
+    }
+    let (mut cursor, mut found) = (0, BTreeSet::new());
+    loop {
+        let scan = ReadCommand::Scan { cursor, pattern: None, count: 7, type_matches: true };
+        let Reply::Array(page) = run(&router, Command::Read(scan)) else { panic!("no page") };
+        let [Reply::Bulk(next), Reply::Array(keys)] = &page[..] else { panic!("{page:?}") };
+        for key in keys {
+            let Reply::Bulk(key) = key else { panic!("{key:?}") };
+            found.insert(String::from_utf8(key.to_vec()).unwrap());
+        }
+        cursor = String::from_utf8(next.to_vec()).unwrap().parse().unwrap();
+        if cursor == 0 {
+            break;
+        }
+    }
+    assert!(found.remove("big"));
+    assert_eq!(found, names);
+    let past = ReadCommand::Scan { cursor: 99 << 48, pattern: None, count: 7, type_matches: true };
+    let end = Reply::Array(vec![Reply::bulk("0"), Reply::Array(vec![])]);
+    assert_eq!(run(&router, Command::Read(past)), end);
+    assert_eq!(run(&router, Command::Read(ReadCommand::DbSize)), Reply::Integer(301));
+    assert!(matches!(run(&router, Command::Read(ReadCommand::RandomKey)), Reply::Bulk(_)));
+    let all = Command::Read(ReadCommand::Keys { pattern: Bytes::from_static(b"*") });
+    let Reply::Array(keys) = run(&router, all) else { panic!("no keys") };
+    assert_eq!(keys.len(), 301);
+    assert_eq!(run(&router, Command::Write(WriteCommand::Flush)), Reply::Ok);
+    assert_eq!(run(&router, Command::Read(ReadCommand::DbSize)), Reply::Integer(0));
+    assert_eq!(run(&router, Command::Read(ReadCommand::RandomKey)), Reply::Nil);
+}
+
+#[test]
+fn an_expired_key_is_gone_from_every_group() {
+    let (router, cluster) = with_big();
+    let expire = WriteCommand::Expire {
+        key: key("big"),
+        expiry: Expiry::In(10_000),
+        condition: ExpiryCondition::default(),
+    };
+    assert_eq!(run(&router, Command::Write(expire)), Reply::Integer(1));
+    assert_eq!(run(&router, count("big")), Reply::Integer(40));
+    cluster.advance(Duration::from_secs(11));
+    for segment in 0..40 {
+        assert_eq!(run(&router, get_bit("big", segment << 16)), Reply::Integer(0));
+    }
+    assert_eq!(run(&router, count("big")), Reply::Integer(0));
+    assert_eq!(run(&router, set_bit("big", away("big") << 16)), Reply::Integer(0));
+    assert_eq!(run(&router, count("big")), Reply::Integer(1));
+    for (home, pending) in cluster.pending() {
+        block_on(router.finish_cleanups(pending, home));
+    }
+    assert_eq!(cluster.pending(), vec![]);
+    assert_eq!(cluster.parts(), 1);
+    assert_eq!(run(&router, count("big")), Reply::Integer(1));
+}
+
+#[test]
+fn a_deleted_key_leaves_no_parts() {
+    let (router, cluster) = with_big();
+    assert_eq!(run(&router, delete("big")), Reply::Integer(1));
+    assert_eq!(cluster.parts(), 0);
+    assert_eq!(cluster.pending(), vec![]);
+}
+
+#[test]
+fn a_value_past_the_limit_is_refused() {
+    let (router, _) = fresh(&MAP);
+    let offset = support::VALUE_BYTES_MAX - 1;
+    let value = Bytes::from_static(b"ab");
+    let command = WriteCommand::SetRange { key: key("k"), offset, value };
+    let Reply::Error(error) = run(&router, Command::Write(command)) else { panic!("written") };
+    let text = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+    assert_eq!(error.to_string(), text);
+    run(&router, set_bit("k", support::VALUE_BYTES_MAX * 8));
+    run(&router, set_bit("k", away("k") << 16));
+    let get = Command::Read(ReadCommand::Get { key: Key::new(b"k").unwrap() });
+    let Reply::Error(error) = run(&router, get) else { panic!("sent") };
+    assert_eq!(error.to_string(), text);
+    assert_eq!(run(&router, count("k")), Reply::Integer(2));
+}
