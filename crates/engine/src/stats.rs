@@ -18,7 +18,7 @@ pub struct EngineStats {
     /// Clean-ups that are not confirmed yet.
     pub retired: u64,
     /// Heap bytes of all that, in the allocator's size classes. Memory that entries share, after
-    /// COPY, counts for each.
+    /// COPY, counts for each; the table of slots, at most 330 KiB, is not counted.
     pub dataset_bytes: u64,
 }
 

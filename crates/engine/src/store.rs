@@ -16,8 +16,9 @@ use crate::{
 /// differ, and a write must not find the bits gone that home still promises.
 const PART_GRACE_MS: u64 = 10_000;
 
-/// Bytes of one row of the order of expiry, with its share of the tree's nodes.
-const EXPIRY_ROW_BYTES: u64 = 24;
+/// Bytes of one row of the order of expiry, with its share of the tree's nodes, which are a little
+/// over half full where rows come in order.
+const EXPIRY_ROW_BYTES: u64 = 32;
 
 /// Sums that are kept, so that asking costs nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
