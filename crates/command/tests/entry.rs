@@ -398,7 +398,7 @@ fn values_that_no_op_has_are_errors() {
 
 #[test]
 fn values_are_slices_of_the_entry() {
-    let key = Key::new(b"k").unwrap();
+    let key = Key::new(b"k").expect("short");
     let value = Bytes::from(vec![7; 1000]);
     let batch = batch(&[WriteCommand::Append { key, value }.into()]);
     let entry = encode_entry(UnixMillis(1), [&batch]);
@@ -411,7 +411,7 @@ fn values_are_slices_of_the_entry() {
 
 #[test]
 fn the_bytes_of_an_entry_never_change() {
-    let key = Key::new(b"k").unwrap();
+    let key = Key::new(b"k").expect("short");
     let ops = [
         WriteCommand::SetBit { key: key.clone(), offset: 300, value: true }.into(),
         WriteCommand::IncrBy { key: key.clone(), by: -3 }.into(),
@@ -424,4 +424,118 @@ fn the_bytes_of_an_entry_never_change() {
     let golden = b"\x01\x02\x01\0\0\0\0\0\0\x05\0\0\0\
         \x01\x01k\xac\x02\x0a\x01k\x05\x40\x01k\x05\x03\x01k\x07\x01\x01k\xab\x01\x81\x01";
     assert_eq!(entry, &golden[..]);
+}
+
+/// One of each op, with the fields that its choices need.
+fn one_of_each() -> Vec<Op> {
+    use ReadCommand as R;
+    use WriteCommand as W;
+    let key = || Key::new(b"k").expect("short");
+    let value = || Bytes::from_static(b"v");
+    let field = Field { kind: FieldType { signed: true, width: 5 }, offset: 9 };
+    let op = FieldOp { field, action: FieldAction::IncrBy(-1), overflow: Overflow::Fail };
+    let condition = ExpiryCondition { if_some: true, if_later: true, ..Default::default() };
+    let set = W::Set {
+        key: key(),
+        value: value(),
+        existence: Some(Existence::IfPresent),
+        expiry: Expiry::In(-2),
+        reply: SetReply::Old,
+    };
+    let index_range = IndexRange { start: 1, end: -1, unit: IndexUnit::Bit };
+    let writes = [
+        W::SetBit { key: key(), offset: 1, value: false },
+        W::BitField { key: key(), ops: vec![op] },
+        W::BitOp { logic: BitLogic::Diff1, target: key(), sources: vec![key()] },
+        set,
+        W::GetDel { key: key() },
+        W::GetEx { key: key(), expiry: Expiry::At(UnixMillis(3)) },
+        W::MSet { pairs: vec![(key(), value())], only_if_none: true },
+        W::Append { key: key(), value: value() },
+        W::SetRange { key: key(), offset: 4, value: value() },
+        W::IncrBy { key: key(), by: 5 },
+        W::Delete { keys: vec![key()] },
+        W::Expire { key: key(), expiry: Expiry::Keep, condition },
+        W::Persist { key: key() },
+        W::Rename { source: key(), target: key(), only_if_new: true },
+        W::Copy { source: key(), target: key(), replace: true },
+        W::Flush,
+    ];
+    let form = TimeForm { millis: false, absolute: true };
+    let scan = R::Scan { cursor: 6, pattern: Some(value()), count: 7, type_matches: true };
+    let reads = [
+        R::GetBit { key: key(), offset: 8 },
+        R::BitCount { key: key(), range: Some(index_range) },
+        R::BitPos { key: key(), bit: true, start: Some(1), end: None, unit: IndexUnit::Byte },
+        R::BitFieldRo { key: key(), fields: vec![field] },
+        R::BitOpCard { logic: BitLogic::AndOr, sources: vec![key()] },
+        R::Get { key: key() },
+        R::MGet { keys: vec![key()] },
+        R::StrLen { key: key() },
+        R::GetRange { key: key(), start: 1, end: 2 },
+        R::Exists { keys: vec![key()] },
+        R::Type { key: key() },
+        R::Ttl { key: key(), form },
+        scan,
+        R::Keys { pattern: value() },
+        R::DbSize,
+        R::RandomKey,
+    ];
+    let commands = writes.map(Op::from).into_iter().chain(reads.map(Op::from));
+    commands.chain(one_of_each_of_the_router()).collect()
+}
+
+fn one_of_each_of_the_router() -> Vec<Op> {
+    use WriteOp as W;
+    let key = || Key::new(b"k").expect("short");
+    let (version, expiry) = (Version(2), Some(UnixMillis(3)));
+    let sources = || vec![SourceRef { key: key(), version: Some(version) }];
+    let part = |query| ReadOp::Part { key: key(), version: Some(version), query };
+    let reads = [
+        ReadOp::Header { key: key() },
+        part(PartQuery::Len),
+        part(PartQuery::Count { start: 4, end: 5 }),
+        part(PartQuery::FirstBit { bit: false, start: 4, end: 5 }),
+        part(PartQuery::FirstBit { bit: true, start: 4, end: 5 }),
+        part(PartQuery::Value { start: 4, end: 5 }),
+        ReadOp::CombineCount {
+            logic: BitLogic::Xor,
+            sources: sources(),
+            range: (4, 5),
+            len_bytes: 6,
+        },
+        ReadOp::Fingerprint { key: key() },
+    ];
+    let stage = |from| W::Stage { key: key(), version, from };
+    let command = WriteCommand::Flush;
+    let combine =
+        StageFrom::Combine { logic: BitLogic::Or, sources: sources(), range: (4, 5), len_bytes: 6 };
+    let copy = StageFrom::Copy { source: sources().remove(0), range: (4, 5) };
+    let writes = [
+        W::Granted { grant: Grant { version, expiry }, command: command.clone() },
+        W::Enlist { key: key(), group: GroupId(7) },
+        W::Reserve { key: key() },
+        stage(StageFrom::Value(Bytes::from_static(b"v"))),
+        stage(combine),
+        stage(copy),
+        W::Publish { key: key(), version, spread: vec![GroupId(7)], len_bytes: 8, expiry },
+        W::Activate { key: key(), version },
+        W::Drop { key: key(), version },
+        W::Forget { key: key(), version },
+        W::SetPartExpiry { key: key(), version, expiry: None },
+        W::Transaction { watches: vec![(key(), LogIndex(9))], ops: vec![command.into()] },
+        W::Tick,
+        W::Adopt { slots: vec![Slot::new(300).expect("a slot")] },
+    ];
+    reads.map(Op::Read).into_iter().chain(writes.map(Op::Write)).collect()
+}
+
+#[test]
+fn the_bytes_of_each_op_never_change() {
+    let bytes: Vec<_> = one_of_each()
+        .iter()
+        .map(|op| batch(std::slice::from_ref(op)).as_bytes().escape_ascii().to_string())
+        .collect();
+    let golden: Vec<_> = include_str!("golden_ops.txt").lines().collect();
+    assert_eq!(bytes, golden);
 }
