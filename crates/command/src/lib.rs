@@ -6,17 +6,17 @@
 //!
 //! # Map
 //!
-//! | module      | job                                                          |
-//! |-------------|--------------------------------------------------------------|
-//! | [`table`]   | one row a command: name, arity, keys, flags, help, parser    |
-//! | [`parse`]   | arguments to [`Command`], as Redis reads them                |
-//! | [`command`] | what a client can ask                                        |
-//! | [`session`] | what a session answers by itself                             |
-//! | [`op`]      | what a router asks one group, and what the group answers     |
-//! | [`reply`]   | what a client is told                                        |
-//! | [`error`]   | every refusal, in Redis's words where Redis has them         |
-//! | [`entry`]   | ops as the bytes of a log entry                              |
-//! | [`glob`]    | the patterns of `KEYS` and `SCAN`                            |
+//! | module        | job                                                          |
+//! |---------------|--------------------------------------------------------------|
+//! | [`table`]     | one row a command: name, arity, keys, flags, help, parser    |
+//! | [`mod@parse`] | arguments to [`Command`], as Redis reads them                |
+//! | [`command`]   | what a client can ask                                        |
+//! | [`session`]   | what a session answers by itself                             |
+//! | [`op`]        | what a router asks one group, and what the group answers     |
+//! | [`reply`]     | what a client is told                                        |
+//! | [`error`]     | every refusal, in Redis's words where Redis has them         |
+//! | [`entry`]     | ops as the bytes of a log entry                              |
+//! | [`glob`]      | the patterns of `KEYS` and `SCAN`                            |
 
 pub mod command;
 pub mod entry;

@@ -91,7 +91,8 @@ fn bitcount_takes_a_whole_range_or_none() {
         (
             "BITCOUNT k 0 -1",
             read(
-                "BitCount { key: \"k\", range: Some(IndexRange { start: 0, end: -1, unit: Byte }) }",
+                "BitCount { key: \"k\", range: Some(IndexRange { start: 0, end: -1, unit: Byte \
+                 }) }",
             ),
         ),
         (

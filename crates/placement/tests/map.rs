@@ -37,6 +37,22 @@ fn the_first_segment_lies_at_home_and_later_ones_where_all_keys_have_them() {
 }
 
 #[test]
+fn the_segments_of_one_big_bitmap_spread_over_all_groups() {
+    for (groups, share_min, share_max) in [(3, 0.9, 1.1), (8, 0.85, 1.15), (16, 0.75, 1.25)] {
+        let map = map(groups);
+        let mut counts = vec![0_u32; usize::from(groups) + 1];
+        for segment in 0..4096_u64 {
+            counts[usize::from(map.group_of_bit(b"active", segment << 20).0)] += 1;
+        }
+        let average = 4096.0 / f64::from(groups);
+        for count in &counts[1..] {
+            let share = f64::from(*count) / average;
+            assert!((share_min..share_max).contains(&share), "{groups} groups: {counts:?}");
+        }
+    }
+}
+
+#[test]
 fn a_range_without_end_names_all_groups_at_once() {
     let map = map(64);
     assert_eq!(map.groups_of_range(b"k", 0..u64::MAX), map.groups());

@@ -87,7 +87,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_integer_is_read_and_nothing_else(number in any::<i64>(), text in "[-+0-9 ]{0,21}") {
+        fn every_integer_is_read_and_nothing_else(
+            number in any::<i64>(),
+            text in "[-+0-9 ]{0,21}",
+        ) {
             prop_assert_eq!(parse_i64(number.to_string().as_bytes()), Some(number));
             let strict = text.parse::<i64>().ok().filter(|number| number.to_string() == text);
             prop_assert_eq!(parse_i64(text.as_bytes()), strict);
