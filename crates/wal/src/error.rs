@@ -50,7 +50,8 @@ pub enum Error {
         /// The lock file.
         path: PathBuf,
     },
-    /// A file is not what was written. Nothing was changed; restore the node from its peers.
+    /// A file is not what was written and synced. No log file was changed; restore the node from
+    /// its peers.
     #[error("{} is damaged at byte {offset}: {reason}", path.display())]
     Damaged {
         /// The file.

@@ -252,10 +252,11 @@ impl Files {
         self.full.len() + 1
     }
 
-    /// Bytes that the log takes on the disk, spares included.
+    /// Bytes that the log takes on the disk, with spares and the file made ahead.
     pub(crate) fn disk_bytes(&self) -> u64 {
         let full: u64 = self.full.iter().map(|full| full.retired.len_bytes).sum();
         let active = self.active.offset.max(self.file_bytes);
-        full + active + self.spare_bytes.load(Ordering::Relaxed)
+        let ahead = self.supply.ahead() * self.file_bytes;
+        full + active + ahead + self.spare_bytes.load(Ordering::Relaxed)
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! # Which files count
 //!
-//! Files are freed oldest first, so after a gap in the sequence numbers only the last run of files
-//! counts; what lies before it was freed and its removal lost. Of that run, all files but the last
-//! that holds frames were sealed and synced before the next was begun, so each must read whole up to
-//! its seal. Files after it were made ready and never written.
+//! Files are freed oldest first, each durably before the next, so their sequence numbers have no
+//! gap. All but the last that holds frames were sealed and synced before the next was begun, so each
+//! must read whole up to its seal. Files after it were made ready and never written.
 //!
 //! # Where the end is cut
 //!
@@ -16,6 +15,7 @@
 //! damaged, and recovery refuses.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bitroster_types::GroupId;
@@ -33,6 +33,10 @@ use crate::record::{Position, Record};
 use crate::stock::{Name, Retired, log_path};
 
 const WINDOW_BYTES: usize = 1 << 20;
+
+/// Most of a file that was never written to its end is zeros, which are skipped by the page.
+const PAGE_BYTES: usize = 4096;
+const ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
 
 /// An entry as it was appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +56,8 @@ pub struct RecoveredGroup {
     pub committed: Option<Position>,
     /// The last entry purged. Entries go on right after it.
     pub purged: Option<Position>,
-    /// The live entries; indexes grow by one.
+    /// The live entries; indexes grow by one. Where nothing was purged, the first has the index
+    /// that the caller began with: the log cannot tell whether that is right.
     pub entries: VecDeque<Entry>,
 }
 
@@ -179,7 +184,7 @@ pub(crate) struct Scan {
     pub(crate) ledger: Ledger,
     /// Files with frames, oldest first; all sealed by now.
     pub(crate) used: VecDeque<ReadFile>,
-    /// Files that count no more or do not count yet.
+    /// Files that were made ready and never written.
     pub(crate) unused: Vec<Retired>,
     pub(crate) spares: Vec<PathBuf>,
     pub(crate) salt_next: u64,
@@ -219,17 +224,15 @@ pub(crate) fn scan(data: &DataDir, dir: &Path, file_bytes: u64) -> Result<Scan, 
         salt_next,
         sequence_next: 1,
     };
-    let run = sequences.windows(2).rposition(|pair| pair[0] + 1 != pair[1]).map_or(0, |at| at + 1);
     for (at, &sequence) in sequences.iter().enumerate() {
         let path = log_path(dir, sequence);
+        if at > 0 && sequences[at - 1] + 1 != sequence {
+            return Err(Error::damaged(&path, 0, "the log file before it is missing"));
+        }
         let mut reader = Reader::open(data, &path, Access::Read)?;
         let header = reader.header(sequence)?;
         scan.salt_next = scan.salt_next.max(header.salt + 1);
         let retired = Retired { path, salt: header.salt, len_bytes: reader.len_bytes };
-        if at < run {
-            scan.unused.push(retired);
-            continue;
-        }
         let (last, end) = scan.read(&mut reader, header)?;
         scan.used.push_back(ReadFile { retired, last, sequence, end });
     }
@@ -251,13 +254,13 @@ impl Scan {
             if frame.kind == FrameKind::Seal {
                 return Ok((last, End::Used { offset, proven, tail: Tail::Seal }));
             }
-            let path = reader.path.clone();
-            let body = reader.view(frame.body_offset(), frame.body_bytes as usize)?;
+            let range = reader.load(frame.body_offset(), frame.body_bytes as usize)?;
+            let body = &reader.window[range];
             let mut at = 0;
             while at < body.len() {
                 let record_offset = frame.body_offset() + at as u64;
                 let (record, len) = Record::decode(&body[at..])
-                    .ok_or_else(|| Error::damaged(&path, record_offset, "unknown record"))?;
+                    .ok_or_else(|| Error::damaged(&reader.path, record_offset, "unknown record"))?;
                 self.recovered.apply(&record).map_err(|(group, expected, found)| Error::Gap {
                     group,
                     expected,
@@ -327,7 +330,7 @@ fn seal(data: &DataDir, path: &Path, salt: u64, offset: u64, proven: u64) -> Res
     while at < offset {
         let len = usize::try_from(offset - at).unwrap_or(usize::MAX).min(WINDOW_BYTES);
         // A frame's padding need not exist in a file that grew.
-        let bytes = reader.view_at_most(at, len)?.to_vec();
+        let bytes = reader.view(at, len)?.to_vec();
         reader.file.write_at(&bytes, at).map_err(IoFailure::at("write", path))?;
         at += len as u64;
     }
@@ -340,7 +343,7 @@ fn seal(data: &DataDir, path: &Path, salt: u64, offset: u64, proven: u64) -> Res
 /// The salt of a spare that can be used again; any other is removed.
 fn check_spare(data: &DataDir, path: &Path, file_bytes: u64) -> Result<Option<u64>, Error> {
     let mut reader = Reader::open(data, path, Access::Read)?;
-    if let Ok(header) = FileHeader::decode(reader.view_at_most(0, FILE_HEADER_LEN)?)
+    if let Ok(header) = FileHeader::decode(reader.view(0, FILE_HEADER_LEN)?)
         && reader.len_bytes == file_bytes
     {
         return Ok(Some(header.salt));
@@ -371,9 +374,9 @@ impl Reader {
         Ok(Self { file, path, len_bytes, window: Vec::new(), window_offset: 0 })
     }
 
-    /// Up to `len` bytes at `offset`; fewer at the file's end only. Never allocates more than the
-    /// file is long.
-    fn view_at_most(&mut self, offset: u64, len: usize) -> Result<&[u8], Error> {
+    /// Makes `len` bytes at `offset` part of the window, fewer at the file's end only, and returns
+    /// where in it they are. Never allocates more than the file is long.
+    fn load(&mut self, offset: u64, len: usize) -> Result<Range<usize>, Error> {
         let left = usize::try_from(self.len_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
         let len = len.min(left);
         let window_end = self.window_offset + self.window.len() as u64;
@@ -386,40 +389,35 @@ impl Reader {
         }
         let start = usize::try_from(offset - self.window_offset).unwrap_or(usize::MAX);
         let start = start.min(self.window.len());
-        let end = (start + len).min(self.window.len());
-        Ok(&self.window[start..end])
+        Ok(start..(start + len).min(self.window.len()))
     }
 
     fn view(&mut self, offset: u64, len: usize) -> Result<&[u8], Error> {
-        let path = self.path.clone();
-        let bytes = self.view_at_most(offset, len)?;
-        if bytes.len() < len {
-            return Err(Error::damaged(&path, offset, "the file is shorter than it was"));
-        }
-        Ok(bytes)
+        let range = self.load(offset, len)?;
+        Ok(&self.window[range])
     }
 
     /// The header page, which must be that of the file with this number.
     fn header(&mut self, sequence: u64) -> Result<FileHeader, Error> {
-        let path = self.path.clone();
-        let page = self.view_at_most(0, FILE_HEADER_LEN)?;
-        match FileHeader::decode(page) {
+        let decoded = FileHeader::decode(self.view(0, FILE_HEADER_LEN)?);
+        let path = &self.path;
+        match decoded {
             Ok(header) if header.sequence == sequence => Ok(header),
-            Ok(_) => Err(Error::damaged(&path, 0, "the header is that of another file")),
+            Ok(_) => Err(Error::damaged(path, 0, "the header is that of another file")),
             Err(HeaderFault::Format(found)) => {
-                Err(Error::Format { path, found, supported: FILE_FORMAT })
+                Err(Error::Format { path: path.clone(), found, supported: FILE_FORMAT })
             }
-            Err(HeaderFault::Damaged) => Err(Error::damaged(&path, 0, "no log file's header")),
+            Err(HeaderFault::Damaged) => Err(Error::damaged(path, 0, "no log file's header")),
         }
     }
 
     /// The frame at `offset`, if its header and its records pass.
     fn frame(&mut self, salt: u64, offset: u64) -> Result<Option<Frame>, Error> {
-        let header = self.view_at_most(offset, FRAME_HEADER_BYTES)?;
+        let header = self.view(offset, FRAME_HEADER_BYTES)?;
         let Some(frame) = Frame::decode(header, salt, offset) else {
             return Ok(None);
         };
-        let body = self.view_at_most(frame.body_offset(), frame.body_bytes as usize)?;
+        let body = self.view(frame.body_offset(), frame.body_bytes as usize)?;
         Ok(frame.matches(salt, body).then_some(frame))
     }
 
@@ -429,15 +427,24 @@ impl Reader {
         let mut found = false;
         let mut offset = cut;
         while offset + FRAME_HEADER_BYTES as u64 <= self.len_bytes {
-            let bytes = self.view_at_most(offset, FRAME_HEADER_BYTES)?;
-            if let Some(frame) = Frame::decode(bytes, salt, offset) {
-                if frame.durable > cut {
-                    let reason = "a frame is damaged that was on the disk before later ones";
-                    return Err(Error::damaged(&self.path, cut, reason));
-                }
-                found = true;
+            let page_end = (offset + 1).next_multiple_of(PAGE_BYTES as u64);
+            let page_len = usize::try_from(page_end - offset).unwrap_or(PAGE_BYTES);
+            let page = self.view(offset, page_len)?;
+            if page == &ZEROS[..page.len()] {
+                offset = page_end;
+                continue;
             }
-            offset += FRAME_ALIGNMENT;
+            while offset < page_end {
+                let bytes = self.view(offset, FRAME_HEADER_BYTES)?;
+                if let Some(frame) = Frame::decode(bytes, salt, offset) {
+                    if frame.durable > cut {
+                        let reason = "a frame is damaged that was on the disk before later ones";
+                        return Err(Error::damaged(&self.path, cut, reason));
+                    }
+                    found = true;
+                }
+                offset += FRAME_ALIGNMENT;
+            }
         }
         Ok(found)
     }

@@ -93,16 +93,15 @@ impl SnapshotStore {
     pub fn latest(&self, group: GroupId) -> Result<Option<SnapshotReader>, Error> {
         let _names = self.shared.names.lock();
         let newest = self.list()?.into_iter().filter(|&(held, _)| held == group).max();
-        newest
-            .map(|(_, index)| SnapshotReader::open(&self.shared.data, &self.path(group, index)))
-            .transpose()
-            .and_then(|reader| match reader {
-                Some(reader) if reader.group() != group => {
-                    let reason = "the snapshot is that of another group";
-                    Err(Error::damaged(reader.path(), 0, reason))
-                }
-                other => Ok(other),
-            })
+        let Some((_, index)) = newest else {
+            return Ok(None);
+        };
+        let reader = SnapshotReader::open(&self.shared.data, &self.path(group, index))?;
+        if (reader.group(), reader.index()) != (group, index) {
+            let reason = "the snapshot is that of another group or index";
+            return Err(Error::damaged(reader.path(), 0, reason));
+        }
+        Ok(Some(reader))
     }
 
     /// The groups that have a snapshot, in order, with the index of the newest.

@@ -215,6 +215,14 @@ impl Supply {
         }
     }
 
+    /// Files that are being made before they are needed.
+    pub(crate) fn ahead(&self) -> u64 {
+        match self {
+            Self::OnDemand(_) => 0,
+            Self::Ahead(_) => 1,
+        }
+    }
+
     /// Gives a file back.
     pub(crate) fn retire(&mut self, retired: Retired) -> Result<(), IoFailure> {
         match self {

@@ -46,7 +46,7 @@ pub struct Stats {
     pub sync_time: Duration,
     /// Files that hold the log.
     pub files: u64,
-    /// Bytes that the log takes on the disk, spare files included.
+    /// Bytes that the log takes on the disk, with spare files and the one made ahead.
     pub disk_bytes: u64,
     /// Bytes that wait for the disk.
     pub pending_bytes: u64,

@@ -31,7 +31,7 @@ impl Writer {
         loop {
             let done = match self.shared.take(batch, self.sync_due()) {
                 Task::Write => self.write(batch),
-                Task::Sync => self.sync(),
+                Task::Sync => self.sync().and_then(|()| self.free()),
                 Task::Close => match self.close() {
                     Ok(()) => return,
                     failed => failed,
@@ -61,11 +61,11 @@ impl Writer {
                 }
             }
         }
-        for done in batch.completions.drain(..) {
-            done.run(Ok(()));
-        }
         if self.files.is_synced() {
             self.free()?;
+        }
+        for done in batch.completions.drain(..) {
+            done.run(Ok(()));
         }
         Ok(())
     }
@@ -83,11 +83,11 @@ impl Writer {
         Ok(())
     }
 
-    /// When the interval is over, if something waits for it.
+    /// When the interval is over, if something waits for it. An interval past all time never is.
     fn sync_due(&self) -> Option<Instant> {
         match self.sync_mode {
             SyncMode::Always => None,
-            SyncMode::Interval(interval) => self.unsynced_since.map(|since| since + interval),
+            SyncMode::Interval(interval) => self.unsynced_since?.checked_add(interval),
         }
     }
 

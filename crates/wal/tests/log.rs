@@ -8,10 +8,12 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bitroster_wal::testing::{Fault, FaultyDisk, Names, Tear};
 use bitroster_wal::{
-    Completion, DataDir, EntryRef, Error, Holder, Options, RealFileSystem, RecoveredGroup, Wal,
+    Completion, DataDir, EntryRef, Error, Holder, Options, RealFileSystem, RecoveredGroup,
+    SyncMode, Wal,
 };
 use common::*;
 
@@ -282,6 +284,33 @@ fn in_interval_mode_the_sync_comes_without_another_call() {
     append(&wal, A, 0, b"x").unwrap();
     hold.wait_for_sync();
     drop(hold);
+}
+
+#[test]
+fn in_interval_mode_an_idle_log_frees_what_was_purged() {
+    let disk = FaultyDisk::default();
+    let (wal, _) = open(&disk, &Options { sync_mode: interval(20), ..small() });
+    for index in 0..30 {
+        append(&wal, A, index, &[1; 1000]).unwrap();
+    }
+    wal.flush().unwrap();
+    assert!(wal.stats().files > 3);
+    purge(&wal, A, 29).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while wal.stats().files > 1 {
+        assert!(Instant::now() < deadline, "{:?}", wal.stats());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn an_interval_past_all_time_is_allowed() {
+    let disk = FaultyDisk::default();
+    let sync_mode = SyncMode::Interval(Duration::MAX);
+    let (wal, _) = open(&disk, &Options { sync_mode, ..small() });
+    append(&wal, A, 0, b"x").unwrap();
+    append(&wal, A, 1, b"x").unwrap();
+    wal.close().unwrap();
 }
 
 #[test]
