@@ -188,6 +188,17 @@ where
     bytes.into()
 }
 
+/// `SETBIT` as it lies in an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetBitRef<'a> {
+    /// The key's name.
+    pub key: &'a [u8],
+    /// The bit's offset.
+    pub offset: u64,
+    /// Its new value.
+    pub value: bool,
+}
+
 /// Reads encoded ops back, in order.
 #[derive(Clone, Debug)]
 pub struct OpReader {
@@ -200,6 +211,28 @@ impl OpReader {
     /// Ops not yet read.
     pub fn left(&self) -> u32 {
         self.left
+    }
+
+    /// The next op if it is a `SETBIT`, without copying its key; `None`, with nothing read, where
+    /// it is another or there is none.
+    ///
+    /// A short cut for whoever applies entries: most ops are these, and an [`Op`] of one takes
+    /// three times as long to make.
+    ///
+    /// # Errors
+    ///
+    /// As [`next_op`](Self::next_op).
+    pub fn next_set_bit(&mut self) -> Result<Option<SetBitRef<'_>>, EntryError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let mut cursor = take::Cursor::new(&self.bytes, self.at);
+        let found = take::set_bit(&mut cursor)?;
+        if found.is_some() {
+            self.at = cursor.at();
+            self.left -= 1;
+        }
+        Ok(found)
     }
 
     /// The next op, or `None` after the last.
@@ -256,6 +289,15 @@ impl EntryReader {
     /// Number of ops the entry says it holds. Not to be trusted with an allocation.
     pub fn count(&self) -> u32 {
         self.count
+    }
+
+    /// The next op if it is a `SETBIT`; see [`OpReader::next_set_bit`].
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not what was encoded.
+    pub fn next_set_bit(&mut self) -> Result<Option<SetBitRef<'_>>, EntryError> {
+        self.ops.next_set_bit()
     }
 
     /// The next op, or `None` after the last; see [`OpReader::next_op`].

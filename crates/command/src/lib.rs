@@ -32,7 +32,7 @@ pub use command::{
     BitLogic, Command, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType,
     IndexRange, IndexUnit, Overflow, ReadCommand, SetReply, TimeForm, WriteCommand,
 };
-pub use entry::{EntryError, EntryReader, OpBatch, OpReader, encode_entry};
+pub use entry::{EntryError, EntryReader, OpBatch, OpReader, SetBitRef, encode_entry};
 pub use error::{CommandError, Retry};
 pub use glob::glob_match;
 pub use op::{

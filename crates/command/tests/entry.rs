@@ -9,8 +9,8 @@
 use bitroster_command::{
     BitLogic, EntryError, EntryReader, Existence, Expiry, ExpiryCondition, Field, FieldAction,
     FieldOp, FieldType, Grant, IndexRange, IndexUnit, Op, OpBatch, Overflow, PartQuery,
-    ReadCommand, ReadOp, SetReply, SourceRef, StageFrom, TimeForm, WriteCommand, WriteOp,
-    encode_entry,
+    ReadCommand, ReadOp, SetBitRef, SetReply, SourceRef, StageFrom, TimeForm, WriteCommand,
+    WriteOp, encode_entry,
 };
 use bitroster_types::{
     GroupId, Key, LogIndex, Slot, UnixMillis, Version,
@@ -295,6 +295,23 @@ fn batch(ops: &[Op]) -> OpBatch {
     batch
 }
 
+/// As [`read_all`], with the short cut for SETBIT wherever it applies.
+fn read_all_short(entry: Bytes) -> Result<Vec<Op>, EntryError> {
+    let mut reader = EntryReader::new(entry)?;
+    let mut ops = Vec::new();
+    loop {
+        if let Some(SetBitRef { key, offset, value }) = reader.next_set_bit()? {
+            let key = Key::new(key).expect("checked by the reader");
+            ops.push(WriteCommand::SetBit { key, offset, value }.into());
+        } else if let Some(op) = reader.next_op()? {
+            assert!(!matches!(op, Op::Write(WriteOp::Command(WriteCommand::SetBit { .. }))));
+            ops.push(op);
+        } else {
+            return Ok(ops);
+        }
+    }
+}
+
 fn read_all(entry: Bytes) -> Result<Vec<Op>, EntryError> {
     let mut reader = EntryReader::new(entry)?;
     let mut ops = Vec::new();
@@ -319,6 +336,7 @@ proptest! {
         let reader = EntryReader::new(entry.clone()).unwrap();
         prop_assert_eq!(reader.time(), UnixMillis(at));
         prop_assert_eq!(reader.count() as usize, all.len());
+        prop_assert_eq!(read_all_short(entry.clone()), Ok(all.clone()));
         prop_assert_eq!(read_all(entry), Ok(all.clone()));
 
         let [mut first, second] = batches;
@@ -344,7 +362,9 @@ proptest! {
         let mut entry = encode_entry(UnixMillis(1), [&batch(&ops)]).to_vec();
         let place = place.index(entry.len());
         entry[place] = byte;
-        if let Ok(ops) = read_all(entry.into()) {
+        let entry = Bytes::from(entry);
+        prop_assert_eq!(read_all_short(entry.clone()), read_all(entry.clone()));
+        if let Ok(ops) = read_all(entry) {
             batch(&ops);
         }
     }

@@ -2,11 +2,11 @@
 
 use bitroster_types::{
     GroupId, Key, LogIndex, Slot, UnixMillis, Version,
-    limits::{BITMAP_BITS_MAX, ENTRY_LIST_CAPACITY_MAX},
+    limits::{BITMAP_BITS_MAX, ENTRY_LIST_CAPACITY_MAX, KEY_BYTES_MAX},
 };
 use bytes::Bytes;
 
-use super::{EntryError, tag};
+use super::{EntryError, SetBitRef, tag};
 use crate::{
     BitLogic, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType, Grant,
     IndexRange, IndexUnit, Op, Overflow, PartQuery, ReadCommand, ReadOp, SetReply, SourceRef,
@@ -83,8 +83,13 @@ impl<'a> Cursor<'a> {
     }
 
     fn key(&mut self) -> Taken<Key> {
+        Key::new(self.name()?).ok_or(EntryError::Field("key"))
+    }
+
+    /// A key's name; the caller checks its length.
+    fn name(&mut self) -> Taken<&'a [u8]> {
         let span = self.span()?;
-        Key::new(&self.bytes[span]).ok_or(EntryError::Field("key"))
+        Ok(&self.bytes[span])
     }
 
     fn list<T>(&mut self, take: impl Fn(&mut Self) -> Taken<T>) -> Taken<Vec<T>> {
@@ -433,6 +438,21 @@ fn command(cursor: &mut Cursor<'_>) -> Taken<Op> {
     } else {
         Err(EntryError::Field("op of a transaction"))
     }
+}
+
+/// `SETBIT`, if that is what comes next.
+#[inline]
+pub(super) fn set_bit<'a>(cursor: &mut Cursor<'a>) -> Taken<Option<SetBitRef<'a>>> {
+    let tag = cursor.byte()?;
+    if !matches!(tag, tag::SET_BIT_0 | tag::SET_BIT_1) {
+        return Ok(None);
+    }
+    let key = cursor.name()?;
+    if key.len() > KEY_BYTES_MAX {
+        return Err(EntryError::Field("key"));
+    }
+    let offset = cursor.bit_offset()?;
+    Ok(Some(SetBitRef { key, offset, value: tag == tag::SET_BIT_1 }))
 }
 
 /// An op.
