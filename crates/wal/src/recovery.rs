@@ -277,11 +277,14 @@ impl Scan {
             }
             offset = frame.next_offset();
         }
-        let torn = reader.frames_beyond(header.salt, offset)?;
-        if offset == FILE_HEADER_BYTES && !torn {
-            return Ok((last, End::Unused));
-        }
-        let tail = if torn { Tail::Torn } else { Tail::Nothing };
+        let tail = match reader.frames_beyond(header.salt, offset)? {
+            None if offset == FILE_HEADER_BYTES => return Ok((last, End::Unused)),
+            None => Tail::Nothing,
+            Some(durable) => {
+                proven = proven.max(durable);
+                Tail::Torn
+            }
+        };
         Ok((last, End::Used { offset, proven, tail }))
     }
 
@@ -422,9 +425,9 @@ impl Reader {
     }
 
     /// Looks for frames of this use of the file from `cut` on, which does not hold a whole one.
-    /// Returns whether there are any: then a write was torn.
-    fn frames_beyond(&mut self, salt: u64, cut: u64) -> Result<bool, Error> {
-        let mut found = false;
+    /// If there are any, a write was torn; returns the bytes that they prove to be on the disk.
+    fn frames_beyond(&mut self, salt: u64, cut: u64) -> Result<Option<u64>, Error> {
+        let mut found = None;
         let mut offset = cut;
         while offset + FRAME_HEADER_BYTES as u64 <= self.len_bytes {
             let page_end = (offset + 1).next_multiple_of(PAGE_BYTES as u64);
@@ -441,7 +444,7 @@ impl Reader {
                         let reason = "a frame is damaged that was on the disk before later ones";
                         return Err(Error::damaged(&self.path, cut, reason));
                     }
-                    found = true;
+                    found = found.max(Some(frame.durable));
                 }
                 offset += FRAME_ALIGNMENT;
             }

@@ -2,4 +2,4 @@
 
 mod faulty_disk;
 
-pub use faulty_disk::{Fault, FaultyDisk, Names, SyncHold, Tear};
+pub use faulty_disk::{Fault, FaultyDisk, Mount, Names, SyncHold, Tear};

@@ -148,7 +148,8 @@ fn damage_in_a_full_file_is_refused() {
     assert!(paths.len() > 3);
     for file in &paths {
         let whole = disk.bytes(file).unwrap();
-        for at in (HEADER_BYTES..used_bytes(&whole)).step_by(61) {
+        let used = used_bytes(&whole);
+        for at in (HEADER_BYTES..used).step_by(61).chain(used - 40..used) {
             let disk = disk.copy();
             let mut bytes = whole.clone();
             bytes[at] ^= 0x10;
@@ -271,7 +272,7 @@ fn another_format_is_told_from_damage() {
 fn the_identity_is_written_once_and_checked() {
     let disk = FaultyDisk::default();
     let root = Path::new("/data");
-    let open = || DataDir::open(std::sync::Arc::new(disk.clone()), root).unwrap();
+    let open = || DataDir::open(disk.mount(), root).unwrap();
     let identity = Identity { cluster: u128::MAX / 3, node: 7 };
     let data = open();
     assert_eq!(data.identity(), Ok(None));

@@ -5,7 +5,8 @@
 //! flipped.
 //!
 //! Mutants killed (each was tried): no sync before the rename; no sync of the directory before older
-//! snapshots are removed; no checksum of a chunk; no number in a chunk's checksum; no footer.
+//! snapshots are removed; no checksum of a chunk; no number in a chunk's checksum; no checksum of
+//! the header.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -13,7 +14,6 @@ mod common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bitroster_types::GroupId;
 use bitroster_wal::testing::{Fault, FaultyDisk, Names, Tear};
@@ -23,7 +23,7 @@ use common::{A, B};
 const CHUNK: usize = 1 << 20;
 
 fn store(disk: &FaultyDisk) -> Result<SnapshotStore, Error> {
-    SnapshotStore::open(&DataDir::open(Arc::new(disk.clone()), Path::new("/data"))?)
+    SnapshotStore::open(&DataDir::open(disk.mount(), Path::new("/data"))?)
 }
 
 fn write(store: &SnapshotStore, group: GroupId, index: u64, bytes: &[u8]) -> Result<u64, Error> {

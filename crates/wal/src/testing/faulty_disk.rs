@@ -27,7 +27,8 @@ pub enum Tear {
     Lost,
     /// The first half of the bytes, in the order of the writes. A file that grew is short.
     Short,
-    /// As [`Tear::Short`], but the second half is zeros: its place was allocated, not filled.
+    /// As [`Tear::Short`], but the second half is zeros: its place was allocated, not filled. Bytes
+    /// that were durable before and did not change stay.
     Zeroed,
     /// Every second sector: the disk wrote them out of order.
     Scattered,
@@ -48,7 +49,7 @@ pub enum Names {
     Kept,
 }
 
-/// A disk in memory. Clones are the same disk.
+/// A disk in memory. Clones are the same disk; [`FaultyDisk::mount`] gives it to a process.
 ///
 /// Every operation but `list`, `lock`, `len_bytes` and reads counts; the one that
 /// [`FaultyDisk::fail_at`] names fails. A failed write leaves half of its bytes. A failed sync
@@ -87,7 +88,7 @@ struct State {
     syncs_waiting: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Inode {
     bytes: Vec<u8>,
     durable: Vec<u8>,
@@ -95,7 +96,7 @@ struct Inode {
     unsynced: Vec<(usize, Vec<u8>)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum NameChange {
     Create(PathBuf, usize),
     Rename(PathBuf, PathBuf),
@@ -152,8 +153,12 @@ impl Inode {
                     left -= kept;
                     Self::write(&mut self.durable, offset, &data[..kept]);
                     if tear == Tear::Zeroed {
-                        let zeros = vec![0; data.len() - kept];
-                        Self::write(&mut self.durable, offset + kept, &zeros);
+                        let start = offset + kept;
+                        let old = self.durable.get(start..).unwrap_or_default();
+                        let lost: Vec<u8> = (kept..data.len())
+                            .map(|at| data[at] * u8::from(old.get(at - kept) == Some(&data[at])))
+                            .collect();
+                        Self::write(&mut self.durable, start, &lost);
                     }
                 }
                 Tear::Scattered => {
@@ -202,6 +207,12 @@ impl State {
 }
 
 impl FaultyDisk {
+    /// The disk for one process: what it does after a crash or a kill fails.
+    pub fn mount(&self) -> Arc<dyn FileSystem> {
+        let generation = self.lock_state().generation;
+        Arc::new(Mount { disk: self.clone(), generation })
+    }
+
     /// Makes the operation with this number fail, counted from 0 over the disk's life.
     pub fn fail_at(&self, operation: usize, fault: Fault) {
         self.lock_state().fault = Some((operation, fault));
@@ -309,6 +320,22 @@ impl FaultyDisk {
         copy
     }
 
+    /// Another disk in the same state, with all that is not synced, that has met no fault yet. No
+    /// process has it open.
+    pub fn twin(&self) -> Self {
+        let state = self.lock_state();
+        let twin = State {
+            inodes: state.inodes.clone(),
+            names: state.names.clone(),
+            durable_names: state.durable_names.clone(),
+            name_changes: state.name_changes.clone(),
+            directories: state.directories.clone(),
+            operations: state.operations,
+            ..State::default()
+        };
+        Self { shared: Arc::new(Shared { state: Mutex::new(twin), ..Shared::default() }) }
+    }
+
     fn lock_state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock()
     }
@@ -337,16 +364,34 @@ impl Drop for SyncHold {
     }
 }
 
-impl FileSystem for FaultyDisk {
+/// A [`FaultyDisk`] as one process sees it: after a crash or a kill it does nothing more.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    disk: FaultyDisk,
+    generation: usize,
+}
+
+impl Mount {
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.disk.lock_state();
+        if state.generation == self.generation {
+            Ok(state)
+        } else {
+            Err(io::Error::other("the process has ended"))
+        }
+    }
+}
+
+impl FileSystem for Mount {
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.lock_state();
+        let mut state = self.state()?;
         state.operation()?;
         state.directories.insert(path.to_owned());
         Ok(())
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn File>> {
-        let mut state = self.lock_state();
+        let mut state = self.state()?;
         state.operation()?;
         let known = state.names.get(path).copied();
         let inode = match (access, known) {
@@ -360,12 +405,11 @@ impl FileSystem for FaultyDisk {
                 inode
             }
         };
-        let generation = state.generation;
-        Ok(Box::new(Handle { disk: self.clone(), inode, generation }))
+        Ok(Box::new(Handle { mount: self.clone(), inode }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.lock_state();
+        let mut state = self.state()?;
         state.operation()?;
         if !state.names.contains_key(from) {
             return Err(io::ErrorKind::NotFound.into());
@@ -375,7 +419,7 @@ impl FileSystem for FaultyDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.lock_state();
+        let mut state = self.state()?;
         state.operation()?;
         if !state.names.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
@@ -385,13 +429,13 @@ impl FileSystem for FaultyDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let state = self.lock_state();
+        let state = self.state()?;
         let names = state.names.keys().filter(|path| path.parent() == Some(dir));
         Ok(names.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.lock_state();
+        let mut state = self.state()?;
         state.operation()?;
         let changes = std::mem::take(&mut state.name_changes);
         let (synced, rest) =
@@ -405,40 +449,27 @@ impl FileSystem for FaultyDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        let mut state = self.lock_state();
+        let mut state = self.state()?;
         if !state.locks.insert(path.to_owned()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let generation = state.generation;
-        Ok(Box::new(HeldLock { disk: self.clone(), path: path.to_owned(), generation }))
+        Ok(Box::new(HeldLock { mount: self.clone(), path: path.to_owned() }))
     }
 }
 
 #[derive(Debug)]
 struct Handle {
-    disk: FaultyDisk,
+    mount: Mount,
     inode: usize,
-    generation: usize,
-}
-
-impl Handle {
-    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
-        let state = self.disk.lock_state();
-        if state.generation == self.generation {
-            Ok(state)
-        } else {
-            Err(io::Error::other("the machine has crashed"))
-        }
-    }
 }
 
 impl File for Handle {
     fn len_bytes(&self) -> io::Result<u64> {
-        Ok(self.state()?.inodes[self.inode].bytes.len() as u64)
+        Ok(self.mount.state()?.inodes[self.inode].bytes.len() as u64)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.state()?;
+        let state = self.mount.state()?;
         let bytes = &state.inodes[self.inode].bytes;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
         let len = buffer.len().min(bytes.len() - start);
@@ -447,7 +478,7 @@ impl File for Handle {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let mut state = self.state()?;
+        let mut state = self.mount.state()?;
         state.writes += 1;
         let result = state.operation();
         let written = if result.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
@@ -459,14 +490,14 @@ impl File for Handle {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.state()?;
-        while state.syncs_held && state.generation == self.generation {
+        let mut state = self.mount.state()?;
+        while state.syncs_held && state.generation == self.mount.generation {
             state.syncs_waiting += 1;
-            self.disk.shared.sync_released.notify_all();
-            self.disk.shared.sync_released.wait(&mut state);
+            self.mount.disk.shared.sync_released.notify_all();
+            self.mount.disk.shared.sync_released.wait(&mut state);
             state.syncs_waiting -= 1;
         }
-        if state.generation != self.generation {
+        if state.generation != self.mount.generation {
             return Err(io::Error::other("the machine has crashed"));
         }
         state.syncs += 1;
@@ -484,17 +515,15 @@ impl File for Handle {
 
 #[derive(Debug)]
 struct HeldLock {
-    disk: FaultyDisk,
+    mount: Mount,
     path: PathBuf,
-    generation: usize,
 }
 
 impl Lock for HeldLock {}
 
 impl Drop for HeldLock {
     fn drop(&mut self) {
-        let mut state = self.disk.lock_state();
-        if state.generation == self.generation {
+        if let Ok(mut state) = self.mount.state() {
             state.locks.remove(&self.path);
         }
     }

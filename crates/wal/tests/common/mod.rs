@@ -5,7 +5,6 @@
 pub mod model;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use bitroster_types::GroupId;
 use bitroster_wal::testing::FaultyDisk;
@@ -32,7 +31,7 @@ pub fn interval(millis: u64) -> SyncMode {
 }
 
 pub fn try_open(disk: &FaultyDisk, options: &Options) -> Result<(Wal, Recovered), Error> {
-    let data = DataDir::open(Arc::new(disk.clone()), Path::new("/data"))?;
+    let data = DataDir::open(disk.mount(), Path::new("/data"))?;
     Wal::open(&data, options)
 }
 
