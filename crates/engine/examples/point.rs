@@ -52,6 +52,34 @@ fn time<T>(what: &str, ops: &[T], mut run: impl FnMut(&T)) {
     println!("op={what:?} ns={}", batches[batches.len() / 2]);
 }
 
+fn time_bitmap(engine: &mut Engine, dice: &mut Dice, fill: &str, name: &str) {
+    let bits = 100_000_000;
+    let ops: Vec<WriteOp> =
+        (0..500_000).map(|_| set(key(name), dice.below(bits), dice.below(2) == 0)).collect();
+    time(&format!("SETBIT, 100 M bits, {fill} set, random"), &ops, |op| {
+        black_box(engine.apply(op));
+    });
+    let ops: Vec<ReadOp> = (0..500_000).map(|_| get(key(name), dice.below(bits))).collect();
+    time(&format!("GETBIT, 100 M bits, {fill} set, random"), &ops, |op| {
+        black_box(engine.read(op, NOW));
+    });
+}
+
+/// What the machine gives at this moment: one step of a walk, each place told by the one before,
+/// through as many bytes as the million small keys take.
+fn time_chase(dice: &mut Dice) {
+    let mut places: Vec<u32> = (0..10_000_000).collect();
+    for last in (1..places.len()).rev() {
+        let other = dice.below(last as u64);
+        places.swap(last, usize::try_from(other).expect("64 bits"));
+    }
+    let mut at = 0;
+    time("a dependent load from 40 MB", &[(); 500_000], |()| {
+        at = places[at as usize];
+    });
+    black_box(at);
+}
+
 fn main() {
     let mut engine = Engine::new(EngineConfig::new(GroupId(1), SegmentWidth::DEFAULT));
     engine.begin(LogIndex(1), NOW);
@@ -65,17 +93,12 @@ fn main() {
     time("SETBIT, a bitmap of 100 M bits being filled", &fill, |op| {
         black_box(engine.apply(op));
     });
-    let ops: Vec<WriteOp> = (0..2_000_000)
-        .map(|_| set(key("active:2024"), dice.below(bits), dice.below(2) == 0))
-        .collect();
-    time("SETBIT, 100 M bits, random", &ops, |op| {
-        black_box(engine.apply(op));
-    });
-    let ops: Vec<ReadOp> =
-        (0..2_000_000).map(|_| get(key("active:2024"), dice.below(bits))).collect();
-    time("GETBIT, 100 M bits, random", &ops, |op| {
-        black_box(engine.read(op, NOW));
-    });
+    time_bitmap(&mut engine, &mut dice, "5 %", "active:2024");
+    let value: Vec<u8> = (0..bits / 8).map(|_| dice.below(256).to_le_bytes()[0]).collect();
+    let fill = WriteCommand::SetRange { key: key("active:2025"), offset: 0, value: value.into() };
+    engine.apply(&WriteOp::Command(fill));
+    time_bitmap(&mut engine, &mut dice, "50 %", "active:2025");
+    time_chase(&mut dice);
 
     let before = engine.stats().dataset_bytes;
     let keys = 1_000_000;
@@ -86,14 +109,14 @@ fn main() {
     });
     let held = engine.stats().dataset_bytes - before;
     println!("keys={keys} bytes_per_key={:.1}", held as f64 / keys as f64);
-    let ops: Vec<WriteOp> = (0..2_000_000)
+    let ops: Vec<WriteOp> = (0..500_000)
         .map(|_| set(name(dice.below(keys)), dice.below(8), dice.below(2) == 0))
         .collect();
     time("SETBIT, 1 M small keys, random", &ops, |op| {
         black_box(engine.apply(op));
     });
     let ops: Vec<ReadOp> =
-        (0..2_000_000).map(|_| get(name(dice.below(keys)), dice.below(8))).collect();
+        (0..500_000).map(|_| get(name(dice.below(keys)), dice.below(8))).collect();
     time("GETBIT, 1 M small keys, random", &ops, |op| {
         black_box(engine.read(op, NOW));
     });

@@ -69,9 +69,16 @@ pub(crate) struct Leaf {
     dead: usize,
     /// Sum of `Full::bytes`.
     full_bytes: usize,
+    /// Leading bits of the hash that all entries share.
+    prefix: u32,
 }
 
 impl Leaf {
+    /// An empty page for hashes with the same `prefix` bits in front.
+    pub(crate) fn new(prefix: u32) -> Self {
+        Self { prefix, ..Self::default() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.places.len()
     }
@@ -94,8 +101,19 @@ impl Leaf {
         self.full_bytes
     }
 
+    /// Hashes are spread evenly, so the place is guessed and then found a few steps away, within a
+    /// cache line or two; halving would touch more of them.
+    #[expect(clippy::cast_possible_truncation, reason = "the guess is below the length")]
     fn first_at_least(&self, hash: u32) -> usize {
-        self.places.partition_point(|place| place.hash < hash)
+        let spread = (u64::from(hash) << self.prefix) & u64::from(u32::MAX);
+        let mut at = ((spread * self.places.len() as u64) >> 32) as usize;
+        while at > 0 && self.places[at - 1].hash >= hash {
+            at -= 1;
+        }
+        while at < self.places.len() && self.places[at].hash < hash {
+            at += 1;
+        }
+        at
     }
 
     fn search(&self, hash: u32, key: &[u8]) -> Option<usize> {
@@ -135,7 +153,9 @@ impl Leaf {
         let Some(index) = self.search(hash, key) else {
             let at = self.push(key, entry);
             reserve(&mut self.places, 1);
-            let index = self.places.partition_point(|place| place.hash <= hash);
+            let first = self.first_at_least(hash);
+            let same = self.places[first..].iter().take_while(|place| place.hash == hash);
+            let index = first + same.count();
             self.places.insert(index, Place { hash, at });
             return None;
         };
@@ -221,7 +241,7 @@ impl Leaf {
 
     /// Divides a page by the four bits of the hash that start at `shift`.
     pub(crate) fn split(self, shift: u32) -> [Self; 16] {
-        let mut pages: [Self; 16] = Default::default();
+        let mut pages: [Self; 16] = std::array::from_fn(|_| Self::new(32 - shift));
         for place in &self.places {
             let page = &mut pages[(place.hash >> shift) as usize & 15];
             let at = if place.at & FULL == 0 {
@@ -278,7 +298,7 @@ impl Leaf {
     /// Rewrites the packed entries once a third of their bytes are dead.
     fn compact(&mut self) {
         if self.places.is_empty() {
-            *self = Self::default();
+            *self = Self::new(self.prefix);
             return;
         }
         if self.dead < DEAD_BYTES_MIN || self.dead * 3 < self.packed.len() {
@@ -410,5 +430,130 @@ fn write_times(bytes: &mut [u8], entry: &Entry) {
     write_modified(bytes, entry.modified);
     if let Some(expiry) = entry.expiry {
         bytes[9..17].copy_from_slice(&expiry.0.to_le_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bitroster_bitmap::Bitmap;
+    use bitroster_types::{GroupId, Version};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put(u8, usize, Option<u64>, bool),
+        Take(u8),
+        Extend(u8, usize),
+        SetBit(u8, u64),
+        Split,
+    }
+
+    fn steps() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (any::<u8>(), 0..90usize, any::<Option<u64>>(), prop::bool::weighted(0.1))
+                .prop_map(|(key, len, expiry, spread)| Step::Put(key, len, expiry, spread)),
+            3 => any::<u8>().prop_map(Step::Take),
+            2 => (any::<u8>(), 0..90usize).prop_map(|(key, len)| Step::Extend(key, len)),
+            3 => (any::<u8>(), 0..600u64).prop_map(|(key, offset)| Step::SetBit(key, offset)),
+            1 => Just(Step::Split),
+        ]
+    }
+
+    /// A key and a hash; many keys share one, so that pages order equals too.
+    fn name(key: u8) -> (Vec<u8>, u32) {
+        (vec![key; usize::from(key % 64) * 5], u32::from(key / 3).wrapping_mul(0x0361_9C6D))
+    }
+
+    fn entry(len: usize, expiry: Option<u64>, spread: bool) -> Entry {
+        Entry {
+            value: Bitmap::from_bytes(&vec![0xA5; len]),
+            expiry: expiry.map(UnixMillis),
+            modified: LogIndex(1),
+            version: spread.then_some(Version(3)),
+            spread: if spread { Box::new([GroupId(4)]) } else { Box::default() },
+        }
+    }
+
+    fn same(view: View<'_>, entry: &Entry) -> bool {
+        view.value.to_bitmap() == entry.value
+            && (view.expiry, view.modified, view.version)
+                == (entry.expiry, entry.modified, entry.version)
+            && *view.spread == *entry.spread
+    }
+
+    /// Does one step on both; answers whether they agree on what came of it.
+    fn step(page: &mut Leaf, twin: &mut BTreeMap<u8, Entry>, step: &Step) -> bool {
+        let now = (UnixMillis(0), LogIndex(9));
+        match *step {
+            Step::Put(key, len, expiry, spread) => {
+                let (bytes, hash) = name(key);
+                let entry = entry(len, expiry.map(|time| time | 1), spread);
+                let old = page.put(hash, &bytes, entry.clone());
+                let wanted = twin.insert(key, entry);
+                old.is_some() == wanted.is_some()
+            }
+            Step::Take(key) => {
+                let (bytes, hash) = name(key);
+                page.take(hash, &bytes).is_some() == twin.remove(&key).is_some()
+            }
+            Step::Extend(key, len) => {
+                let (bytes, hash) = name(key);
+                let change = |entry: &mut Entry| entry.value.extend_len(len as u64);
+                let there = page.edit(hash, &bytes, change).is_some();
+                there == twin.get_mut(&key).map(change).is_some()
+            }
+            Step::SetBit(key, offset) => {
+                let (bytes, hash) = name(key);
+                let written = page.set_bit(hash, &bytes, (offset, false), now);
+                let Some(entry) = twin.get_mut(&key) else { return written == BitWrite::Absent };
+                if written == BitWrite::Grow {
+                    return entry.value.len_bytes() <= offset / 8;
+                }
+                let len = entry.value.len_bytes();
+                let old = entry.value.set(offset, false);
+                if old || len != entry.value.len_bytes() {
+                    entry.modified = now.1;
+                }
+                written == BitWrite::Done(old)
+            }
+            Step::Split => true,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_page_is_a_map(script in prop::collection::vec(steps(), 1..150)) {
+            let mut page = Leaf::default();
+            let mut twin = BTreeMap::new();
+            for line in &script {
+                let shared = page.clone();
+                let before = shared.iter_from(0).count();
+                prop_assert!(step(&mut page, &mut twin, line), "{:?}", line);
+                prop_assert_eq!(page.len(), twin.len());
+                for (key, entry) in &twin {
+                    let (bytes, hash) = name(*key);
+                    let view = page.find(hash, &bytes);
+                    prop_assert!(view.is_some_and(|view| same(view, entry)), "{:?}", line);
+                }
+                prop_assert_eq!(shared.iter_from(0).count(), before);
+                let hashes: Vec<u32> = page.iter_from(0).map(|(hash, ..)| hash).collect();
+                prop_assert!(hashes.is_sorted());
+                if matches!(line, Step::Split) {
+                    let pages = page.clone().split(28);
+                    let split: Vec<u32> =
+                        pages.iter().flat_map(|p| p.iter_from(0).map(|(hash, ..)| hash)).collect();
+                    prop_assert_eq!(split, hashes);
+                    for (key, entry) in &twin {
+                        let (bytes, hash) = name(*key);
+                        let view = pages[(hash >> 28) as usize].find(hash, &bytes);
+                        prop_assert!(view.is_some_and(|view| same(view, entry)));
+                    }
+                }
+            }
+        }
     }
 }

@@ -85,7 +85,7 @@ impl Root {
         loop {
             growth += match node {
                 Node::Empty => {
-                    let page = Leaf::default();
+                    let page = Leaf::new(shift.map_or(32, |shift| FIRST_SHIFT - shift));
                     let bytes = page.bytes();
                     *node = Node::Page(Arc::new(page));
                     bytes.cast_signed()
