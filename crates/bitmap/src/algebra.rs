@@ -4,9 +4,13 @@
 //! result, works on lists of values where one decides, and otherwise folds pages in buffers that
 //! stay in the cache. Where only a count is wanted, dense operands are counted without storing.
 
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
 use crate::address::{CHUNK_BITS, narrow_size};
-use crate::container::{ARRAY_MAX, Container, Page, collect};
-use crate::kernels::{self, Block, Fold};
+use crate::container::{ARRAY_MAX, Container};
+use crate::kernels::{self, Block, Fold, Operands, Page};
 use crate::{BitOp, bits};
 
 mod many;
@@ -34,53 +38,68 @@ pub(crate) enum Out<'a> {
     Share(&'a Container),
     /// The list in [`Scratch::values`].
     Values,
-    /// [`Scratch::page`] with so many bits set.
-    Page(u32),
+    /// A page with so many bits set.
+    Page(Box<Page>, u32),
     /// So many bits set; only where [`Want::Count`] was asked.
     Count(u32),
 }
 
 /// Buffers reused from chunk to chunk.
-pub(crate) struct Scratch {
-    pub(crate) page: Box<Page>,
-    /// What is set in more than one operand, and operands stored as pages.
-    spare: Option<Box<Page>>,
+#[derive(Default)]
+pub(crate) struct Scratch<'a> {
     pub(crate) values: Vec<u16>,
+    /// The dense blocks of the next chunk, to be fetched while this one is worked on.
+    pub(crate) ahead: Blocks<'a>,
+    /// Pages of any content.
+    pages: Vec<Box<Page>>,
+    /// A page that is all zero whenever it is not in use.
+    marks: Option<Box<Page>>,
 }
 
-impl Scratch {
-    pub(crate) fn new() -> Self {
-        Self { page: Box::new(Page::ZERO), spare: None, values: Vec::new() }
-    }
-
-    /// The spare page, all zero.
-    fn spare(spare: &mut Option<Box<Page>>) -> &mut Page {
-        let page = spare.get_or_insert_with(|| Box::new(Page::ZERO));
-        page.0.fill(0);
-        page
+impl Scratch<'_> {
+    /// A page that is all zero.
+    fn page(&mut self) -> Box<Page> {
+        match self.pages.pop() {
+            Some(mut page) => {
+                page.0.fill(0);
+                page
+            }
+            None => Box::new(Page::ZERO),
+        }
     }
 }
 
 impl Out<'_> {
-    /// The number of set bits.
-    pub(crate) fn card(&self, scratch: &Scratch) -> u32 {
+    /// The number of set bits; gives the page back.
+    pub(crate) fn card(self, scratch: &mut Scratch<'_>) -> u32 {
         match self {
             Self::Empty => 0,
             Self::Full => CHUNK_BITS,
             Self::Share(container) => container.card(),
             Self::Values => narrow_size(scratch.values.len()),
-            Self::Page(card) | Self::Count(card) => *card,
+            Self::Count(card) => card,
+            Self::Page(page, card) => {
+                scratch.pages.push(page);
+                card
+            }
         }
     }
 
-    /// The result as a container of its own.
-    pub(crate) fn into_container(self, scratch: &Scratch) -> Container {
+    /// The result as a container of its own. A dense one keeps the page, uncopied.
+    pub(crate) fn into_container(self, scratch: &mut Scratch<'_>) -> Container {
         match self {
             Self::Empty => Container::EMPTY,
             Self::Full => Container::Full,
             Self::Share(container) => container.clone(),
             Self::Values => Container::from_values(&scratch.values),
-            Self::Page(card) => Container::from_page(&scratch.page, card),
+            Self::Page(page, card) if card as usize > ARRAY_MAX && card < CHUNK_BITS => {
+                Container::Dense { card, page: Arc::new(page) }
+            }
+            Self::Page(page, card) => {
+                let container = Container::from_page(&page, card);
+                scratch.pages.push(page);
+                container
+            }
             Self::Count(_) => unreachable!("a count where bits were asked for"),
         }
     }
@@ -90,7 +109,7 @@ impl Out<'_> {
 pub(crate) fn eval<'a>(
     op: BitOp,
     operands: &[Option<&'a Container>],
-    scratch: &mut Scratch,
+    scratch: &mut Scratch<'_>,
     want: Want,
 ) -> Out<'a> {
     let Some((first, rest)) = operands.split_first() else { return Out::Empty };
@@ -114,19 +133,22 @@ pub(crate) fn eval<'a>(
 
 /// The union of two containers.
 pub(crate) fn union(a: &Container, b: &Container) -> Container {
-    let mut scratch = Scratch::new();
-    or(&[Some(a), Some(b)], &mut scratch, Want::Bits).into_container(&scratch)
+    let mut scratch = Scratch::default();
+    or(&[Some(a), Some(b)], &mut scratch, Want::Bits).into_container(&mut scratch)
 }
 
 /// The containers that are present.
-type Present<'a> = smallvec::SmallVec<[&'a Container; 16]>;
+type Present<'a> = SmallVec<[&'a Container; 16]>;
+
+/// The blocks of dense containers.
+type Blocks<'a> = SmallVec<[&'a Block; 16]>;
 
 fn present<'a>(operands: &[Option<&'a Container>]) -> Present<'a> {
     operands.iter().flatten().copied().collect()
 }
 
 /// The blocks of the operands, where all are dense.
-fn blocks<'a>(operands: &[&'a Container]) -> Option<smallvec::SmallVec<[&'a Block; 16]>> {
+fn blocks<'a>(operands: &[&'a Container]) -> Option<Blocks<'a>> {
     operands
         .iter()
         .map(|container| match container {
@@ -144,23 +166,31 @@ fn fold_blocks<'a>(
     fold: Fold,
     first: &Block,
     rest: &[&Block],
-    scratch: &mut Scratch,
+    scratch: &mut Scratch<'_>,
     want: Want,
 ) -> Out<'a> {
+    let operands = Operands { first, rest, ahead: &scratch.ahead };
     match want {
-        Want::Count => Out::Count(kernels::fold_count(fold, first, rest)),
-        Want::Bits => Out::Page(kernels::fold(fold, first, rest, &mut scratch.page.0)),
+        Want::Count => Out::Count(kernels::fold_count(fold, operands)),
+        Want::Bits => {
+            let (page, card) = kernels::fold(fold, operands, scratch.pages.pop());
+            Out::Page(page, card)
+        }
     }
 }
 
 /// Keeps the listed values that `test` accepts.
-fn filter<'a>(list: &[u16], scratch: &mut Scratch, mut test: impl FnMut(u16) -> bool) -> Out<'a> {
+fn filter<'a>(
+    list: &[u16],
+    scratch: &mut Scratch<'_>,
+    mut test: impl FnMut(u16) -> bool,
+) -> Out<'a> {
     scratch.values.clear();
     scratch.values.extend(list.iter().copied().filter(|value| test(*value)));
     if scratch.values.is_empty() { Out::Empty } else { Out::Values }
 }
 
-fn and<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch, want: Want) -> Out<'a> {
+fn and<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch<'_>, want: Want) -> Out<'a> {
     let mut list = present(operands);
     if list.len() < operands.len() {
         return Out::Empty;
@@ -182,7 +212,7 @@ fn and<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch, want: Want
         scratch.values.clear();
         scratch.values.extend_from_slice(values);
         for other in list.iter().filter(|other| !std::ptr::eq(**other, *shortest)) {
-            pair::retain(&mut scratch.values, other, true);
+            pair::retain(scratch, other, true);
         }
         return if scratch.values.is_empty() { Out::Empty } else { Out::Values };
     }
@@ -192,7 +222,7 @@ fn and<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch, want: Want
     fold_pages(Fold::And, &list, scratch)
 }
 
-fn or<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch, want: Want) -> Out<'a> {
+fn or<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch<'_>, want: Want) -> Out<'a> {
     let list = present(operands);
     if list.iter().any(|container| matches!(container, Container::Full)) {
         return Out::Full;
@@ -216,7 +246,7 @@ fn or<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch, want: Want)
     fold_pages(Fold::Or, &list, scratch)
 }
 
-fn xor<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch, want: Want) -> Out<'a> {
+fn xor<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch<'_>, want: Want) -> Out<'a> {
     let list = present(operands);
     match list[..] {
         [] => return Out::Empty,
@@ -233,15 +263,15 @@ fn xor<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch, want: Want
 }
 
 /// The complement of a container; the caller cuts it at the value's length.
-pub(crate) fn not<'a>(container: Option<&Container>, scratch: &mut Scratch) -> Out<'a> {
+pub(crate) fn not<'a>(container: Option<&Container>, scratch: &mut Scratch<'_>) -> Out<'a> {
     match container {
         None => Out::Full,
         Some(Container::Full) => Out::Empty,
         Some(container) => {
-            scratch.page.0.fill(0);
-            container.store(&mut scratch.page);
-            bits::flip(&mut scratch.page.0, 0, CHUNK_BITS as usize);
-            Out::Page(CHUNK_BITS - container.card())
+            let mut page = scratch.page();
+            container.store(&mut page);
+            bits::flip(&mut page.0, 0, CHUNK_BITS as usize);
+            Out::Page(page, CHUNK_BITS - container.card())
         }
     }
 }
@@ -249,7 +279,7 @@ pub(crate) fn not<'a>(container: Option<&Container>, scratch: &mut Scratch) -> O
 fn diff<'a>(
     first: Option<&'a Container>,
     rest: &[Option<&'a Container>],
-    scratch: &mut Scratch,
+    scratch: &mut Scratch<'_>,
     want: Want,
 ) -> Out<'a> {
     let list = present(rest);
@@ -264,7 +294,7 @@ fn diff<'a>(
         scratch.values.clear();
         scratch.values.extend_from_slice(values);
         for other in &list {
-            pair::retain(&mut scratch.values, other, false);
+            pair::retain(scratch, other, false);
         }
         return if scratch.values.is_empty() { Out::Empty } else { Out::Values };
     }
@@ -282,7 +312,7 @@ fn any_with<'a>(
     fold: Fold,
     x: &'a Container,
     rest: &[Option<&'a Container>],
-    scratch: &mut Scratch,
+    scratch: &mut Scratch<'_>,
     want: Want,
 ) -> Out<'a> {
     let inside = fold == Fold::AndOr;
@@ -302,21 +332,22 @@ fn any_with<'a>(
         Out::Full if inside => Out::Share(x),
         Out::Full => not(Some(x), scratch),
         Out::Values => {
-            pair::retain(&mut scratch.values, x, inside);
+            pair::retain(scratch, x, inside);
             if scratch.values.is_empty() { Out::Empty } else { Out::Values }
         }
-        Out::Page(card) if inside && matches!(x, Container::Full) => Out::Page(card),
-        Out::Page(_) => {
-            let own = Scratch::spare(&mut scratch.spare);
-            x.store(own);
+        Out::Page(mut page, _) => {
+            let mut own = scratch.page();
+            x.store(&mut own);
             let fold = if inside { Fold::And } else { Fold::Diff };
-            Out::Page(kernels::fold_in_place(fold, &mut scratch.page.0, &[&own.0]))
+            let card = kernels::fold_in_place(fold, &mut page.0, &[&own.0]);
+            scratch.pages.push(own);
+            Out::Page(page, card)
         }
         Out::Empty | Out::Count(_) => Out::Empty,
     }
 }
 
-fn one<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch, want: Want) -> Out<'a> {
+fn one<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch<'_>, want: Want) -> Out<'a> {
     let list = present(operands);
     if list.len() <= 2 {
         return xor(operands, scratch, want);

@@ -8,6 +8,7 @@ use bitroster_types::limits::SMALL_VALUE_BYTES_MAX;
 
 use crate::address::{narrow_size, size, size_class};
 use crate::bits;
+use crate::container::Container;
 use crate::tree::Tree;
 
 mod query;
@@ -142,7 +143,7 @@ impl Bitmap {
         Self::from_tree(Tree::zeros(len_bytes))
     }
 
-    /// `len_bytes` bytes of ones. Allocates about 16 bytes for every 512 KiB of length.
+    /// `len_bytes` bytes of ones. Allocates 16 bytes for every 512 KiB of length.
     ///
     /// # Panics
     ///
@@ -289,11 +290,10 @@ impl Bitmap {
         let mut stats = Stats::default();
         for (_, container) in self.tree().into_iter().flat_map(|tree| tree.containers(0)) {
             let form = match container {
-                crate::container::Container::Tiny { .. }
-                | crate::container::Container::Array(_) => &mut stats.arrays,
-                crate::container::Container::Dense { .. } => &mut stats.dense,
-                crate::container::Container::Runs { .. } => &mut stats.runs,
-                crate::container::Container::Full => &mut stats.full,
+                Container::Tiny { .. } | Container::Array(_) => &mut stats.arrays,
+                Container::Dense { .. } => &mut stats.dense,
+                Container::Runs { .. } => &mut stats.runs,
+                Container::Full => &mut stats.full,
             };
             form.count += 1;
             form.bytes += container.heap() as usize;

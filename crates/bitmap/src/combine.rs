@@ -3,11 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::address::{CHUNK_BITS, NODE_BITS, NODE_CHUNKS, narrow, node_start, slot_spans};
 use crate::algebra::{self, Out, Scratch, Want};
 use crate::bitmap::Bitmap;
 use crate::container::Container;
-use crate::kernels;
+use crate::kernels::Block;
 use crate::node::Node;
 use crate::tree::{Builder, Tree};
 
@@ -40,7 +42,7 @@ trait Sink {
     /// A node that is the result as it stands.
     fn node(&mut self, index: u32, node: &Arc<Node>);
     /// A chunk's result, cut to `lo..hi`.
-    fn chunk(&mut self, chunk: u64, out: Out<'_>, scratch: &Scratch, lo: u32, hi: u32);
+    fn chunk(&mut self, chunk: u64, out: Out<'_>, scratch: &mut Scratch<'_>, lo: u32, hi: u32);
 }
 
 /// Adds up.
@@ -53,7 +55,7 @@ impl Sink for Counter {
         self.0 += u64::from(node.card());
     }
 
-    fn chunk(&mut self, _: u64, out: Out<'_>, scratch: &Scratch, lo: u32, hi: u32) {
+    fn chunk(&mut self, _: u64, out: Out<'_>, scratch: &mut Scratch<'_>, lo: u32, hi: u32) {
         self.0 += u64::from(if lo == 0 && hi == CHUNK_BITS {
             out.card(scratch)
         } else if let Out::Share(container) = out {
@@ -71,7 +73,7 @@ impl Sink for Builder {
         self.push_node(index, Arc::clone(node));
     }
 
-    fn chunk(&mut self, chunk: u64, out: Out<'_>, scratch: &Scratch, lo: u32, hi: u32) {
+    fn chunk(&mut self, chunk: u64, out: Out<'_>, scratch: &mut Scratch<'_>, lo: u32, hi: u32) {
         let container = out.into_container(scratch);
         if lo == 0 && hi == CHUNK_BITS {
             self.push(chunk, container);
@@ -96,7 +98,7 @@ fn walk<S: Sink>(op: BitOp, operands: &[Arc<Tree>], range: Range<u64>, sink: &mu
     if range.is_empty() {
         return;
     }
-    let mut scratch = Scratch::new();
+    let mut scratch = Scratch::default();
     let first = narrow(range.start >> 22);
     let end = narrow((range.end - 1) >> 22) + 1;
     let mut nodes: Vec<Option<&Arc<Node>>> = vec![None; operands.len()];
@@ -154,12 +156,12 @@ fn slots(op: BitOp, nodes: &[Option<&Arc<Node>>]) -> u64 {
 }
 
 /// Joins the nodes of one index within the bits `lo..hi`.
-fn walk_node<S: Sink>(
+fn walk_node<'a, S: Sink>(
     op: BitOp,
-    nodes: &[Option<&Arc<Node>>],
+    nodes: &[Option<&'a Arc<Node>>],
     index: u32,
     (lo, hi): (u32, u32),
-    scratch: &mut Scratch,
+    scratch: &mut Scratch<'a>,
     sink: &mut S,
 ) {
     if nodes.is_empty() {
@@ -177,8 +179,7 @@ fn walk_node<S: Sink>(
     if wanted == 0 {
         return;
     }
-    let mut containers: smallvec::SmallVec<[Option<&Container>; 16]> =
-        smallvec::smallvec![None; nodes.len()];
+    let mut containers: SmallVec<[Option<&Container>; 16]> = smallvec![None; nodes.len()];
     for (slot, lo, hi) in slot_spans(lo, hi) {
         if wanted >> slot & 1 == 0 {
             continue;
@@ -186,7 +187,7 @@ fn walk_node<S: Sink>(
         for (container, node) in containers.iter_mut().zip(nodes) {
             *container = node.and_then(|node| node.container(slot));
         }
-        fetch_next(nodes, wanted, slot);
+        list_ahead(nodes, wanted, slot, &mut scratch.ahead);
         let whole = lo == 0 && hi == CHUNK_BITS;
         let want = if whole { S::WANT } else { Want::Bits };
         let out = algebra::eval(op, &containers, scratch, want);
@@ -195,16 +196,24 @@ fn walk_node<S: Sink>(
     }
 }
 
-/// Has the blocks of the slot after `slot` fetched while that one is worked on: the hardware follows
-/// a block once it is begun, but does not know where the next one lies.
-fn fetch_next(nodes: &[Option<&Arc<Node>>], wanted: u64, slot: u32) {
+/// With more operands than this, what is fetched ahead would push out what is in use.
+const AHEAD_OPERANDS_MAX: usize = 8;
+
+/// Lists the dense blocks of the slot after `slot`.
+fn list_ahead<'a>(
+    nodes: &[Option<&'a Arc<Node>>],
+    wanted: u64,
+    slot: u32,
+    ahead: &mut SmallVec<[&'a Block; 16]>,
+) {
+    ahead.clear();
     let later = wanted & (u64::MAX << slot) & !(1 << slot);
-    if later == 0 {
+    if later == 0 || nodes.len() > AHEAD_OPERANDS_MAX {
         return;
     }
     for node in nodes.iter().flatten() {
         if let Some(Container::Dense { page, .. }) = node.container(later.trailing_zeros()) {
-            kernels::prefetch(&page.0);
+            ahead.push(&page.0);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::address::{CHUNK_BITS, CHUNK_BYTES, narrow, narrow_size, narrow16, size_class};
 use crate::bits;
-use crate::kernels::{self, Block};
+use crate::kernels::{self, Block, Page};
 
 mod range;
 
@@ -20,15 +20,6 @@ pub(crate) const ARRAY_MAX: usize = 4096;
 const DENSE_MIN: u32 = 3072;
 /// Most runs; beyond it the container becomes an array or dense.
 pub(crate) const RUNS_MAX: usize = 512;
-
-/// 8 KiB of bits in Redis order, aligned for vectors.
-#[derive(Clone)]
-#[repr(align(64))]
-pub(crate) struct Page(pub(crate) Block);
-
-impl Page {
-    pub(crate) const ZERO: Self = Self([0; CHUNK_BYTES]);
-}
 
 /// Set bits from `start` to `last`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,10 +120,15 @@ impl Container {
         }
         if card as usize <= TINY_MAX {
             let mut values = [0; TINY_MAX];
-            collect(page, card, &mut values);
+            let mut from = 0;
+            for value in &mut values[..card as usize] {
+                let bit = bits::first(&page.0, from, CHUNK_BITS as usize, true).unwrap_or(from);
+                *value = narrow16(narrow_size(bit));
+                from = bit + 1;
+            }
             return Self::Tiny { len: u8::try_from(card).unwrap_or(0), values };
         }
-        let mut values = vec![0; card as usize];
+        let mut values = Vec::with_capacity(card as usize + 1);
         collect(page, card, &mut values);
         Self::Array(Arc::new(values))
     }
@@ -373,23 +369,47 @@ impl Container {
     }
 }
 
-/// Writes the positions of the set bits of a page into `values`, which has room for all `card`.
-pub(crate) fn collect(page: &Page, card: u32, values: &mut [u16]) {
+/// Replaces `values` by the positions of the `card` set bits of a page.
+///
+/// Words that are zero are skipped by a mask of 64 of them, and two bits of each other word are
+/// taken without a branch: where sparse bits lie cannot be predicted, and a wrong guess costs more
+/// than both.
+pub(crate) fn collect(page: &Page, card: u32, values: &mut Vec<u16>) {
+    values.clear();
+    // Room for the second bit of the last word, whether there is one or not.
+    values.resize(card as usize + 1, 0);
     let mut at = 0;
-    let mut start = 0;
-    for chunk in page.0.as_chunks::<8>().0 {
-        let mut word = u64::from_be_bytes(*chunk);
-        while word != 0 {
-            let bit = word.leading_zeros();
-            values[at] = narrow16(start + bit);
-            at += 1;
-            word &= !(1 << (63 - bit));
+    for (group, bytes) in page.0.as_chunks::<512>().0.iter().enumerate() {
+        let words = bytes.as_chunks::<8>().0;
+        let mut filled = 0u64;
+        for (i, word) in words.iter().enumerate() {
+            filled |= u64::from(u64::from_ne_bytes(*word) != 0) << i;
         }
-        start += 64;
-        if at == card as usize && word == 0 {
-            return;
+        while filled != 0 {
+            let index = filled.trailing_zeros();
+            filled &= filled - 1;
+            let start = narrow_size(group) * 4096 + index * 64;
+            let mut word = u64::from_be_bytes(words[index as usize]);
+            values[at] = narrow16(start + take_first(&mut word));
+            values[at + 1] = narrow16(start + (word | 1).leading_zeros());
+            at += 1 + usize::from(word != 0);
+            if word & word.wrapping_sub(1) != 0 {
+                take_first(&mut word);
+                while word != 0 {
+                    values[at] = narrow16(start + take_first(&mut word));
+                    at += 1;
+                }
+            }
         }
     }
+    values.truncate(card as usize);
+}
+
+/// Takes the first, most significant, bit out of a word that is not zero.
+fn take_first(word: &mut u64) -> u32 {
+    let bit = (*word | 1).leading_zeros();
+    *word ^= (1 << 63) >> bit;
+    bit
 }
 
 /// Sets a clear bit.

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use crate::address::{low_of, narrow, narrow_size};
 use crate::bits;
-use crate::container::{Container, Page, Run};
+use crate::container::{Container, Run};
+use crate::kernels::Page;
 use crate::tree::Tree;
 
 /// The set bits of a value in a range.

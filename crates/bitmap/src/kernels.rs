@@ -10,10 +10,21 @@
 mod body;
 mod lanes;
 
+use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
 /// The bytes of a dense container.
 pub(crate) type Block = [u8; 8192];
+
+/// A block of its own, aligned for vectors.
+#[derive(Clone)]
+#[repr(align(64))]
+pub(crate) struct Page(pub(crate) Block);
+
+impl Page {
+    /// All zero.
+    pub(crate) const ZERO: Self = Self([0; 8192]);
+}
 
 /// How [`fold`] joins its operands; the first operand is apart from the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,10 +117,35 @@ pub(crate) fn count_at(level: Level, bytes: &[u8]) -> u64 {
     of(blocks) + of(&[last])
 }
 
-/// Joins `first` and `rest` into `out` and returns the number of bits set there.
-pub(crate) fn fold(fold: Fold, first: &Block, rest: &[&Block], out: &mut Block) -> u32 {
-    // SAFETY: `out` is a whole block that nothing else borrows.
-    unsafe { dispatch(Level::best(), fold, first, rest, out.as_mut_ptr()) }
+/// What is folded.
+#[derive(Clone, Copy)]
+pub(crate) struct Operands<'a> {
+    /// The first operand.
+    pub(crate) first: &'a Block,
+    /// The others.
+    pub(crate) rest: &'a [&'a Block],
+    /// Blocks that are needed next: fetched meanwhile, since the hardware follows a block once it
+    /// is begun, but does not know where the next one lies.
+    pub(crate) ahead: &'a [&'a Block],
+}
+
+/// Joins the operands into a page, `reuse` or a new one, and returns the number of bits set there.
+pub(crate) fn fold(
+    fold: Fold,
+    operands: Operands<'_>,
+    reuse: Option<Box<Page>>,
+) -> (Box<Page>, u32) {
+    let Operands { first, rest, ahead } = operands;
+    let mut page = match reuse {
+        Some(page) => as_uninit(page),
+        None => Box::new_uninit(),
+    };
+    // SAFETY: the page is a whole block that nothing else borrows, and the fold writes all of it.
+    unsafe {
+        let out = page.as_mut_ptr().cast::<u8>();
+        let card = dispatch(Level::best(), fold, first, rest, ahead, out);
+        (page.assume_init(), card)
+    }
 }
 
 /// Joins `out` as first operand and `rest` into `out` and returns the number of bits set there.
@@ -117,13 +153,14 @@ pub(crate) fn fold_in_place(fold: Fold, out: &mut Block, rest: &[&Block]) -> u32
     let pointer = out.as_mut_ptr();
     // SAFETY: the pointer is good for a block; the bodies read a vector of `first` before they
     // write it, and only by raw pointers.
-    unsafe { dispatch(Level::best(), fold, pointer.cast_const().cast(), rest, pointer) }
+    unsafe { dispatch(Level::best(), fold, pointer.cast_const().cast(), rest, &[], pointer) }
 }
 
 /// Counts what [`fold`] would set, without storing it.
-pub(crate) fn fold_count(fold: Fold, first: &Block, rest: &[&Block]) -> u32 {
+pub(crate) fn fold_count(fold: Fold, operands: Operands<'_>) -> u32 {
+    let Operands { first, rest, ahead } = operands;
     // SAFETY: a null `out` means that nothing is stored.
-    unsafe { dispatch(Level::best(), fold, first, rest, std::ptr::null_mut()) }
+    unsafe { dispatch(Level::best(), fold, first, rest, ahead, std::ptr::null_mut()) }
 }
 
 /// Runs one fold with the instructions of `level`.
@@ -137,31 +174,39 @@ unsafe fn dispatch(
     fold: Fold,
     first: *const Block,
     rest: &[&Block],
+    ahead: &[&Block],
     out: *mut u8,
 ) -> u32 {
     let first = first.cast();
     // SAFETY: the caller's promises are those of the bodies.
     unsafe {
         match level {
-            Level::Portable => body::fold::<lanes::Words>(fold, first, rest, out),
+            Level::Portable => body::fold::<lanes::Words>(fold, first, rest, ahead, out),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => body::fold_avx2(fold, first, rest, out),
+            Level::Avx2 => body::fold_avx2(fold, first, rest, ahead, out),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => body::fold_avx512(fold, first, rest, out),
+            Level::Avx512 => body::fold_avx512(fold, first, rest, ahead, out),
         }
     }
 }
 
-/// Asks the CPU to fetch the beginning of a block that is needed soon.
-pub(crate) fn prefetch(block: &Block) {
+/// The page as memory to be written.
+fn as_uninit(page: Box<Page>) -> Box<MaybeUninit<Page>> {
+    // SAFETY: the layout is the same, and every page is also a possibly uninitialised one.
+    unsafe { Box::from_raw(Box::into_raw(page).cast()) }
+}
+
+/// Asks the CPU to fetch a line that is needed soon.
+#[inline(always)]
+fn fetch(line: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    for at in [0, 64, 128, 192, 4096, 4160] {
+    {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing that the program can see, and the address is inside.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(block.as_ptr().add(at).cast()) };
+        // SAFETY: a prefetch reads nothing that the program can see, and faults nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = block;
+    let _ = line;
 }
 
 #[cfg(test)]

@@ -38,16 +38,27 @@ impl Node {
         Arc::clone(FULL.get_or_init(make))
     }
 
+    /// Whether every bit is set.
+    pub(crate) fn is_full(&self) -> bool {
+        self.card == NODE_BITS
+    }
+
+    /// Set bits.
     pub(crate) fn card(&self) -> u32 {
         self.card
     }
 
+    /// The slots that have a container.
     pub(crate) fn mask(&self) -> u64 {
         self.mask
     }
 
-    /// Allocated bytes of the node and all below it, shared or not.
+    /// Allocated bytes of the node and all below it, shared or not. Nothing for all ones: trees
+    /// share [`Node::full`] for that.
     pub(crate) fn heap(&self) -> usize {
+        if self.is_full() {
+            return 0;
+        }
         NODE_BYTES + size_class(self.containers.capacity() * 16) + self.payload as usize
     }
 
@@ -155,7 +166,7 @@ impl Node {
 
     /// The first clear bit in `lo..hi`.
     pub(crate) fn first_clear(&self, lo: u32, hi: u32) -> Option<u32> {
-        if self.card == NODE_BITS {
+        if self.is_full() {
             return None;
         }
         slot_spans(lo, hi).find_map(|(slot, lo, hi)| {

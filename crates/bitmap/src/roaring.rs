@@ -12,7 +12,8 @@ use bitroster_types::limits::BITMAP_BITS_MAX;
 use crate::address::{CHUNK_BYTES, narrow, narrow16, size};
 use crate::bitmap::Bitmap;
 use crate::codec::{array_from, runs_from};
-use crate::container::{ARRAY_MAX, Container, Page};
+use crate::container::{ARRAY_MAX, Container};
+use crate::kernels::Page;
 use crate::tree::Builder;
 
 /// The first number of a bitmap that has no run containers; the count of containers follows.
@@ -212,7 +213,7 @@ fn write_payload(container: &Container, out: &mut Vec<u8>) {
             out.extend(page.0.iter().map(|byte| byte.reverse_bits()));
         }
         Container::Dense { card, page } => {
-            let mut values = vec![0; *card as usize];
+            let mut values = Vec::new();
             crate::container::collect(page, *card, &mut values);
             out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         }

@@ -125,7 +125,9 @@ impl Tree {
         self.card = self.card - u64::from(card) + u64::from(node.card());
         let now = node.heap();
         self.payload = self.payload + now - heap;
-        if node.card() == 0 {
+        if node.is_full() {
+            self.nodes[at].node = Node::full();
+        } else if node.card() == 0 {
             self.payload -= now;
             self.nodes.remove(at);
         }
@@ -154,7 +156,9 @@ impl Tree {
         if old != value {
             self.payload = self.payload + node.heap() - heap;
             self.card = if value { self.card + 1 } else { self.card - 1 };
-            if node.card() == 0 {
+            if node.is_full() {
+                self.nodes[at].node = Node::full();
+            } else if node.card() == 0 {
                 self.payload -= node.heap();
                 self.nodes.remove(at);
             }

@@ -106,7 +106,7 @@ fn apply(step: &Step, bitmap: &mut Bitmap, twin: &mut Twin) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn a_sequence_of_writes_gives_the_bytes_that_redis_would(

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use twin::{OPS, Twin, assert_same, combine, range, value};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn every_operation_equals_the_loop_over_bytes(

@@ -1,15 +1,16 @@
 //! Many containers of mixed forms: short lists are sorted, the rest goes over pages.
 
-use super::{ARRAY_MAX, Container, GATHER_MAX, Out, Page, Scratch, collect};
+use super::{Blocks, GATHER_MAX, Out, Present, Scratch};
 use crate::address::{CHUNK_BITS, narrow_size};
 use crate::bits;
-use crate::kernels::{self, Block, Fold};
+use crate::container::{ARRAY_MAX, Container, Run, collect};
+use crate::kernels::{self, Fold, Operands, Page};
 
 /// Where all operands are short lists, puts the values that `keep` accepts, by how many operands
 /// have them, into the scratch list.
 pub(super) fn gather(
     list: &[&Container],
-    scratch: &mut Scratch,
+    scratch: &mut Scratch<'_>,
     keep: impl Fn(usize) -> bool,
 ) -> bool {
     let mut total = 0;
@@ -37,17 +38,17 @@ pub(super) fn gather(
     true
 }
 
-/// Folds containers of any form into the scratch page; `first` of [`Fold::Diff`] leads the list.
+/// Folds containers of any form over a page; `first` of [`Fold::Diff`] leads the list.
 ///
 /// Dense operands are folded at once; the others are applied to the page one by one.
-pub(super) fn fold_pages<'a>(fold: Fold, list: &[&Container], scratch: &mut Scratch) -> Out<'a> {
-    let Scratch { page, spare, values } = scratch;
-    let (lead, rest) = match fold {
-        Fold::Diff => (Some(list[0]), &list[1..]),
-        Fold::And | Fold::Or | Fold::Xor | Fold::Diff1 | Fold::AndOr | Fold::One => (None, list),
-    };
-    let mut blocks: smallvec::SmallVec<[&Block; 16]> = smallvec::SmallVec::new();
-    let mut others: super::Present<'_> = super::Present::new();
+pub(super) fn fold_pages<'a>(
+    fold: Fold,
+    list: &[&Container],
+    scratch: &mut Scratch<'_>,
+) -> Out<'a> {
+    let (lead, rest) = if fold == Fold::Diff { list.split_at(1) } else { (&[][..], list) };
+    let mut blocks = Blocks::new();
+    let mut others = Present::new();
     for container in rest {
         match container {
             Container::Dense { page, .. } => blocks.push(&page.0),
@@ -57,31 +58,34 @@ pub(super) fn fold_pages<'a>(fold: Fold, list: &[&Container], scratch: &mut Scra
             | Container::Full => others.push(container),
         }
     }
-    if let Some(lead) = lead {
-        page.0.fill(0);
-        lead.store(page);
+    let mut page;
+    if let Some(lead) = lead.first() {
+        page = scratch.page();
+        lead.store(&mut page);
         kernels::fold_in_place(fold, &mut page.0, &blocks);
     } else if let Some((first, rest)) = blocks.split_first() {
-        kernels::fold(fold, first, rest, &mut page.0);
+        let operands = Operands { first, rest, ahead: &scratch.ahead };
+        (page, _) = kernels::fold(fold, operands, scratch.pages.pop());
     } else {
-        page.0.fill(0);
+        page = scratch.page();
         if fold == Fold::And {
-            others.pop().unwrap_or(&Container::EMPTY).store(page);
+            others.pop().unwrap_or(&Container::EMPTY).store(&mut page);
         }
     }
     for other in others {
-        apply(fold, page, other, spare);
+        apply(fold, &mut page, other, scratch);
     }
     let card = narrow_size(usize::try_from(kernels::count(&page.0)).unwrap_or(0));
-    finish(page, values, card)
+    finish(page, card, scratch)
 }
 
 /// Joins an array, runs or a full container into a page.
-fn apply(fold: Fold, page: &mut Page, other: &Container, spare: &mut Option<Box<Page>>) {
+fn apply(fold: Fold, page: &mut Page, other: &Container, scratch: &mut Scratch<'_>) {
     if fold == Fold::And {
-        let own = Scratch::spare(spare);
-        other.store(own);
+        let mut own = scratch.page();
+        other.store(&mut own);
         kernels::fold_in_place(Fold::And, &mut page.0, &[&own.0]);
+        scratch.pages.push(own);
         return;
     }
     if let Some(values) = other.values() {
@@ -97,7 +101,7 @@ fn apply(fold: Fold, page: &mut Page, other: &Container, spare: &mut Option<Box<
         }
         return;
     }
-    let whole = [crate::container::Run { start: 0, last: u16::MAX }];
+    let whole = [Run { start: 0, last: u16::MAX }];
     let runs = if let Container::Runs { runs, .. } = other { &runs[..] } else { &whole };
     for run in runs {
         let (lo, hi) = run.span();
@@ -110,27 +114,20 @@ fn apply(fold: Fold, page: &mut Page, other: &Container, spare: &mut Option<Box<
 }
 
 /// The bits in exactly one of at least three operands.
-pub(super) fn one<'a>(list: &[&Container], scratch: &mut Scratch) -> Out<'a> {
-    let Scratch { page: any, spare, values } = scratch;
-    let many = Scratch::spare(spare);
-    any.0.fill(0);
-    let mut stored = Page::ZERO;
+pub(super) fn one<'a>(list: &[&Container], scratch: &mut Scratch<'_>) -> Out<'a> {
+    let (mut any, mut many) = (scratch.page(), scratch.page());
+    let mut stored = scratch.page();
     for container in list {
-        match container {
-            Container::Tiny { .. } | Container::Array(_) => {
-                for value in container.values().unwrap_or_default() {
-                    let (byte, mask) = (usize::from(*value >> 3), 0x80 >> (value & 7));
-                    many.0[byte] |= any.0[byte] & mask;
-                    any.0[byte] |= mask;
-                }
-                continue;
+        if let Some(values) = container.values() {
+            for value in values {
+                let (byte, mask) = (usize::from(*value >> 3), 0x80 >> (value & 7));
+                many.0[byte] |= any.0[byte] & mask;
+                any.0[byte] |= mask;
             }
-            Container::Dense { page, .. } => stored.0 = page.0,
-            Container::Runs { .. } | Container::Full => {
-                stored.0.fill(0);
-                container.store(&mut stored);
-            }
+            continue;
         }
+        stored.0.fill(0);
+        container.store(&mut stored);
         let blocks = any.0.as_chunks_mut::<8>().0.iter_mut().zip(many.0.as_chunks_mut::<8>().0);
         for ((any, many), new) in blocks.zip(stored.0.as_chunks::<8>().0) {
             let (a, new) = (u64::from_ne_bytes(*any), u64::from_ne_bytes(*new));
@@ -139,21 +136,21 @@ pub(super) fn one<'a>(list: &[&Container], scratch: &mut Scratch) -> Out<'a> {
         }
     }
     let card = kernels::fold_in_place(Fold::Diff, &mut any.0, &[&many.0]);
-    finish(any, values, card)
+    scratch.pages.extend([many, stored]);
+    finish(any, card, scratch)
 }
 
-/// The result that lies in the page.
-fn finish<'a>(page: &Page, values: &mut Vec<u16>, card: u32) -> Out<'a> {
-    if card == 0 {
-        return Out::Empty;
-    }
-    if card == CHUNK_BITS {
-        return Out::Full;
-    }
-    if card as usize <= ARRAY_MAX / 64 {
-        values.resize(card as usize, 0);
-        collect(page, card, values);
-        return Out::Values;
-    }
-    Out::Page(card)
+/// The result that lies in a page.
+fn finish<'a>(page: Box<Page>, card: u32, scratch: &mut Scratch<'_>) -> Out<'a> {
+    let out = match card {
+        0 => Out::Empty,
+        CHUNK_BITS => Out::Full,
+        few if few as usize <= ARRAY_MAX / 64 => {
+            collect(&page, few, &mut scratch.values);
+            Out::Values
+        }
+        _ => return Out::Page(page, card),
+    };
+    scratch.pages.push(page);
+    out
 }

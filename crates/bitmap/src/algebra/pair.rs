@@ -3,18 +3,44 @@
 use super::{Out, Scratch, Want};
 use crate::bits;
 use crate::container::{ARRAY_MAX, Container};
+use crate::kernels::Page;
 
 /// A list this many times shorter than the other is looked up in it value by value.
-const GALLOP_FACTOR: usize = 32;
+const LOOK_UP_FACTOR: usize = 16;
 
-/// Keeps the values that are in `other` (`inside`) or are not.
-pub(super) fn retain(values: &mut Vec<u16>, other: &Container, inside: bool) {
+/// Lists shorter than this are merged; longer ones are marked in a page, which costs the same for
+/// each value, while the steps of a merge wait for one another.
+const MERGE_MAX: usize = 48;
+
+/// Keeps the scratch values that are in `other` (`inside`) or are not.
+pub(super) fn retain(scratch: &mut Scratch<'_>, other: &Container, inside: bool) {
+    let Scratch { values, marks, .. } = scratch;
+    if let Container::Dense { page, .. } = other {
+        return keep(values, |value| bits::get(&page.0, usize::from(value)) == inside);
+    }
     match other.values() {
-        Some(list) if values.len() * GALLOP_FACTOR > list.len() => {
-            merge(values, list, inside);
+        Some(list) if values.len() * LOOK_UP_FACTOR > list.len() => {
+            if list.len() < MERGE_MAX {
+                return merge(values, list, inside);
+            }
+            let page = marks.get_or_insert_with(|| Box::new(Page::ZERO));
+            list.iter().for_each(|v| page.0[usize::from(*v >> 3)] |= 0x80 >> (v & 7));
+            keep(values, |value| bits::get(&page.0, usize::from(value)) == inside);
+            list.iter().for_each(|v| page.0[usize::from(*v >> 3)] = 0);
         }
         _ => values.retain(|value| other.get(*value) == inside),
     }
+}
+
+/// Keeps the values that `test` accepts, without a branch on the answer.
+fn keep(values: &mut Vec<u16>, test: impl Fn(u16) -> bool) {
+    let mut kept = 0;
+    for i in 0..values.len() {
+        let value = values[i];
+        values[kept] = value;
+        kept += usize::from(test(value));
+    }
+    values.truncate(kept);
 }
 
 /// Keeps the values that are in `list` (`inside`) or are not, without a branch that depends on them:
@@ -74,7 +100,7 @@ pub(super) fn and<'a>(a: &Container, b: &Container, want: Want) -> Option<Out<'a
 pub(super) fn or<'a>(
     a: &Container,
     b: &Container,
-    scratch: &mut Scratch,
+    scratch: &mut Scratch<'_>,
     want: Want,
 ) -> Option<Out<'a>> {
     if want == Want::Count {

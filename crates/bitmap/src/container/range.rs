@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use super::{Container, Page, Run};
+use super::{Container, Run};
 use crate::address::{CHUNK_BITS, CHUNK_BYTES, narrow_size, narrow16};
+use crate::kernels::Page;
 use crate::{bits, kernels};
 
 /// Written bytes up to this many go bit by bit into arrays and runs.

@@ -4,7 +4,7 @@
 //! and only that one is counted by table.
 
 use super::lanes::Lanes;
-use super::{Block, Fold};
+use super::{Block, Fold, fetch};
 
 /// Vectors of one step.
 const STEP: usize = 8;
@@ -183,6 +183,7 @@ unsafe fn join<L: Lanes>(
 }
 
 /// Joins blocks, stores the result unless `out` is null, and returns the number of its set bits.
+/// The blocks `ahead` are fetched on the way.
 ///
 /// # Safety
 ///
@@ -194,6 +195,7 @@ pub(super) unsafe fn fold<L: Lanes>(
     fold: Fold,
     first: *const u8,
     rest: &[&Block],
+    ahead: &[&Block],
     out: *mut u8,
 ) -> u32 {
     // One loop for each kind, so that the kind is not looked at in every step.
@@ -203,6 +205,11 @@ pub(super) unsafe fn fold<L: Lanes>(
             unsafe {
                 let mut sums = Sums::<L>::new();
                 for at in (0..size_of::<Block>()).step_by(STEP * L::BYTES) {
+                    for block in ahead {
+                        for line in (at..at + STEP * L::BYTES).step_by(64) {
+                            fetch(block.as_ptr().add(line));
+                        }
+                    }
                     let step = join::<L>($fold, first, rest, at);
                     if !out.is_null() {
                         for i in 0..STEP {
@@ -248,9 +255,15 @@ pub(super) fn count_avx512(blocks: &[[u8; 512]]) -> u64 {
 /// As for [`fold`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn fold_avx2(kind: Fold, first: *const u8, rest: &[&Block], out: *mut u8) -> u32 {
+pub(super) unsafe fn fold_avx2(
+    kind: Fold,
+    first: *const u8,
+    rest: &[&Block],
+    ahead: &[&Block],
+    out: *mut u8,
+) -> u32 {
     // SAFETY: the caller's promises.
-    unsafe { fold::<super::lanes::Avx2>(kind, first, rest, out) }
+    unsafe { fold::<super::lanes::Avx2>(kind, first, rest, ahead, out) }
 }
 
 /// [`fold`] for AVX-512.
@@ -264,8 +277,9 @@ pub(super) unsafe fn fold_avx512(
     kind: Fold,
     first: *const u8,
     rest: &[&Block],
+    ahead: &[&Block],
     out: *mut u8,
 ) -> u32 {
     // SAFETY: the caller's promises.
-    unsafe { fold::<super::lanes::Avx512>(kind, first, rest, out) }
+    unsafe { fold::<super::lanes::Avx512>(kind, first, rest, ahead, out) }
 }

@@ -63,17 +63,19 @@ fn every_level_folds_as_single_bytes_do() {
                 let mut out = Box::new([0u8; 8192]);
                 // SAFETY: the level is available, the blocks are whole and `out` is apart.
                 let set = unsafe {
-                    dispatch(level, kind, &raw const *blocks[0], &rest, out.as_mut_ptr())
+                    dispatch(level, kind, &raw const *blocks[0], &rest, &rest, out.as_mut_ptr())
                 };
                 assert_eq!((set, &out[..]), (ones, &expected[..]), "{level:?} {kind:?} {operands}");
             }
-            assert_eq!(fold_count(kind, &blocks[0], &rest), ones);
+            let operands = Operands { first: &blocks[0], rest: &rest, ahead: &rest };
+            assert_eq!(fold_count(kind, operands), ones);
             let mut out = blocks[0].clone();
             assert_eq!(fold_in_place(kind, &mut out, &rest), ones);
             assert_eq!(&out[..], &expected[..]);
-            let mut out = Box::new([0u8; 8192]);
-            assert_eq!(fold(kind, &blocks[0], &rest, &mut out), ones);
-            assert_eq!(&out[..], &expected[..]);
+            for reuse in [None, Some(Box::new(Page::ZERO))] {
+                let (page, card) = fold(kind, operands, reuse);
+                assert_eq!((card, &page.0[..]), (ones, &expected[..]));
+            }
         }
     }
 }

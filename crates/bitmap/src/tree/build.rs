@@ -39,7 +39,8 @@ impl Builder {
     fn close(&mut self) {
         if let Some((index, mut node)) = self.open.take() {
             node.shrink();
-            self.nodes.push(Entry { index, node: Arc::new(node) });
+            let node = if node.is_full() { Node::full() } else { Arc::new(node) };
+            self.nodes.push(Entry { index, node });
         }
     }
 

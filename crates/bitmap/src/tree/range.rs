@@ -82,6 +82,15 @@ impl Tree {
         self.recount();
     }
 
+    /// A node as a tree keeps it: none where it is empty, the shared one where it is all ones.
+    fn settled(node: Arc<Node>) -> Option<Arc<Node>> {
+        match node.card() {
+            0 => None,
+            NODE_BITS => Some(Node::full()),
+            _ => Some(node),
+        }
+    }
+
     /// Sets or clears a range.
     pub(crate) fn fill(&mut self, range: Range<u64>, value: bool) {
         self.rebuild(&range, value, |node, lo, hi| {
@@ -90,7 +99,7 @@ impl Tree {
             }
             let mut node = node.unwrap_or_default();
             Arc::make_mut(&mut node).fill(lo, hi, value);
-            (node.card() > 0).then_some(node)
+            Self::settled(node)
         });
     }
 
@@ -103,7 +112,7 @@ impl Tree {
             }
             let mut node = node.unwrap_or_default();
             Arc::make_mut(&mut node).flip(lo, hi);
-            (node.card() > 0).then_some(node)
+            Self::settled(node)
         });
     }
 
@@ -176,7 +185,7 @@ impl Tree {
 
     /// Gives every container its smallest form.
     pub(crate) fn optimize(&mut self) {
-        for entry in &mut self.nodes {
+        for entry in self.nodes.iter_mut().filter(|entry| !entry.node.is_full()) {
             Arc::make_mut(&mut entry.node).optimize();
         }
         self.nodes.shrink_to_fit();
