@@ -350,7 +350,7 @@ fn find(bytes: &[u8], bits: Range<u64>, wanted: bool) -> Option<u64> {
     let without = if wanted { 0 } else { 255 };
     let mut at = bits.start;
     while at < bits.end {
-        if at % 8 == 0 && bytes[(at / 8) as usize] == without {
+        if at.is_multiple_of(8) && bytes[(at / 8) as usize] == without {
             at += 8;
         } else if (bit(bytes, at) == 1) == wanted {
             return Some(at);
