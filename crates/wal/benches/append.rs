@@ -1,7 +1,7 @@
 //! How many entries a second the log takes, in a closed loop on the real disk.
 //!
-//! Each group is a thread that appends `batch` entries, waits for them, and appends the next: what a
-//! shard group does under load. Groups purge behind themselves, so files are used again.
+//! Each group is a thread that appends `batch` entries, waits for them, and appends the next: what
+//! a shard group does under load. Groups purge behind themselves, so files are used again.
 //!
 //! `cargo bench -p bitroster-wal --bench append -- [DIR] [SECONDS]`; DIR is made and removed.
 

@@ -3,8 +3,8 @@
 //! # Which files count
 //!
 //! Files are freed oldest first, each durably before the next, so their sequence numbers have no
-//! gap. All but the last that holds frames were sealed and synced before the next was begun, so each
-//! must read whole up to its seal. Files after it were made ready and never written.
+//! gap. All but the last that holds frames were sealed and synced before the next was begun, so
+//! each must read whole up to its seal. Files after it were made ready and never written.
 //!
 //! # Where the end is cut
 //!

@@ -88,8 +88,8 @@ impl SnapshotStore {
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] or [`Error::Format`] if the newest one is not whole. An older one is never
-    /// taken in its place: the log before the newest may be purged. [`Error::Io`].
+    /// [`Error::Damaged`] or [`Error::Format`] if the newest one is not whole. An older one is
+    /// never taken in its place: the log before the newest may be purged. [`Error::Io`].
     pub fn latest(&self, group: GroupId) -> Result<Option<SnapshotReader>, Error> {
         let _names = self.shared.names.lock();
         let newest = self.list()?.into_iter().filter(|&(held, _)| held == group).max();

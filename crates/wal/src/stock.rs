@@ -1,8 +1,8 @@
 //! Where log files come from and where they go: made full of zeros, or used again.
 //!
 //! A file that was written before need not grow, so a sync writes the data alone and not the file
-//! system's journal; that halves its time. A file whose entries are all gone is therefore kept under
-//! another name and used again, with a new salt.
+//! system's journal; that halves its time. A file whose entries are all gone is therefore kept
+//! under another name and used again, with a new salt.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -29,7 +29,7 @@ pub struct EntryRef<'a> {
     /// Its place in its group's log.
     pub position: Position,
     /// Opaque to the log; at most
-    /// [`WAL_ENTRY_BYTES_MAX`](bitroster_types::limits::WAL_ENTRY_BYTES_MAX) bytes.
+    /// [`WAL_ENTRY_BYTES_MAX`] bytes.
     pub payload: &'a [u8],
 }
 

@@ -1,5 +1,5 @@
-//! Goal: no acknowledged call is lost and none is half there, wherever the disk fails and whatever a
-//! crash leaves of what was not synced.
+//! Goal: no acknowledged call is lost and none is half there, wherever the disk fails and whatever
+//! a crash leaves of what was not synced.
 //!
 //! Method: one workload, of all calls, restarts, full files, freed files and files used again, is
 //! run once for each disk operation that it makes, with that operation failing; then the power is
@@ -10,9 +10,9 @@
 //! Mutants killed (each was tried): no sync before the answer; no sync of a full file before the
 //! next is written; no sync of the directory after a file is made ready; a file freed before its
 //! purge is synced; a file freed before an older one; votes and bounds not repeated at a file's
-//! start; a failed sync tried again; the log goes on after a failure; no seal after recovery; a seal
-//! that claims more than the frames did; bytes that nothing proves to be synced not written again;
-//! the rewritten log not begun with a reset.
+//! start; a failed sync tried again; the log goes on after a failure; no seal after recovery; a
+//! seal that claims more than the frames did; bytes that nothing proves to be synced not written
+//! again; the rewritten log not begun with a reset.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

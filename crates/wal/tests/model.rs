@@ -1,8 +1,8 @@
 //! Goal: after any sequence of calls, restarts and crashes the log holds what the obvious model
 //! says.
 //!
-//! Method: the same random calls to both, on small files, so that files fill, are freed and are used
-//! again. Every call is waited for, so the model is exact also after a power cut.
+//! Method: the same random calls to both, on small files, so that files fill, are freed and are
+//! used again. Every call is waited for, so the model is exact also after a power cut.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -4,9 +4,9 @@
 //! Method: small and large snapshots on a disk in memory; a fault at every operation; every byte
 //! flipped.
 //!
-//! Mutants killed (each was tried): no sync before the rename; no sync of the directory before older
-//! snapshots are removed; no checksum of a chunk; no number in a chunk's checksum; no checksum of
-//! the header.
+//! Mutants killed (each was tried): no sync before the rename; no sync of the directory before
+//! older snapshots are removed; no checksum of a chunk; no number in a chunk's checksum; no
+//! checksum of the header.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
