@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bitroster_command::{FollowUp, Outcome, ReadOp, Reply, WriteOp};
 use bitroster_types::{
-    GroupId, Key, LogIndex, SegmentWidth, Slot, UnixMillis, limits::BULK_BYTES_MAX,
+    GroupId, Key, LogIndex, SegmentWidth, Slot, UnixMillis,
+    limits::{BULK_BYTES_MAX, EXPIRED_DROPPED_MAX, WORK_BYTES_MIN},
 };
 
 use crate::{
@@ -16,12 +17,8 @@ use crate::{
     spot::Spot,
     stats::EngineStats,
     store::Store,
-    work::{Made, WORK_BYTES_MIN},
+    work::Made,
 };
-
-/// Rows of the order of expiry that one entry drops. The rest stay, absent by their expiry, for
-/// the entries to come: no entry takes long because many keys expire at once.
-const EXPIRED_DROPPED_MAX: usize = 64;
 
 /// What all replicas of a group must agree on from the start.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -103,7 +103,6 @@ impl Leaf {
 
     /// Hashes are spread evenly, so the place is guessed and then found a few steps away, within a
     /// cache line or two; halving would touch more of them.
-    #[expect(clippy::cast_possible_truncation, reason = "the guess is below the length")]
     fn first_at_least(&self, hash: u32) -> usize {
         let spread = (u64::from(hash) << self.prefix) & u64::from(u32::MAX);
         let mut at = ((spread * self.places.len() as u64) >> 32) as usize;

@@ -7,7 +7,7 @@ mod scan;
 pub(crate) use command::too_long;
 
 use bitroster_command::{CommandError, Header, Outcome, ReadOp, Reply};
-use bitroster_types::{Key, LogIndex, UnixMillis};
+use bitroster_types::{Key, LogIndex, UnixMillis, limits::WORK_BYTES_MIN};
 
 use crate::{
     Work,
@@ -16,7 +16,7 @@ use crate::{
     side::Side,
     spot::Spot,
     store::Store,
-    work::{Job, Share, WORK_BYTES_MIN},
+    work::{Job, Share},
 };
 
 /// What a read came to.

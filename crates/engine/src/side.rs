@@ -6,16 +6,12 @@ use std::collections::BTreeMap;
 
 use bitroster_bitmap::Bitmap;
 use bitroster_command::FollowUp;
-use bitroster_types::{GroupId, Key, Slot, UnixMillis, Version};
+use bitroster_types::{
+    GroupId, Key, Slot, UnixMillis, Version,
+    limits::{DROPPED_KEPT_MS, RESERVED_KEPT_MS},
+};
 
 use crate::size::class;
-
-/// How long a dropped version is remembered, so that leave given before the drop cannot bring a
-/// part back after it. Far beyond any deadline.
-const DROPPED_KEPT_MS: u64 = 300_000;
-
-/// How long a reserved version may be published.
-const RESERVED_KEPT_MS: u64 = 600_000;
 
 /// How often the tables are searched for what may be forgotten.
 const SWEEP_INTERVAL_MS: u64 = 60_000;

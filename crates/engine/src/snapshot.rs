@@ -3,10 +3,12 @@
 //! # Form
 //!
 //! The eight bytes `BITROSTR`, a version, then blocks: length and CRC-32C of the payload, both
-//! little-endian `u32`, and the payload, at most [`BLOCK_BYTES_MAX`]. The payloads, joined, are one
-//! stream of records, each a kind and its fields; it starts with a head and ends with a count of
-//! the records. A value is written as its length in bytes and pieces in the bitmap codec, each of a
-//! bounded range of bits, so that neither side ever holds a large value twice.
+//! little-endian `u32`, and the payload, of at most [`SNAPSHOT_BLOCK_BYTES_MAX`]. The payloads,
+//! joined, are one stream of records, each a kind and its fields; it starts with a head and ends
+//! with a count of the records. A value is written as its length in bytes and pieces in the bitmap
+//! codec, each of a bounded range of bits, so that neither side ever holds a large value twice.
+//!
+//! [`SNAPSHOT_BLOCK_BYTES_MAX`]: bitroster_types::limits::SNAPSHOT_BLOCK_BYTES_MAX
 //!
 //! Nothing is allocated because a length says so: buffers grow with the bytes that have arrived and
 //! passed their checksum.
@@ -26,9 +28,6 @@ const MAGIC: [u8; 8] = *b"BITROSTR";
 
 /// The version of the form.
 const FORMAT: u16 = 1;
-
-/// Longest payload of a block.
-const BLOCK_BYTES_MAX: usize = 1 << 20;
 
 /// Bits of one piece of a value: 2 MiB dense, and a multiple of what bitmaps share at once.
 const PIECE_BITS: u64 = 1 << 24;

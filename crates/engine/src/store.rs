@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bitroster_types::{LogIndex, Slot, UnixMillis};
+use bitroster_types::{LogIndex, Slot, UnixMillis, limits::PART_GRACE_MS};
 
 use crate::{
     entry::{Entry, View},
@@ -11,10 +11,6 @@ use crate::{
     root::Root,
     spot::Spot,
 };
-
-/// How long a part stays after its expiry, for its home to prolong it: the two groups' clocks
-/// differ, and a write must not find the bits gone that home still promises.
-const PART_GRACE_MS: u64 = 10_000;
 
 /// Bytes of one row of the order of expiry, with its share of the tree's nodes, which are a little
 /// over half full where rows come in order.

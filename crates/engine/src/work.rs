@@ -7,13 +7,10 @@ use std::ops::Range;
 
 use bitroster_bitmap::{BitOp, Bitmap};
 use bitroster_command::{BitLogic, CommandError, Outcome, Reply, glob};
-use bitroster_types::{Segment, SegmentWidth, UnixMillis};
+use bitroster_types::{Segment, SegmentWidth, UnixMillis, limits::WORK_BYTES_MIN};
 use bytes::Bytes;
 
 use crate::{owned::Owned, root::Root};
-
-/// Bytes that are worth the way to another thread: about 50 microseconds of combining.
-pub(crate) const WORK_BYTES_MIN: u64 = 256 << 10;
 
 /// A computation with all that it needs. Independent of the engine that gave it.
 #[derive(Debug)]

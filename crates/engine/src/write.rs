@@ -9,15 +9,9 @@ mod transaction;
 
 use bitroster_bitmap::Bitmap;
 use bitroster_command::{CommandError, Grant, Outcome, Reply, StageFrom, WriteCommand, WriteOp};
-use bitroster_types::{Key, Segment, UnixMillis};
+use bitroster_types::{Key, Segment, UnixMillis, limits::WORK_BYTES_MIN};
 
-use crate::{
-    Engine,
-    entry::Entry,
-    owned::Owned,
-    spot::Spot,
-    work::{Job, WORK_BYTES_MIN},
-};
+use crate::{Engine, entry::Entry, owned::Owned, spot::Spot, work::Job};
 
 /// An outcome; in the error, one that means "nothing was done".
 pub(crate) type Written = Result<Outcome, Outcome>;

@@ -7,6 +7,15 @@
 //! Mutants killed: Drop without memory of what it dropped; Publish that does not redeem its
 //! reservation; Activate that replaces a newer part; BITOP NOT that fills segments of others.
 
+#![allow(
+    clippy::cast_lossless,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "whatever is not as it should be fails the test"
+)]
+
 mod common;
 
 use bitroster_bitmap::Bitmap;
@@ -191,7 +200,7 @@ fn stages_at_one_version_add_up_and_repeated_steps_change_nothing() {
     let mut cluster = Cluster::new(3);
     let (key, bit, group) = away(&cluster);
     let version = cluster.reserve(&key);
-    let mut encoded = |offset| {
+    let encoded = |offset| {
         let mut value = Bitmap::new();
         value.set(offset, true);
         let mut bytes = Vec::new();
@@ -297,7 +306,7 @@ fn a_transaction_that_meets_a_spread_key_does_nothing_at_all() {
         Op::from(ReadCommand::Get { key: key.clone() }),
         Op::from(WriteCommand::Append { key: key.clone(), value: Bytes::from_static(b"x") }),
     ] {
-        let ops = vec![
+        let ops = [
             WriteCommand::Flush.into(),
             set(&other, 7).into(),
             WriteCommand::GetEx { key: other.clone(), expiry: Expiry::In(50) }.into(),

@@ -7,7 +7,15 @@
 //! that keep their bytes.
 
 // A counting allocator cannot be written without it.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::print_stdout)]
+#![allow(
+    clippy::cast_lossless,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "whatever is not as it should be fails the test"
+)]
 
 mod common;
 

@@ -8,6 +8,15 @@
 //! SET that keeps the expiry; packed values that are not rewritten when they grow; a read that
 //! ignores the reader's clock.
 
+#![allow(
+    clippy::cast_lossless,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "whatever is not as it should be fails the test"
+)]
+
 mod common;
 
 use bitroster_command::{

@@ -6,6 +6,15 @@
 //! Mutants killed: a cursor between two keys of one hash; a branch entered at the first one's rest;
 //! parts or expired keys in the list.
 
+#![allow(
+    clippy::cast_lossless,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "whatever is not as it should be fails the test"
+)]
+
 mod common;
 
 use std::collections::BTreeSet;

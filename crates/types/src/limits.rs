@@ -123,6 +123,28 @@ pub const ENTRY_LIST_CAPACITY_MAX: usize = 64;
 /// within 63 bits, which is what Redis asks of an expiry.
 pub const EXPIRY_MILLIS_MAX: i64 = i64::MAX - (1 << 42);
 
+/// Rows of the order of expiry that one log entry drops. The rest stay, absent by their expiry, for
+/// the entries to come: no entry takes long because many keys expire at once.
+pub const EXPIRED_DROPPED_MAX: usize = 64;
+
+/// How long a part stays after its expiry, for its home to prolong it: the two groups' clocks
+/// differ, and a write must not find the bits gone that home still promises.
+pub const PART_GRACE_MS: u64 = 10_000;
+
+/// How long a dropped version is remembered by log time, so that leave given before the drop cannot
+/// bring a part back after it. Far beyond any deadline.
+pub const DROPPED_KEPT_MS: u64 = 300_000;
+
+/// How long a reserved version may be published, by log time. Building the largest value takes
+/// seconds.
+pub const RESERVED_KEPT_MS: u64 = 600_000;
+
+/// Bytes of a computation that are worth the way to another thread: about 50 microseconds.
+pub const WORK_BYTES_MIN: u64 = 256 << 10;
+
+/// Longest block of a snapshot: what is read before its checksum is known.
+pub const SNAPSHOT_BLOCK_BYTES_MAX: usize = 1 << 20;
+
 const _: () = assert!(BITMAP_BITS_DEFAULT <= BITMAP_BITS_MAX);
 const _: () = assert!(BITMAP_BITS_DEFAULT / 8 == BULK_BYTES_MAX as u64);
 const _: () = assert!(BITMAP_BITS_MAX >> SEGMENT_WIDTH_BITS_MIN <= 1 << 32);

@@ -6,7 +6,7 @@ use bitroster_bitmap::Bitmap;
 use bitroster_command::{
     BitLogic, CommandError, Field, IndexRange, IndexUnit, Outcome, ReadCommand, Reply, TimeForm,
 };
-use bitroster_types::{Key, UnixMillis};
+use bitroster_types::{Key, UnixMillis, limits::WORK_BYTES_MIN};
 
 use super::{Reader, Step, Stepped};
 use crate::{
@@ -165,7 +165,7 @@ impl Reader<'_> {
         if len > self.config.value_bytes_max {
             return Err(too_long().into());
         }
-        if len >= crate::work::WORK_BYTES_MIN {
+        if len >= WORK_BYTES_MIN {
             return Ok(Step::Job(Job::Bytes { value: view.value.to_bitmap(), range }));
         }
         Ok(Reply::Bulk(view.value.read_bytes(range).into()).into())

@@ -2,7 +2,9 @@
 
 use std::io::{self, Read, Write};
 
-use super::{BLOCK_BYTES_MAX, FORMAT, MAGIC, RestoreError};
+use bitroster_types::limits::SNAPSHOT_BLOCK_BYTES_MAX;
+
+use super::{FORMAT, MAGIC, RestoreError};
 
 /// Blocks are cut near this size, well below the longest.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -70,7 +72,7 @@ impl<'a, R: Read> BlockReader<'a, R> {
         self.input.read_exact(&mut head)?;
         let [len, expected] =
             [0, 4].map(|at| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes")));
-        if len == 0 || len as usize > BLOCK_BYTES_MAX {
+        if len == 0 || len as usize > SNAPSHOT_BLOCK_BYTES_MAX {
             return Err(RestoreError::Malformed("length of a block"));
         }
         self.at = 0;

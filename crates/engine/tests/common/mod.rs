@@ -1,6 +1,14 @@
 //! What the engine's tests share.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own share of this")]
+#![allow(
+    clippy::cast_lossless,
+    clippy::cast_possible_truncation,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "whatever is not as it should be fails the test"
+)]
 
 pub mod cluster;
 pub mod commands;
