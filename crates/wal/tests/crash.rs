@@ -8,11 +8,12 @@
 //! fault. Nothing is random: a failure names the operation, the fault and the tear.
 //!
 //! Mutants killed (each was tried): no sync before the answer; no sync of a full file before the
-//! next is written; no sync of the directory after a file is made ready; a file freed before its
-//! purge is synced; a file freed before an older one; votes and bounds not repeated at a file's
-//! start; a failed sync tried again; the log goes on after a failure; no seal after recovery; a
-//! seal that claims more than the frames did; bytes that nothing proves to be synced not written
-//! again; the rewritten log not begun with a reset.
+//! next is written; no sync of a header, or of the directory, when a file is made ready; no sync of
+//! the directory when a file is freed, or when the log is opened; a file freed before its purge is
+//! synced; a file freed before an older one; votes and bounds not repeated at a file's start; a
+//! failed sync tried again; no seal after recovery; a seal that claims more than the frames did;
+//! bytes that nothing proves to be synced not written again; the rewritten log not begun with a
+//! reset.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -4,9 +4,10 @@
 //! Method: make logs on a disk in memory, change their bytes in every way that is feasible, open
 //! them.
 //!
-//! Mutants killed (each was tried): no checksum over the records; no salt in the checksum; no
-//! offset in the frame; the bytes beyond the cut are not searched; damage in a full file is cut
-//! like a torn end; the header page is not checked.
+//! Mutants killed (each was tried): no checksum over the records; no salt in the checksum, or the
+//! same salt at each use; no offset in the frame; the bytes beyond the cut are not searched; damage
+//! in a full file is cut like a torn end; the header page is not checked; missing files and entries
+//! are not noticed.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

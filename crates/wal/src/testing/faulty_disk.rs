@@ -52,9 +52,10 @@ pub enum Names {
 /// A disk in memory. Clones are the same disk; [`FaultyDisk::mount`] gives it to a process.
 ///
 /// Every operation but `list`, `lock`, `len_bytes` and reads counts; the one that
-/// [`FaultyDisk::fail_at`] names fails. A failed write leaves half of its bytes. A failed sync
-/// makes nothing durable, then or later: as with a kernel that drops what it could not write, a
-/// later sync that succeeds does not cover it.
+/// [`FaultyDisk::fail_at`] names fails. A failed write leaves half of its bytes. A sync that fails
+/// once makes nothing durable, then or later: as with a kernel that drops what it could not write, a
+/// later sync that succeeds does not cover it. One that fails for good leaves what was not synced to
+/// the crash: the machine went down before it.
 #[derive(Clone, Debug, Default)]
 pub struct FaultyDisk {
     shared: Arc<Shared>,
@@ -502,6 +503,9 @@ impl File for Handle {
         }
         state.syncs += 1;
         let result = state.operation();
+        if result.is_err() && state.fault.is_some_and(|(_, fault)| fault == Fault::Persistent) {
+            return result;
+        }
         let inode = &mut state.inodes[self.inode];
         let unsynced = std::mem::take(&mut inode.unsynced);
         if result.is_ok() {
