@@ -102,17 +102,20 @@ impl Group {
         drop(self.ready.subscribe().wait_for(|ready| *ready).await);
     }
 
-    /// Makes `replica` the group's, as soon as it leads and has applied its log; gives it its slots
-    /// if it has none. The proposer must be running.
+    /// Makes `replica` the group's and has it lead and apply its log; gives it its slots if it has
+    /// none. The proposer must be running.
     ///
     /// # Errors
     ///
-    /// [`Error::Stopped`] if the replica stops meanwhile.
+    /// [`Error::Stopped`] if the replica stops meanwhile; [`Error::ShuttingDown`].
     pub(crate) async fn start(&self, replica: Replica) -> Result<(), Error> {
-        replica.lead_alone().await?;
-        if self.replica.set(replica).is_err() {
-            unreachable!("a group is started once");
+        let replica = self.replica.get_or_init(|| replica);
+        if self.queue.is_closed() {
+            // Shutdown may have looked for the replica before it was there.
+            replica.shutdown().await;
+            return Err(Error::ShuttingDown);
         }
+        replica.lead_alone().await?;
         if self.slots.first().is_some_and(|&first| !self.keyspace.read().owns(first)) {
             let mut batch = OpBatch::new();
             batch.push_write(&WriteOp::Adopt { slots: self.slots.clone() });
@@ -372,3 +375,6 @@ impl GroupHandle {
         self.group.engine_stats()
     }
 }
+
+#[cfg(test)]
+mod tests;

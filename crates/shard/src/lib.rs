@@ -43,6 +43,8 @@ mod queue;
 mod raft;
 pub mod shard;
 
+pub use bitroster_engine::EngineStats;
+pub use bitroster_wal::{Options as WalOptions, SyncMode};
 pub use error::Error;
 pub use fatal::Fatal;
 pub use group::GroupHandle;

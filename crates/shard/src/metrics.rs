@@ -60,6 +60,40 @@ impl Metrics {
     }
 }
 
+/// Instruments of the log that all groups share.
+#[derive(Clone, Debug)]
+pub(crate) struct LogMetrics {
+    syncs: Counter,
+    sync_nanos: Counter,
+    frame_bytes: Counter,
+    disk_bytes: Gauge,
+    pending_bytes: Gauge,
+}
+
+impl LogMetrics {
+    /// Makes the handles.
+    pub(crate) fn new() -> Self {
+        Self {
+            syncs: counter!("bitroster_shard_wal_syncs_total"),
+            sync_nanos: counter!("bitroster_shard_wal_sync_nanoseconds_total"),
+            frame_bytes: counter!("bitroster_shard_wal_written_bytes_total"),
+            disk_bytes: gauge!("bitroster_shard_wal_disk_bytes"),
+            pending_bytes: gauge!("bitroster_shard_wal_pending_bytes"),
+        }
+    }
+
+    /// Shows the log's figures.
+    #[expect(clippy::cast_precision_loss, reason = "gauges")]
+    pub(crate) fn show(&self, stats: &bitroster_wal::Stats) {
+        let nanos = u64::try_from(stats.sync_time.as_nanos()).unwrap_or(u64::MAX);
+        self.syncs.absolute(stats.syncs);
+        self.sync_nanos.absolute(nanos);
+        self.frame_bytes.absolute(stats.frame_bytes);
+        self.disk_bytes.set(stats.disk_bytes as f64);
+        self.pending_bytes.set(stats.pending_bytes as f64);
+    }
+}
+
 /// Tells the recorder what each name means. Called once, at the start.
 pub(crate) fn describe() {
     describe_counter!(

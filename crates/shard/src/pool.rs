@@ -60,6 +60,11 @@ impl Pool {
         Ok(Arc::new(Self { shared, room, threads }))
     }
 
+    /// Jobs that run or wait.
+    pub(crate) fn jobs(&self) -> usize {
+        WORK_JOBS_MAX - self.room.available_permits()
+    }
+
     /// Runs `job` on the pool and returns what it returns. Waits for room in the queue first.
     ///
     /// # Errors

@@ -132,6 +132,11 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// Whether later batches are refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.lock().closed
+    }
+
     /// Waits until nothing waits and nothing is in flight. Meant for a closed queue.
     pub(crate) async fn idle(&self) {
         loop {

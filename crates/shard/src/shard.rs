@@ -17,7 +17,7 @@ use crate::fatal::Fatal;
 use crate::group::{Group, GroupHandle, Parts};
 use crate::keeper::{Keeper, LogMeter};
 use crate::keyspace::Keyspace;
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, LogMetrics, Metrics};
 use crate::options::{GroupSpec, ShardOptions};
 use crate::pool::Pool;
 use crate::raft::log_store::LogStore;
@@ -28,8 +28,9 @@ use crate::raft::state_machine::StateMachine;
 /// The number of a group's first replica. Later ones get numbers that were never used.
 const FIRST_REPLICA: u64 = 1;
 
-/// How often keys past their expiry are dropped, if nothing else drops them.
-const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
+/// How often keys past their expiry are dropped, if nothing else drops them, and how often the
+/// log's figures are shown.
+const PULSE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Entries that one round of expiry may take: each drops a bounded number of keys.
 const EXPIRY_ENTRIES_MAX: usize = 16;
@@ -41,15 +42,18 @@ pub struct Shard {
     groups: Vec<Arc<Group>>,
     by_id: HashMap<GroupId, usize>,
     wal: Arc<Wal>,
+    pool: Arc<Pool>,
     /// Start, proposer and watch of each group: end by themselves at shutdown.
     tasks: Mutex<JoinSet<()>>,
-    /// Keeper, expiry and read gates: endless.
+    /// Keeper, pulse and read gates: endless.
     services: Mutex<JoinSet<()>>,
 }
 
 /// Figures of a shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardStats {
+    /// Heavy computations that run or wait.
+    pub work_jobs: usize,
     /// The log of all groups.
     pub wal: bitroster_wal::Stats,
     /// Each group, by ascending id.
@@ -106,6 +110,7 @@ impl Shard {
             groups: Vec::new(),
             by_id: HashMap::new(),
             wal: parts.wal.clone(),
+            pool: parts.pool.clone(),
             tasks: Mutex::default(),
             services: Mutex::default(),
         };
@@ -123,7 +128,7 @@ impl Shard {
         };
         let services = shard.services.get_mut();
         services.spawn(keeper.run());
-        services.spawn(expire(shard.groups.clone()));
+        services.spawn(pulse(shard.groups.clone(), shard.wal.clone()));
         Ok(shard)
     }
 
@@ -208,7 +213,7 @@ impl Shard {
             queue_bytes: group.queue().bytes() as u64,
             engine: group.engine_stats(),
         });
-        ShardStats { wal: self.wal.stats(), groups: groups.collect() }
+        ShardStats { work_jobs: self.pool.jobs(), wal: self.wal.stats(), groups: groups.collect() }
     }
 
     /// Refuses new writes, commits and answers what waits, stops the replicas and closes the log.
@@ -228,6 +233,7 @@ impl Shard {
         for group in &self.groups {
             group.shutdown().await;
         }
+        // A replica that is only now restored sees the closed queue and stops by itself.
         let mut tasks = std::mem::take(&mut *self.tasks.lock());
         while tasks.join_next().await.is_some() {}
         let wal = self.wal.clone();
@@ -262,12 +268,14 @@ async fn run_replica(
     replica.watch(&fatal, |serving| group.set_serving(serving)).await;
 }
 
-/// Drops keys past their expiry. Never returns.
-async fn expire(groups: Vec<Arc<Group>>) {
-    let mut timer = interval(EXPIRY_INTERVAL);
+/// Drops keys past their expiry and shows the log's figures. Never returns.
+async fn pulse(groups: Vec<Arc<Group>>, wal: Arc<Wal>) {
+    let log = LogMetrics::new();
+    let mut timer = interval(PULSE_INTERVAL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         timer.tick().await;
+        log.show(&wal.stats());
         for group in &groups {
             for _ in 0..EXPIRY_ENTRIES_MAX {
                 if !group.expiry_due() || group.tick().await.is_err() {

@@ -28,7 +28,7 @@ fn options(disk: &FaultyDisk, groups: u16) -> ShardOptions {
         .map(|id| GroupSpec { id: GroupId(id), slots: (0..SLOTS).filter_map(Slot::new).collect() })
         .collect();
     let mut options = ShardOptions::new("/data", groups);
-    options.file_system = Arc::new(disk.clone());
+    options.file_system = disk.mount();
     options.wal.file_bytes = 64 << 10;
     options.cpu_threads = 1;
     options.fatal = Fatal::new(|error| panic!("{error}"));

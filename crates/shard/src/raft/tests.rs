@@ -32,7 +32,7 @@ const GROUP: GroupId = GroupId(7);
 struct Disks;
 
 fn open(disk: &FaultyDisk) -> (LogStore, StateMachine) {
-    let data = DataDir::open(Arc::new(disk.clone()), Path::new("/data")).unwrap();
+    let data = DataDir::open(disk.mount(), Path::new("/data")).unwrap();
     let options = Options { file_bytes: 16 << 10, ..Options::default() };
     let (wal, mut recovered) = Wal::open(&data, &options).unwrap();
     let snapshots = SnapshotStore::open(&data).unwrap();

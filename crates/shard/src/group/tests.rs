@@ -1,0 +1,141 @@
+//! Goal: what only the inside can show: a heavy op leaves the readers alone, reads that may not be
+//! answered alone ask the majority, and a disk that fails stops everything.
+//!
+//! Method: shards over a disk in memory; the one thread of the work pool is kept busy until told.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use bitroster_command::{BitLogic, Expiry, ReadCommand, Reply, SetReply, WriteCommand};
+use bitroster_types::{Key, limits::SLOTS};
+use bitroster_wal::testing::{Fault, FaultyDisk};
+
+use super::*;
+use crate::fatal::Fatal;
+use crate::options::{GroupSpec, ShardOptions};
+use crate::shard::Shard;
+
+async fn open(disk: &FaultyDisk, fatal: Fatal) -> (Shard, GroupHandle) {
+    let slots = (0..SLOTS).filter_map(Slot::new).collect();
+    let id = GroupId(1);
+    let mut options = ShardOptions::new("/data", vec![GroupSpec { id, slots }]);
+    options.file_system = disk.mount();
+    options.cpu_threads = 1;
+    options.fatal = fatal;
+    let shard = Shard::open(options).await.unwrap();
+    shard.wait_ready().await;
+    let group = shard.group(id).unwrap();
+    (shard, group)
+}
+
+async fn open_quiet() -> (Shard, GroupHandle) {
+    open(&FaultyDisk::default(), Fatal::new(|error| panic!("{error}"))).await
+}
+
+fn soon() -> Deadline {
+    Deadline::at(Instant::now() + Duration::from_secs(30))
+}
+
+fn key(name: &str) -> Key {
+    Key::new(name.as_bytes()).unwrap()
+}
+
+fn batch(command: WriteCommand) -> OpBatch {
+    let mut batch = OpBatch::new();
+    batch.push_write(&WriteOp::Command(command));
+    batch
+}
+
+fn get_bit(name: &str) -> ReadOp {
+    ReadOp::Command(ReadCommand::GetBit { key: key(name), offset: 7 })
+}
+
+fn integer(number: i64) -> Outcome {
+    Outcome::Reply(Reply::Integer(number))
+}
+
+#[tokio::test]
+async fn a_heavy_combination_does_not_hold_up_reads() {
+    let (shard, group) = open_quiet().await;
+    for name in ["a", "b"] {
+        let set = WriteCommand::Set {
+            key: key(name),
+            value: vec![1; 1 << 20].into(),
+            existence: None,
+            expiry: Expiry::Clear,
+            reply: SetReply::Status,
+        };
+        group.write(batch(set), soon()).await.unwrap();
+    }
+    // The only thread of the pool waits for us.
+    let (release, gate) = mpsc::channel::<()>();
+    let pool = group.group.pool.clone();
+    let blocker = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.run(move || gate.recv()).await }
+    });
+    let combine = WriteCommand::BitOp {
+        logic: BitLogic::And,
+        target: key("c"),
+        sources: vec![key("a"), key("b")],
+    };
+    let combination = tokio::spawn({
+        let group = group.clone();
+        async move { group.write(batch(combine), soon()).await }
+    });
+    while pool.jobs() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(group.group.serving.load(Ordering::Acquire));
+    for _ in 0..100 {
+        assert_eq!(group.read_now(&get_bit("a")), Some(integer(1)));
+        assert_eq!(group.read(get_bit("c"), soon()).await.unwrap(), integer(0));
+    }
+    assert!(!combination.is_finished());
+    release.send(()).unwrap();
+    assert!(blocker.await.unwrap().is_ok());
+    assert_eq!(combination.await.unwrap().unwrap(), [integer(1 << 20)]);
+    assert_eq!(group.read(get_bit("c"), soon()).await.unwrap(), integer(1));
+    shard.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_lead_alone_asks_the_majority() {
+    let (shard, group) = open_quiet().await;
+    let mut bit = OpBatch::new();
+    bit.push_set_bit(&key("a"), 7, true);
+    group.write(bit, soon()).await.unwrap();
+    group.group.set_serving(false);
+    assert_eq!(group.read_now(&get_bit("a")), None);
+    let reads = (0..50).map(|_| group.read(get_bit("a"), soon()));
+    for outcome in futures_util::future::join_all(reads).await {
+        assert_eq!(outcome.unwrap(), integer(1));
+    }
+    shard.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_stops_the_replica_and_leaves_the_write_unknown() {
+    let disk = FaultyDisk::default();
+    let (told, stopped) = mpsc::channel();
+    let fatal = Fatal::new(move |error| told.send(error.clone()).unwrap());
+    let (_shard, group) = open(&disk, fatal).await;
+    disk.fail_at(disk.operations(), Fault::Persistent);
+    let mut bit = OpBatch::new();
+    bit.push_set_bit(&key("a"), 7, true);
+    let error = group.write(bit, soon()).await.unwrap_err();
+    assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error}");
+    let cause = stopped.recv().unwrap();
+    assert!(matches!(cause, Error::Stopped { group: GroupId(1), .. }), "{cause}");
+    assert!(stopped.try_recv().is_err(), "told once");
+}
+
+#[tokio::test]
+async fn a_shard_that_is_stopped_while_it_starts_ends() {
+    let disk = FaultyDisk::default();
+    let slots = vec![];
+    let mut options = ShardOptions::new("/data", vec![GroupSpec { id: GroupId(1), slots }]);
+    options.file_system = disk.mount();
+    let shard = Shard::open(options).await.unwrap();
+    shard.shutdown().await.unwrap();
+}
