@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::address::{CHUNK_BITS, NODE_BITS, NODE_CHUNKS, narrow, node_start, slot_spans};
+use crate::address::{CHUNK_BITS, NODE_BITS, NODE_CHUNKS, narrow, node_start, size, slot_spans};
 use crate::algebra::{self, Out, Scratch, Want};
 use crate::bitmap::Bitmap;
+use crate::bits;
 use crate::container::Container;
 use crate::kernels::Block;
 use crate::node::Node;
 use crate::tree::{Builder, Tree};
+
+mod small;
 
 /// How bitmaps are joined. Operands are padded with zero bits to the longest one.
 ///
@@ -90,9 +93,6 @@ fn trees(operands: &[&Bitmap]) -> Vec<Arc<Tree>> {
 
 /// Walks the nodes that can be set in the result.
 fn walk<S: Sink>(op: BitOp, operands: &[Arc<Tree>], range: Range<u64>, sink: &mut S) {
-    if op == BitOp::Not {
-        assert!(operands.len() == 1, "NOT takes one operand");
-    }
     let bits = operands.iter().map(|tree| tree.bits()).max().unwrap_or(0);
     let range = range.start..range.end.min(bits);
     if range.is_empty() {
@@ -218,8 +218,28 @@ fn list_ahead<'a>(
     }
 }
 
+/// The result of operands that are all flat, within `range`.
+fn small(op: BitOp, operands: &[&Bitmap], range: &Range<u64>) -> Option<Bitmap> {
+    let longest = operands.iter().max_by_key(|operand| operand.len_bytes())?;
+    let len = longest.as_flat()?.len();
+    let mut bytes = small::join(op, operands.iter().filter_map(|operand| operand.as_flat()));
+    let bytes = &mut bytes[..len];
+    let bits = len as u64 * 8;
+    bits::keep(bytes, size(range.start.min(bits)), size(range.end.min(bits)));
+    Some(Bitmap::from_bytes(bytes))
+}
+
+/// NOT has one operand: callers refuse anything else before.
+fn check_operands(op: BitOp, operands: &[&Bitmap]) {
+    assert!(op != BitOp::Not || operands.len() == 1, "NOT takes one operand");
+}
+
 /// The result within `range`, with the length of the longest operand.
 pub(crate) fn build(op: BitOp, operands: &[&Bitmap], range: Range<u64>) -> Bitmap {
+    check_operands(op, operands);
+    if let Some(small) = small(op, operands, &range) {
+        return small;
+    }
     let len = operands.iter().map(|operand| operand.len_bytes()).max().unwrap_or(0);
     let mut builder = Builder::default();
     walk(op, &trees(operands), range, &mut builder);
@@ -228,6 +248,10 @@ pub(crate) fn build(op: BitOp, operands: &[&Bitmap], range: Range<u64>) -> Bitma
 
 /// The number of set bits of the result within `range`.
 pub(crate) fn count(op: BitOp, operands: &[&Bitmap], range: Range<u64>) -> u64 {
+    check_operands(op, operands);
+    if let Some(small) = small(op, operands, &range) {
+        return small.cardinality();
+    }
     let mut counter = Counter(0);
     walk(op, &trees(operands), range, &mut counter);
     counter.0

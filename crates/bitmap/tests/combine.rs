@@ -7,7 +7,7 @@ mod twin;
 
 use bitroster_bitmap::{BitOp, Bitmap};
 use proptest::prelude::*;
-use twin::{OPS, Twin, assert_same, combine, range, value};
+use twin::{OPS, Twin, assert_same, combine, crowded, range, value};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
@@ -37,6 +37,40 @@ proptest! {
             }
             let slice = Bitmap::combine_range(op, bitmaps, ranges[0].clone());
             assert_same(&slice, &expected.keep(ranges[0].clone()));
+        }
+    }
+
+    #[test]
+    fn flat_values_combine_as_long_ones_do(
+        operands in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..=64), 1..=6),
+        cut in range(),
+    ) {
+        let bitmaps: Vec<Bitmap> = operands.iter().map(|bytes| Bitmap::from_bytes(bytes)).collect();
+        let twins: Vec<Twin> = operands.into_iter().map(Twin).collect();
+        for op in OPS {
+            let count = if op == BitOp::Not { 1 } else { bitmaps.len() };
+            let bitmaps: Vec<&Bitmap> = bitmaps[..count].iter().collect();
+            let expected = combine(op, &twins[..count].iter().collect::<Vec<_>>());
+            assert_same(&Bitmap::combine(op, &bitmaps), &expected);
+            let cut = cut.start % 520..cut.end % 700;
+            let count = Bitmap::combine_count(op, &bitmaps, cut.clone());
+            prop_assert_eq!(count, expected.count(cut.clone()));
+            let slice = Bitmap::combine_range(op, &bitmaps, cut.clone());
+            assert_same(&slice, &expected.keep(cut));
+        }
+    }
+
+    #[test]
+    fn neighbouring_chunks_do_not_leak_into_each_other(
+        operands in prop::collection::vec(crowded(), 2..=4),
+    ) {
+        let bitmaps: Vec<&Bitmap> = operands.iter().map(|(bitmap, _)| bitmap).collect();
+        let twins: Vec<&Twin> = operands.iter().map(|(_, twin)| twin).collect();
+        for op in OPS.into_iter().filter(|op| *op != BitOp::Not) {
+            let expected = combine(op, &twins);
+            assert_same(&Bitmap::combine(op, &bitmaps), &expected);
+            let count = Bitmap::combine_count(op, &bitmaps, 0..u64::MAX);
+            prop_assert_eq!(count, expected.count(0..u64::MAX), "{:?}", op);
         }
     }
 

@@ -43,8 +43,8 @@ fn keep(values: &mut Vec<u16>, test: impl Fn(u16) -> bool) {
     values.truncate(kept);
 }
 
-/// Keeps the values that are in `list` (`inside`) or are not, without a branch that depends on them:
-/// their order is as good as random.
+/// Keeps the values that are in `list` (`inside`) or are not, without a branch that depends on
+/// them: their order is as good as random.
 fn merge(values: &mut Vec<u16>, list: &[u16], inside: bool) {
     let (mut kept, mut i, mut j) = (0, 0, 0);
     while i < values.len() && j < list.len() {

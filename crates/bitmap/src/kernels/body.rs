@@ -86,8 +86,8 @@ unsafe fn load<L: Lanes>(from: *const u8) -> [L::Vector; STEP] {
 /// Counts the set bits of whole 512-byte blocks.
 #[inline(always)]
 pub(super) fn count<L: Lanes>(blocks: &[[u8; 512]]) -> u64 {
-    // SAFETY: reached only with the features of `L`; a step divides a block, so that every load lies
-    // within one.
+    // SAFETY: reached only with the features of `L`; a step divides a block, so that every load
+    // lies within one.
     unsafe {
         const { assert!(512 % (STEP * L::BYTES) == 0) };
         let mut sums = Sums::<L>::new();

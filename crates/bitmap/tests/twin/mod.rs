@@ -119,10 +119,14 @@ pub(crate) fn join(op: BitOp, bytes: &[u8]) -> u8 {
 /// BITOP over plain bytes.
 pub(crate) fn combine(op: BitOp, operands: &[&Twin]) -> Twin {
     let len = operands.iter().map(|twin| twin.0.len()).max().unwrap_or(0);
+    let mut bytes = vec![0; operands.len()];
     let byte = |at: usize| {
-        let bytes: Vec<u8> =
-            operands.iter().map(|twin| twin.0.get(at).copied().unwrap_or(0)).collect();
-        join(op, &bytes)
+        for (byte, twin) in bytes.iter_mut().zip(operands) {
+            *byte = twin.0.get(at).copied().unwrap_or(0);
+        }
+        // Most of a value is zero, and only NOT makes something of that.
+        let nothing = op != BitOp::Not && bytes.iter().all(|byte| *byte == 0);
+        if nothing { 0 } else { join(op, &bytes) }
     };
     Twin((0..len).map(byte).collect())
 }
@@ -178,6 +182,18 @@ pub(crate) fn value() -> impl Strategy<Value = (Bitmap, Twin)> {
     let flat = prop::collection::vec(any::<u8>(), 0..70)
         .prop_map(|bytes| (Bitmap::from_bytes(&bytes), Twin(bytes)));
     prop_oneof![6 => tree, 1 => flat]
+}
+
+/// A value whose first six chunks nearly all hold something, so that operands meet in each.
+pub(crate) fn crowded() -> impl Strategy<Value = (Bitmap, Twin)> {
+    let card = prop_oneof![3 => 1u32..120, 3 => 120u32..5000, 1 => 5000u32..40_000, 1 => Just(0)];
+    prop::collection::vec((any::<u64>(), card), 6).prop_map(|chunks| {
+        let (mut bitmap, mut twin) = (Bitmap::new(), Twin::default());
+        for (chunk, (seed, card)) in chunks.into_iter().enumerate() {
+            put(&mut bitmap, &mut twin, (chunk as u64) << 16, &Piece::Random(seed, card));
+        }
+        (bitmap, twin)
+    })
 }
 
 fn put(bitmap: &mut Bitmap, twin: &mut Twin, base: u64, piece: &Piece) {
