@@ -1,7 +1,18 @@
 //! Votes, memberships and entries as bytes on the disk.
 //!
 //! Our own formats, so that another openraft is a recompile and never a migration of data.
-//! Integers are little-endian. `docs/file-formats.md` holds the tables.
+//! Integers are little-endian.
+//!
+//! | record               | bytes                                                               |
+//! |----------------------|---------------------------------------------------------------------|
+//! | vote                 | term u64, replica voted for u64, committed u8 (0 or 1)              |
+//! | payload, blank       | 0xF0                                                                |
+//! | payload, ops         | as `bitroster_command` encodes them; the first byte is below 0xF0   |
+//! | payload, membership  | 0xF1, membership                                                    |
+//! | membership           | n u32, n voter lists; n u32, n times replica u64 and its node u64   |
+//! | voter list           | n u32, n replicas u64; there are two lists while a group changes    |
+//! | log id               | present u8 (0 or 1); if 1: term u64, index u64                      |
+//! | snapshot description | version u8 = 1, last log id, log id of the membership, membership   |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
