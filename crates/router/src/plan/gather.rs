@@ -3,6 +3,9 @@
 //! Home says which version lives and who holds parts. The parts answer at that version, and home
 //! is asked once more whether it still lives: parts are dropped only after home has retired the
 //! version, so what was read before home's second answer was whole.
+//!
+//! A record with a spread and no length anywhere is one that a first touch has made and not yet
+//! filled: it reads as no key.
 
 use std::ops::Range;
 
@@ -31,6 +34,9 @@ pub(crate) async fn read(call: &Call, command: &ReadCommand, header: &Header) ->
         }
         ReadCommand::BitPos { key, bit, start, end, unit } => {
             let len = len_bytes(call, key, header).await?;
+            if len == 0 {
+                return Ok(Reply::Integer(if *bit { -1 } else { 0 }));
+            }
             let bits = range::of_search(*start, *end, *unit, len);
             let found = first_bit(call, key, header, *bit, bits.clone()).await?;
             Reply::Integer(match found {
@@ -42,7 +48,7 @@ pub(crate) async fn read(call: &Call, command: &ReadCommand, header: &Header) ->
         }
         ReadCommand::Get { key } => {
             let value = value(call, key, header).await?;
-            Reply::Bulk(value)
+            if value.is_empty() { Reply::Nil } else { Reply::Bulk(value) }
         }
         ReadCommand::GetRange { key, start, end } => {
             let len = len_bytes(call, key, header).await?;

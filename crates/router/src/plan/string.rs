@@ -119,7 +119,8 @@ pub(crate) async fn increment(call: &Call, key: &Key, by: i64) -> Step<Reply> {
 async fn old_value(call: &Call, key: &Key, header: &Header) -> Step<Reply> {
     let value = gather::value(call, key, header).await?;
     gather::confirm(call, key, header).await?;
-    Ok(Reply::Bulk(value))
+    let unfilled = value.is_empty() && !header.spread.is_empty();
+    Ok(if unfilled { Reply::Nil } else { Reply::Bulk(value) })
 }
 
 /// The expiry of a value that is published.

@@ -17,6 +17,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -54,7 +55,11 @@ pub(crate) struct Cluster {
     /// Batches and waiting reads so far.
     calls: AtomicU64,
     fault: Mutex<Option<(u64, Fault)>>,
+    interference: Mutex<Option<(u64, Interference)>>,
 }
+
+/// What somebody else does between two calls.
+pub(crate) type Interference = Box<dyn FnOnce() + Send>;
 
 impl Cluster {
     pub(crate) fn new(map: &ClusterMap) -> Arc<Self> {
@@ -77,12 +82,23 @@ impl Cluster {
             in_place: AtomicBool::new(true),
             calls: AtomicU64::new(0),
             fault: Mutex::new(None),
+            interference: Mutex::new(None),
         })
     }
 
     /// Lets the call that comes after `calls` more calls fail, once.
     pub(crate) fn fail_after(&self, calls: u64, fault: Fault) {
         *self.fault.lock().unwrap() = Some((self.calls() + calls, fault));
+    }
+
+    /// Lets somebody else act before the call that comes after `calls` more calls.
+    pub(crate) fn interfere_after(&self, calls: u64, act: Interference) {
+        *self.interference.lock().unwrap() = Some((self.calls() + calls, act));
+    }
+
+    /// Whether that has not happened yet; it will not any more.
+    pub(crate) fn stop_interference(&self) -> bool {
+        self.interference.lock().unwrap().take().is_some()
     }
 
     pub(crate) fn heal(&self) {
@@ -121,6 +137,10 @@ impl Cluster {
 
     fn due_fault(&self) -> Option<Fault> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let act = self.interference.lock().unwrap().take_if(|(at, _)| *at <= call);
+        if let Some((_, act)) = act {
+            act();
+        }
         let mut fault = self.fault.lock().unwrap();
         match *fault {
             Some((at, kind)) if at == call => {
@@ -220,6 +240,17 @@ pub(crate) fn fresh(map: &ClusterMap) -> (Router, Arc<Cluster>) {
 /// Runs a future whose every step is ready, on this thread.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// As [`block_on`], also from within another future.
+pub(crate) fn poll_to_end<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
+            return done;
+        }
+    }
 }
 
 pub(crate) fn key(name: &str) -> Key {

@@ -1,0 +1,165 @@
+//! Goal: what two clients do to one key at the same time is what they would have done one after
+//! the other, at whichever step of a plan the second one comes.
+//!
+//! Method: a random keyspace with a spread key; one command, and before the n-th call that it makes to a group a
+//! second command runs to its end. Reply and values must be those of the first before the second
+//! or of the second before the first. Commands that are documented as not isolated are left out.
+//!
+//! Mutants killed: `confirm` doing nothing; APPEND without its watch.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "what is not named is left out")]
+
+mod support;
+
+use std::sync::{Arc, LazyLock, Mutex, atomic::Ordering};
+
+use bitroster_command::{Command, Expiry, ReadCommand, Reply, SetReply, WriteCommand};
+use bitroster_placement::ClusterMap;
+use bitroster_types::Key;
+use proptest::{collection::vec, prelude::*};
+use support::{commands::command, fresh, key, map, poll_to_end, twin::Twin};
+
+const NAMES: [&str; 5] = ["a", "b", "{a}2", "c", "events:today"];
+
+static MAP: LazyLock<ClusterMap> = LazyLock::new(|| map(3));
+
+/// Whether a command is one step for everybody else, wherever its key lies.
+fn is_isolated(command: &Command) -> bool {
+    match command {
+        Command::Read(read) => match read {
+            ReadCommand::GetBit { .. }
+            | ReadCommand::BitCount { .. }
+            | ReadCommand::BitPos { .. }
+            | ReadCommand::Get { .. }
+            | ReadCommand::StrLen { .. }
+            | ReadCommand::GetRange { .. }
+            | ReadCommand::Type { .. } => true,
+            ReadCommand::Exists { keys } | ReadCommand::MGet { keys } => keys.len() == 1,
+            ReadCommand::BitFieldRo { .. }
+            | ReadCommand::BitOpCard { .. }
+            | ReadCommand::Ttl { .. }
+            | ReadCommand::Scan { .. }
+            | ReadCommand::Keys { .. }
+            | ReadCommand::DbSize
+            | ReadCommand::RandomKey => false,
+        },
+        Command::Write(write) => match write {
+            WriteCommand::SetBit { .. } => true,
+            WriteCommand::Set { existence: None, expiry, reply, .. } => {
+                *expiry != Expiry::Keep && *reply == SetReply::Status
+            }
+            WriteCommand::Append { value, .. } => value.len() < 20,
+            WriteCommand::Delete { keys } => keys.len() == 1,
+            _ => false,
+        },
+        Command::Session(_) => false,
+    }
+}
+
+/// Replies and values where the commands come in this order.
+fn in_order(before: &[Command], commands: [&Command; 2]) -> (Vec<Reply>, Vec<Reply>) {
+    let mut twin = Twin::default();
+    for command in before {
+        twin.run(command);
+    }
+    let replies = commands.map(|command| twin.run(command)).into();
+    (replies, values(|get| twin.run(&get)))
+}
+
+fn values(mut answer: impl FnMut(Command) -> Reply) -> Vec<Reply> {
+    NAMES.map(|name| answer(Command::Read(ReadCommand::Get { key: key(name) }))).into()
+}
+
+/// Whether a command may make an empty value, which a first touch in progress hides.
+fn makes_empty(command: &Command) -> bool {
+    match command {
+        Command::Write(WriteCommand::Set { value, .. } | WriteCommand::Append { value, .. }) => {
+            value.is_empty()
+        }
+        Command::Write(WriteCommand::MSet { pairs, .. }) => {
+            pairs.iter().any(|(_, value)| value.is_empty())
+        }
+        _ => false,
+    }
+}
+
+/// The same command about another key, where it is about one.
+fn about(mut command: Command, name: &Key) -> Command {
+    match &mut command {
+        Command::Read(
+            ReadCommand::GetBit { key, .. }
+            | ReadCommand::BitCount { key, .. }
+            | ReadCommand::BitPos { key, .. }
+            | ReadCommand::Get { key }
+            | ReadCommand::StrLen { key }
+            | ReadCommand::GetRange { key, .. },
+        )
+        | Command::Write(
+            WriteCommand::SetBit { key, .. }
+            | WriteCommand::Set { key, .. }
+            | WriteCommand::Append { key, .. },
+        ) => *key = name.clone(),
+        Command::Read(ReadCommand::Exists { keys } | ReadCommand::MGet { keys })
+        | Command::Write(WriteCommand::Delete { keys }) => *keys = vec![name.clone()],
+        _ => {}
+    }
+    command
+}
+
+/// A bit in each of the first segments, so that the key is spread.
+fn spread(name: &Key) -> impl Iterator<Item = Command> {
+    (0..10).map(|segment| {
+        let (key, offset, value) = (name.clone(), (segment << 16) + 9, true);
+        Command::Write(WriteCommand::SetBit { key, offset, value })
+    })
+}
+
+fn isolated() -> impl Strategy<Value = Command> {
+    command().prop_filter("isolated", |one| is_isolated(one) && !makes_empty(one))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 80,
+        failure_persistence: None,
+        max_local_rejects: 1 << 20,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn two_commands_at_once_are_two_commands_in_some_order(
+        mut before in vec(command().prop_filter("a value", |one| !makes_empty(one)), 5..25),
+        first in isolated(),
+        second in isolated(),
+        at in 0_u64..8,
+        spread_first in any::<bool>(),
+    ) {
+        let name = key("c");
+        let (first, second) = (about(first, &name), about(second, &name));
+        if spread_first {
+            before.extend(spread(&name));
+        }
+        let (router, cluster) = fresh(&MAP);
+        for command in &before {
+            poll_to_end(router.run(command.clone()));
+        }
+        cluster.in_place.store(false, Ordering::Relaxed);
+        let between = Arc::new(Mutex::new(None));
+        let act = {
+            let (router, between, second) = (router.clone(), Arc::clone(&between), second.clone());
+            move || *between.lock().unwrap() = Some(poll_to_end(router.run(second)))
+        };
+        cluster.interfere_after(at, Box::new(act));
+        let reply = poll_to_end(router.run(first.clone()));
+        if cluster.stop_interference() {
+            return Ok(());
+        }
+        let other = between.lock().unwrap().take().unwrap();
+        let found = values(|get| poll_to_end(router.run(get)));
+        let (one, one_values) = in_order(&before, [&first, &second]);
+        let (two, two_values) = in_order(&before, [&second, &first]);
+        let is_one = one == [reply.clone(), other.clone()] && found == one_values;
+        let is_two = two == [other.clone(), reply.clone()] && found == two_values;
+        prop_assert!(is_one || is_two, "{first:?} gave {reply:?}, {second:?} gave {other:?}");
+    }
+}
