@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p bitroster-engine --example point`
 
-#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "it measures and prints")]
 
 use std::{hint::black_box, time::Instant};
 

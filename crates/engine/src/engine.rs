@@ -118,7 +118,7 @@ impl Engine {
     /// between [`Engine::begin`] and [`Engine::apply_prepared`], with no other op in between.
     pub fn prepare(&self, op: &WriteOp) -> Option<Work> {
         let job = self.job_of(op)?;
-        (job.cost_bytes() >= WORK_BYTES_MIN).then_some(Work { job, stamp: self.stamp })
+        (job.cost_bytes() >= WORK_BYTES_MIN).then(|| Work { job: Box::new(job), stamp: self.stamp })
     }
 
     /// Answers a read, however long it takes. `now` is the reader's clock; within an entry, the
@@ -219,15 +219,16 @@ impl Engine {
         was_live
     }
 
-    /// Makes `entry` the key's record, or removes the record if it would be past its expiry.
+    /// Makes `entry` the key's record, for no longer than its expiry allows: one that is past it is
+    /// removed at once, and its parts with it.
     pub(crate) fn replace(&mut self, spot: Spot, key: &Key, mut entry: Entry) {
-        if View::of(&entry).is_expired(self.time) {
-            self.remove(spot, key);
-            return;
-        }
+        let is_expired = View::of(&entry).is_expired(self.time);
         entry.modified = self.applied;
         if let Some(old) = self.store.put(spot, key, entry) {
             self.retire(spot, key, &old);
+        }
+        if is_expired {
+            self.remove(spot, key);
         }
     }
 

@@ -11,8 +11,8 @@
 //! - An entry is begun once: `applied` only grows, and so does log time.
 //! - What decides an outcome is in the state, the entry or a constant of the cluster. No order of
 //!   iteration of a hash table, no capacity of a vector, no representation of a bitmap does.
-//! - An op that is answered "not done" (`Spread`, `Enlist`, `Newer`, `NotOwner`) has changed nothing
-//!   that can be seen; keys past their expiry may have gone, which cannot.
+//! - An op that is answered "not done" (`Spread`, `Enlist`, `Newer`, `NotOwner`) has changed
+//!   nothing that can be seen; keys past their expiry may have gone, which cannot.
 //! - A key past its expiry is absent, dropped or not, and never comes back.
 //! - An entry's value holds bits of segments that the group owns, and no others.
 //!

@@ -31,7 +31,13 @@ pub enum ReadStep {
 /// A read under way: the answer, or what will compute it.
 pub(crate) enum Step {
     Done(Outcome),
-    Job(Job),
+    Job(Box<Job>),
+}
+
+impl From<Job> for Step {
+    fn from(job: Job) -> Self {
+        Self::Job(Box::new(job))
+    }
 }
 
 impl From<Reply> for Step {
@@ -87,7 +93,7 @@ impl<'a> Reader<'a> {
                 let Some(first) = sources.first() else { return Err(CommandError::Syntax.into()) };
                 let combination =
                     self.combination(&first.key, *logic, sources, *range, *len_bytes)?;
-                Ok(Step::Job(Job::Count(combination)))
+                Ok(Job::Count(combination).into())
             }
             ReadOp::Fingerprint { key } => {
                 let modified = self.live(Spot::of(key), key)?.map_or(LogIndex(0), |v| v.modified);
@@ -102,7 +108,11 @@ impl<'a> Reader<'a> {
         if self.store.owned.has(spot.slot) { Ok(spot) } else { Err(Outcome::NotOwner) }
     }
 
-    /// The entry, unless it is past its expiry by the log. By the reader's clock alone: [`Outcome::Tick`].
+    /// The entry, unless it is past its expiry by the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Outcome::Tick`] where it is so by the reader's clock alone.
     pub(crate) fn live(self, spot: Spot, key: &[u8]) -> Result<Option<View<'a>>, Outcome> {
         match self.store.find(spot, key) {
             Some(view) if view.is_expired(self.time) => Ok(None),

@@ -57,7 +57,7 @@ fn hash_of(key: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::BTreeSet;
 
     use super::*;
 
@@ -73,10 +73,10 @@ mod tests {
 
     #[test]
     fn similar_keys_of_one_slot_get_different_hashes() {
-        let hashes: HashSet<u32> =
+        let hashes: BTreeSet<u32> =
             (0..10_000).map(|n| Spot::of(format!("{{x}}:{n}").as_bytes()).hash).collect();
         assert!(hashes.len() > 9_995);
-        let top: HashSet<u32> = hashes.iter().map(|hash| hash >> 24).collect();
+        let top: BTreeSet<u32> = hashes.iter().map(|hash| hash >> 24).collect();
         assert_eq!(top.len(), 256);
     }
 

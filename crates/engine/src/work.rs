@@ -15,7 +15,7 @@ use crate::{owned::Owned, root::Root};
 /// A computation with all that it needs. Independent of the engine that gave it.
 #[derive(Debug)]
 pub struct Work {
-    pub(crate) job: Job,
+    pub(crate) job: Box<Job>,
     /// The state that it was made from.
     pub(crate) stamp: u64,
 }

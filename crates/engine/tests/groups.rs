@@ -343,3 +343,17 @@ fn a_drop_leaves_newer_parts_alone() {
     cluster.now.0 += 10_000;
     assert_eq!(cluster.run(&get(&key, bit + 1)), Reply::Integer(0), "parts have the expiry too");
 }
+
+#[test]
+fn a_publication_past_its_expiry_leaves_nothing_behind() {
+    let mut cluster = Cluster::new(3);
+    let (key, bit, group) = away(&cluster);
+    let home = cluster.map.home(&key);
+    cluster.run(&set(&key, 1).into());
+    let mut value = Bitmap::new();
+    value.set(bit, true);
+    cluster.publish(&key, &value, Some(START));
+    assert_eq!(cluster.header(&key), None);
+    assert_eq!(cluster.engines[&group].stats().parts, 0);
+    assert_eq!(cluster.engines[&home].pending_retired(), vec![]);
+}

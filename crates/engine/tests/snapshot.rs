@@ -165,6 +165,8 @@ fn forged(records: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 80, ..ProptestConfig::default() })]
+
     #[test]
     fn contents_that_lie_under_a_true_checksum_are_refused_without_harm(
         at in 0..4_000usize,

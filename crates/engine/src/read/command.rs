@@ -8,7 +8,7 @@ use bitroster_command::{
 };
 use bitroster_types::{Key, UnixMillis, limits::WORK_BYTES_MIN};
 
-use super::{Reader, Step, Stepped};
+use super::{Reader, Stepped};
 use crate::{
     entry::View,
     index::{bits_of, range_of, read_field},
@@ -138,7 +138,7 @@ impl Reader<'_> {
     }
 
     fn bit_op_card(self, logic: BitLogic, sources: &[Key]) -> Stepped {
-        Ok(Step::Job(Job::Count(self.whole_combination(logic, sources)?)))
+        Ok(Job::Count(self.whole_combination(logic, sources)?).into())
     }
 
     /// A combination of keys that lie in this group alone.
@@ -166,7 +166,7 @@ impl Reader<'_> {
             return Err(too_long().into());
         }
         if len >= WORK_BYTES_MIN {
-            return Ok(Step::Job(Job::Bytes { value: view.value.to_bitmap(), range }));
+            return Ok(Job::Bytes { value: view.value.to_bitmap(), range }.into());
         }
         Ok(Reply::Bulk(view.value.read_bytes(range).into()).into())
     }
@@ -182,7 +182,7 @@ impl Reader<'_> {
         if len > self.config.value_bytes_max {
             return Err(too_long().into());
         }
-        Ok(Step::Job(Job::Many(values)))
+        Ok(Job::Many(values).into())
     }
 }
 

@@ -4,7 +4,7 @@ use bitroster_bitmap::Bitmap;
 use bitroster_command::{BitLogic, CommandError, Outcome, PartQuery, Reply, SourceRef};
 use bitroster_types::{Key, Segment, Version, limits::BITMAP_BITS_MAX};
 
-use super::{Reader, Step, Stepped};
+use super::{Reader, Stepped};
 use crate::{
     entry::Value,
     spot::Spot,
@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
                 let found = self.first_clear(key, &value, (start, end));
                 Reply::Integer(found.map_or(-1, u64::cast_signed)).into()
             }
-            PartQuery::Value { start, end } => Step::Job(Job::Encode { value, range: start..end }),
+            PartQuery::Value { start, end } => Job::Encode { value, range: start..end }.into(),
         })
     }
 

@@ -48,12 +48,13 @@ impl Reader<'_> {
     }
 
     pub(super) fn keys(self, pattern: &Bytes) -> Step {
-        Step::Job(Job::Keys {
+        Job::Keys {
             root: self.store.root().clone(),
             owned: self.store.owned.clone(),
             now: self.now,
             pattern: pattern.clone(),
-        })
+        }
+        .into()
     }
 
     /// Some record. The reader's clock is the die: replicas need not agree on an answer that no

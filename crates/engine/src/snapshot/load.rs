@@ -83,7 +83,7 @@ impl<R: Read> Loader<'_, R> {
                 side.staged.insert((key, version), Staged { value, expiry });
             }
             kind::VERSION => {
-                side.versions.insert(self.slot()?, Version(self.u64()?));
+                side.versions.insert(self.slot()?, self.version()?);
             }
             kind::RETIRED => {
                 let name = self.name()?;
@@ -109,7 +109,7 @@ impl<R: Read> Loader<'_, R> {
             return Err(malformed("an entry changed after the snapshot"));
         }
         let expiry = self.expiry()?;
-        let version = Some(Version(self.u64()?)).filter(|version| version.0 > 0);
+        let version = Some(self.version()?).filter(|version| version.0 > 0);
         let spread = self.groups()?.into();
         let value = self.value()?;
         let entry = Entry { value, expiry, modified, version, spread };
@@ -160,7 +160,15 @@ impl<R: Read> Loader<'_, R> {
     }
 
     fn name(&mut self) -> Result<(Key, Version)> {
-        Ok((self.key()?, Version(self.u64()?)))
+        Ok((self.key()?, self.version()?))
+    }
+
+    /// Versions count up from one; none comes near the end of its type.
+    fn version(&mut self) -> Result<Version> {
+        match self.u64()? {
+            number if number <= u64::MAX / 2 => Ok(Version(number)),
+            _ => Err(malformed("a version")),
+        }
     }
 
     fn groups(&mut self) -> Result<Vec<GroupId>> {
