@@ -130,11 +130,20 @@ fn unknown(args: &[&[u8]]) -> CommandError {
     ))
 }
 
-/// An argument as an error may show it: cut, up to the first zero byte, and without line ends.
+/// An argument as an error may show it inside: cut, up to the first zero byte, and with spaces for
+/// line ends.
 fn printable(arg: &[u8], bytes_max: usize) -> String {
     let arg = &arg[..arg.len().min(bytes_max)];
     let len = arg.iter().position(|byte| *byte == 0).unwrap_or(arg.len());
     String::from_utf8_lossy(&arg[..len]).replace(['\r', '\n'], " ")
+}
+
+/// An argument as an error may show it at its end, where Redis drops line ends.
+fn printable_at_end(arg: &[u8]) -> String {
+    let len = arg.iter().position(|byte| *byte == 0).unwrap_or(arg.len());
+    let shown = &arg[..len];
+    let kept = shown.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |at| at + 1);
+    printable(&shown[..kept], kept)
 }
 
 fn key(name: &[u8]) -> Result<Key, CommandError> {

@@ -3,6 +3,7 @@
 //! What a command found goes to stdout, all else to stderr. Exit codes: 0 done, 1 failed, 2 wrong
 //! usage.
 
+mod bench;
 mod config;
 mod healthcheck;
 mod serve;
@@ -26,6 +27,8 @@ enum Task {
     Dev(serve::DevArgs),
     /// Runs a node by its configuration.
     Server(serve::ServerArgs),
+    /// Measures a server, beside another one in the same run.
+    Bench(bench::BenchArgs),
     /// Shows and checks configurations.
     #[command(subcommand)]
     Config(config::ConfigTask),
@@ -35,9 +38,8 @@ enum Task {
 
 /// What `--version` prints: release and commit.
 fn version() -> &'static str {
-    static VERSION: LazyLock<String> = LazyLock::new(|| {
-        format!("{} ({}, {})", build::VERSION, build::COMMIT, build::PROFILE)
-    });
+    static VERSION: LazyLock<String> =
+        LazyLock::new(|| format!("{} ({}, {})", build::VERSION, build::COMMIT, build::PROFILE));
     &VERSION
 }
 
@@ -46,6 +48,7 @@ pub(crate) fn run() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Dev(args) => serve::dev(args),
         Task::Server(args) => serve::server(args),
+        Task::Bench(args) => bench::run(&args),
         Task::Config(task) => config::run(task),
         Task::Healthcheck(args) => healthcheck::run(&args),
     };

@@ -7,13 +7,13 @@ use std::env;
 pub struct Random(u64);
 
 impl Random {
-    /// A generator with this seed, or with `BITROSTER_SEED` where that is set. Prints the seed, so
+    /// A generator with this seed, or with `SUITE_SEED` where that is set. Prints the seed, so
     /// that a failure can be repeated.
     #[expect(clippy::print_stderr, reason = "the seed must be seen when a test fails")]
     pub fn announced(default_seed: u64) -> Self {
-        let seed = env::var("BITROSTER_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = env::var("SUITE_SEED").ok().and_then(|text| text.parse().ok());
         let seed = seed.unwrap_or(default_seed);
-        eprintln!("repeat with BITROSTER_SEED={seed}");
+        eprintln!("repeat with SUITE_SEED={seed}");
         Self(seed)
     }
 

@@ -188,9 +188,9 @@ impl Drop for Server {
     }
 }
 
-/// The binary under test: `BITROSTER_BIN`, else the release build of this workspace.
+/// The binary under test: `SUITE_BINARY`, else the release build of this workspace.
 fn binary() -> PathBuf {
-    env::var_os("BITROSTER_BIN")
+    env::var_os("SUITE_BINARY")
         .map_or_else(|| workspace().join("target/release/bitroster"), PathBuf::from)
 }
 

@@ -174,6 +174,6 @@ fn bytes_per_small_key(server: &Server) -> u64 {
 #[test]
 fn a_million_small_keys_cost_no_more_than_in_redis() {
     let redis = bytes_per_small_key(&Server::redis());
-    let bitroster = bytes_per_small_key(&Server::bitroster(&["--sync", "interval"]));
+    let bitroster = bytes_per_small_key(&Server::bitroster(&["--set", "storage.sync=interval"]));
     assert!(bitroster <= redis, "a key costs {bitroster} bytes, in redis-server {redis}");
 }

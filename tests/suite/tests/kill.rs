@@ -154,8 +154,9 @@ fn acknowledged_bits_survive_twenty_kills_under_pipelined_load() {
 #[test]
 fn acknowledged_bits_survive_twenty_kills_with_interval_sync_and_small_snapshots() {
     // The process dies, not the machine: what the kernel has been handed is not lost. Snapshots
-    // every 256 KiB of log put recovery from a snapshot and a tail into most rounds.
-    kill_twenty_times(&["--groups", "3", "--sync", "interval", "--snapshot-log-bytes", "262144"]);
+    // every megabyte of log put recovery from a snapshot and a tail into most rounds.
+    let interval = ["--set", "storage.sync=interval", "--set", "storage.snapshot_log_bytes=1mb"];
+    kill_twenty_times(&[&["--groups", "2"], &interval[..]].concat());
 }
 
 #[test]

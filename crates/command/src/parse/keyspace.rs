@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Parsed, Request, expiry::Form, integer, is, number::parse_u64, printable};
+use super::{Parsed, Request, expiry::Form, integer, is, number::parse_u64, printable_at_end};
 use crate::{Command, CommandError, ExpiryCondition, ReadCommand, TimeForm, WriteCommand};
 
 /// Keys that SCAN looks at where it is not told. Redis's.
@@ -49,8 +49,9 @@ pub(crate) fn expire(request: &Request<'_>) -> Parsed {
         } else if is(word, "lt") {
             &mut condition.if_earlier
         } else {
-            let word = printable(word, word.len());
-            return Err(CommandError::Message(format!("ERR Unsupported option {word}")));
+            let word = printable_at_end(word);
+            let text = format!("ERR Unsupported option {word}");
+            return Err(CommandError::Message(text));
         };
         *option = true;
     }
