@@ -357,3 +357,16 @@ fn a_publication_past_its_expiry_leaves_nothing_behind() {
     assert_eq!(cluster.engines[&group].stats().parts, 0);
     assert_eq!(cluster.engines[&home].pending_retired(), vec![]);
 }
+
+#[test]
+fn activating_an_older_value_leaves_a_newer_part_alone() {
+    let mut cluster = Cluster::new(3);
+    let (key, bit, group) = away(&cluster);
+    let version = cluster.reserve(&key);
+    let mut bytes = Vec::new();
+    Bitmap::from_bytes(b"old").encode(&mut bytes);
+    cluster.stage(group, &key, version, StageFrom::Value(bytes.into()));
+    cluster.run(&set(&key, bit).into());
+    cluster.write(group, WriteOp::Activate { key: key.clone(), version });
+    assert_eq!(cluster.run(&get(&key, bit)), Reply::Integer(1));
+}
