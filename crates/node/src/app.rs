@@ -36,7 +36,7 @@ use bitroster_frontend::{Frontend, Options, Spawn as _, options::is_safe_without
 use bitroster_placement::ClusterMap;
 use bitroster_router::{Router, RouterOptions};
 use bitroster_shard::{GroupSpec, Shard, ShardOptions};
-use bitroster_telemetry::{build, log, metric::Recorder};
+use bitroster_telemetry::{build, log, metric::Recorder, process};
 use bitroster_wal::SyncMode;
 use tokio::{
     net::TcpListener,
@@ -53,6 +53,9 @@ use crate::config::{Config, Loaded, SyncWord};
 /// Most requests to groups that one command has in flight.
 const FAN_OUT_MAX: usize = 64;
 
+/// Files that a node has open beside its clients' sockets, about.
+const FILES_BESIDE_CLIENTS: u64 = 128;
+
 /// How often clean-ups that a dead router left are looked for.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -68,9 +71,10 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) fn run(loaded: Loaded, insecure: bool) -> anyhow::Result<()> {
     check_exposure(&loaded.config, insecure)?;
     let format = loaded.config.log.format.parse().map_err(anyhow::Error::msg)?;
-    let log = log::init(&loaded.config.log.level, format)?;
+    let log = log::init(&log_filter(&loaded.config.log.level), format)?;
     let recorder = Recorder::install()?;
     build::observe();
+    check_open_files(&loaded.config);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores)
@@ -84,6 +88,24 @@ pub(crate) fn run(loaded: Loaded, insecure: bool) -> anyhow::Result<()> {
         node.wait_for_signal().await?;
         node.stop().await
     })
+}
+
+/// Warns where the system would refuse clients before `maxclients` does.
+fn check_open_files(config: &Config) {
+    let needed = config.server.maxclients as u64 + FILES_BESIDE_CLIENTS;
+    if let Some(max) = process::open_files_max().filter(|max| *max < needed) {
+        warn!(
+            open_files_max = max,
+            maxclients = config.server.maxclients,
+            "the limit on open files is below what maxclients needs: raise it (ulimit -n)"
+        );
+    }
+}
+
+/// The filter of a level. The raft library tells at `info` what only its authors can use, so it is
+/// heard from `warn` on, unless the level names it.
+fn log_filter(level: &str) -> String {
+    if level.contains("openraft") { level.to_owned() } else { format!("{level},openraft=warn") }
 }
 
 /// Refuses to serve other machines without a password, unless that is wanted.

@@ -62,6 +62,13 @@ pub fn open_files() -> u64 {
     fs::read_dir("/proc/self/fd").map_or(0, |names| names.count() as u64)
 }
 
+/// How many files this process may open; `None` where there is no limit or it cannot be read.
+pub fn open_files_max() -> Option<u64> {
+    let text = read("/proc/self/limits");
+    let row = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    row.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// Memory of this machine, in bytes; 0 where the kernel does not tell.
 pub fn machine_bytes() -> u64 {
     let text = read("/proc/meminfo");
@@ -140,6 +147,7 @@ mod tests {
         let usage = Usage::read();
         assert!(usage.resident_bytes > 0 && usage.threads > 0);
         assert!(open_files() > 2);
+        assert!(open_files_max().is_none_or(|max| max > open_files()));
         assert!(machine_bytes() > usage.resident_bytes);
     }
 

@@ -69,7 +69,7 @@ impl Dialog {
             mute: Mute::Nothing,
             queue: None,
             watched: Vec::new(),
-            run: (0, 0),
+            run: (u16::MAX, 0),
             turn_commands: 0,
         }
     }
@@ -226,6 +226,7 @@ impl Dialog {
     fn must_wait(command: &SessionCommand) -> bool {
         match command {
             SessionCommand::Hello { .. }
+            | SessionCommand::Auth { .. }
             | SessionCommand::Quit
             | SessionCommand::Reset
             | SessionCommand::Exec
@@ -233,7 +234,6 @@ impl Dialog {
             SessionCommand::Admin { name, args } => admin::client::is_reply_mode(name, args),
             SessionCommand::Ping { .. }
             | SessionCommand::Echo { .. }
-            | SessionCommand::Auth { .. }
             | SessionCommand::Select { .. }
             | SessionCommand::Multi
             | SessionCommand::Discard
@@ -353,13 +353,13 @@ impl Dialog {
         } else {
             self.shared.metrics.add_commands(self.run.0, self.run.1);
             self.run = (index, 1);
+            self.client.last_command.store(index, Relaxed);
         }
     }
 
     fn count_turn(&mut self) {
         self.shared.metrics.add_commands(self.run.0, self.run.1);
         self.shared.metrics.add_turn(self.turn_commands);
-        self.client.last_command.store(self.run.0, Relaxed);
         self.run.1 = 0;
         self.turn_commands = 0;
     }

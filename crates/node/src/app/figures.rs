@@ -167,7 +167,10 @@ impl NodeStatus for Figures {
                     "nothing" => "off",
                     other => other,
                 };
-                let changed = self.log.set_level(level).map_err(|error| error.to_string());
+                let changed = self
+                    .log
+                    .set_level(&super::log_filter(level))
+                    .map_err(|error| error.to_string());
                 changed.map(|()| *self.log_level.lock() = level.to_owned())
             }
             _ => return None,

@@ -1,0 +1,219 @@
+//! A front end over one engine, without sockets or disks.
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test fails where it breaks")]
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bitroster_command::{CommandError, Op, OpBatch, Outcome, ReadOp, WriteOp};
+use bitroster_engine::{Engine, EngineConfig};
+use bitroster_frontend::{Frontend, NodeStatus, Options, Spawn, Status};
+use bitroster_placement::{ClusterMap, slot_of_key};
+use bitroster_router::{Router, RouterOptions, Transport, TransportError};
+use bitroster_types::{Deadline, GroupId, LogIndex, SegmentWidth, UnixMillis};
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+/// Longest wait for a reply: far beyond any that comes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One group: an engine that applies at once.
+struct OneGroup(Mutex<Engine>);
+
+const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+impl Transport for OneGroup {
+    fn read_now(&self, _group: GroupId, op: &ReadOp) -> Option<Outcome> {
+        Some(self.0.lock().unwrap().read(op, NOW))
+    }
+
+    fn read(
+        &self,
+        _group: GroupId,
+        op: ReadOp,
+        _deadline: Deadline,
+    ) -> BoxFuture<'_, Result<Outcome, TransportError>> {
+        ready(Ok(self.0.lock().unwrap().read(&op, NOW))).boxed()
+    }
+
+    fn write(
+        &self,
+        _group: GroupId,
+        batch: OpBatch,
+        _deadline: Deadline,
+    ) -> BoxFuture<'_, Result<Vec<Outcome>, TransportError>> {
+        let engine = &mut *self.0.lock().unwrap();
+        engine.begin(LogIndex(engine.applied().0 + 1), NOW);
+        let mut reader = batch.into_reader();
+        let mut outcomes = Vec::new();
+        while let Some(op) = reader.next_op().unwrap() {
+            outcomes.push(match op {
+                Op::Read(read) => engine.read(&read, NOW),
+                Op::Write(write) => engine.apply(&write),
+            });
+        }
+        ready(Ok(outcomes)).boxed()
+    }
+}
+
+/// A node whose figures are fixed.
+#[derive(Default)]
+pub(crate) struct FixedStatus {
+    maxmemory: AtomicU64,
+    pub(crate) snapshots: AtomicU64,
+}
+
+impl NodeStatus for FixedStatus {
+    fn status(&self) -> Status {
+        Status { run_id: "r".repeat(40), keys: 3, expires: 1, groups: 1, ..Status::default() }
+    }
+
+    fn start_snapshot(&self) -> Result<(), CommandError> {
+        self.snapshots.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    fn snapshot_time_secs(&self) -> u64 {
+        1_700_000_000
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![("maxmemory", self.maxmemory.load(Relaxed).to_string())]
+    }
+
+    fn change_setting(&self, name: &str, value: &str) -> Option<Result<(), String>> {
+        (name == "maxmemory").then(|| {
+            let bytes = value.parse().map_err(|_| "argument must be a memory value".to_owned())?;
+            self.maxmemory.store(bytes, Relaxed);
+            Ok(())
+        })
+    }
+
+    fn key_slot(&self, key: &[u8]) -> u16 {
+        slot_of_key(key).number()
+    }
+
+    fn epoch(&self) -> u64 {
+        1
+    }
+}
+
+struct TokioSpawn;
+
+impl Spawn for TokioSpawn {
+    fn spawn(&self, _name: &'static str, task: BoxFuture<'static, ()>) {
+        #[allow(clippy::disallowed_methods, reason = "a test owns its tasks")]
+        drop(tokio::spawn(task));
+    }
+}
+
+/// A front end and the switches that a node would turn.
+pub(crate) struct Harness {
+    pub(crate) frontend: Frontend,
+    pub(crate) status: Arc<FixedStatus>,
+    pub(crate) is_over_memory: Arc<AtomicBool>,
+}
+
+impl Harness {
+    /// A front end that is not ready yet.
+    pub(crate) fn loading(options: Options) -> Self {
+        let map = ClusterMap::plan(&[GroupId(1)], SegmentWidth::DEFAULT);
+        let mut engine = Engine::new(EngineConfig::new(GroupId(1), map.width()));
+        engine.begin(LogIndex(1), UnixMillis(1));
+        engine.apply(&WriteOp::Adopt { slots: map.slots_of(GroupId(1)) });
+        let transport = Arc::new(OneGroup(Mutex::new(engine)));
+        let router_options =
+            RouterOptions { request_timeout: PATIENCE, fan_out_max: 8, value_bytes_max: 512 << 20 };
+        let router = Router::new(map, transport, router_options);
+        let (status, is_over_memory) = (Arc::<FixedStatus>::default(), Arc::default());
+        let (node, over) = (Arc::clone(&status) as _, Arc::clone(&is_over_memory));
+        let frontend = Frontend::new(router, node, Arc::new(TokioSpawn), over, options);
+        Self { frontend, status, is_over_memory }
+    }
+
+    /// A front end that answers everything.
+    pub(crate) fn ready(options: Options) -> Self {
+        let harness = Self::loading(options);
+        harness.frontend.set_ready();
+        harness
+    }
+
+    /// A client of it.
+    pub(crate) fn connect(&self) -> TestClient {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let frontend = self.frontend.clone();
+        let addr: SocketAddr = "127.0.0.1:5000".parse().unwrap();
+        let local_addr: SocketAddr = "127.0.0.1:6379".parse().unwrap();
+        TokioSpawn.spawn(
+            "session",
+            async move { frontend.converse(far, addr, local_addr).await }.boxed(),
+        );
+        TestClient { stream: near }
+    }
+}
+
+/// A client that says requests and checks replies byte by byte.
+pub(crate) struct TestClient {
+    stream: DuplexStream,
+}
+
+impl TestClient {
+    pub(crate) async fn send(&mut self, request: impl AsRef<[u8]>) {
+        self.stream.write_all(request.as_ref()).await.unwrap();
+    }
+
+    /// Reads as many bytes as `expected` has and compares.
+    pub(crate) async fn expect(&mut self, expected: &str) {
+        let mut reply = vec![0; expected.len()];
+        let read = tokio::time::timeout(PATIENCE, async {
+            let mut done = 0;
+            while done < reply.len() {
+                match self.stream.read(&mut reply[done..]).await.unwrap() {
+                    0 => break,
+                    count => done += count,
+                }
+                if !expected.as_bytes().starts_with(&reply[..done]) {
+                    break;
+                }
+            }
+            done
+        });
+        let done = read.await.expect("a reply comes");
+        assert_eq!(String::from_utf8_lossy(&reply[..done]), expected);
+    }
+
+    /// Sends inline requests, one a line, and checks all their replies.
+    pub(crate) async fn ask(&mut self, requests: &str, expected: &str) {
+        self.send(requests.replace('\n', "\r\n") + "\r\n").await;
+        self.expect(expected).await;
+    }
+
+    /// Reads to the end of the stream.
+    pub(crate) async fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        let read = self.stream.read_to_end(&mut rest);
+        tokio::time::timeout(PATIENCE, read).await.expect("the stream ends").unwrap();
+        String::from_utf8(rest).unwrap()
+    }
+
+    /// One bulk or verbatim text.
+    pub(crate) async fn ask_text(&mut self, request: &str) -> String {
+        self.send(format!("{request}\r\n")).await;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\n") {
+            head.push(self.stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        assert!(head.starts_with(['$', '=']), "{head}");
+        let mut text = vec![0; head[1..].trim().parse::<usize>().unwrap() + 2];
+        self.stream.read_exact(&mut text).await.unwrap();
+        text.truncate(text.len() - 2);
+        String::from_utf8(text).unwrap()
+    }
+}
