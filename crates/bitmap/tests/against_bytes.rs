@@ -4,8 +4,8 @@
 //! is compared, and at the end every clone made on the way with the twin of its moment. Offsets lie
 //! around the borders of bytes, containers and nodes.
 //!
-//! Mutants seen to fail: a container kept when it became empty, a sum of bytes not updated, a length
-//! not extended by a written zero.
+//! Mutants seen to fail: a container kept when it became empty, a sum of bytes not updated, a
+//! length not extended by a written zero.
 
 #![allow(clippy::cast_possible_truncation, reason = "test values are small")]
 
