@@ -194,3 +194,21 @@ fn prepared_work_that_is_out_of_date_is_done_again() {
     let bit = ReadCommand::GetBit { key: key("{x}c"), offset: 0 };
     assert_eq!(lone.run(&bit.into()), Reply::Integer(1));
 }
+
+#[test]
+fn a_scan_sees_all_keys_of_a_slot_that_was_split_twice() {
+    let mut lone = Lone::new();
+    for n in 0..12_000 {
+        put(&mut lone, &format!("{{tag}}:{n}"));
+    }
+    let (mut seen, mut cursor) = (BTreeSet::new(), 0);
+    loop {
+        let (next, keys) = scan(&mut lone, cursor, 700, None);
+        seen.extend(keys);
+        cursor = next;
+        if cursor == 0 {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 12_000);
+}
