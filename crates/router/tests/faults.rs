@@ -8,6 +8,8 @@
 //! Mutants killed: `after_change` handing its error through; `follow` answering before the parts
 //! were told; `publish` activating before it publishes.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "what is not named is wrong")]
+
 mod support;
 
 use std::sync::{LazyLock, atomic::Ordering};
@@ -16,7 +18,12 @@ use bitroster_command::{Command, CommandError, ReadCommand, Reply, WriteCommand}
 use bitroster_placement::ClusterMap;
 use bitroster_router::Router;
 use proptest::{collection::vec, prelude::*, sample::select};
-use support::{Fault, block_on, commands::command, fresh, key, map, pipeline, twin::Twin};
+use support::{
+    Fault, block_on,
+    commands::{command, of_spread, spread},
+    fresh, key, map, pipeline,
+    twin::Twin,
+};
 
 const NAMES: [&str; 5] = ["a", "b", "{a}2", "c", "events:today"];
 
@@ -66,13 +73,14 @@ proptest! {
 
     #[test]
     fn a_failed_call_never_gives_a_wrong_success(
-        before in vec(command(), 5..25),
-        command in command(),
+        mut before in vec(command(), 5..25),
+        command in prop_oneof![1 => command(), 2 => of_spread("c")],
         at in 0_u64..12,
         fault in select(vec![Fault::NoLeader, Fault::LostReply, Fault::LostRequest]),
     ) {
         let (router, cluster) = fresh(&MAP);
         let mut twin = Twin::default();
+        before.extend(spread("c"));
         for command in &before {
             prop_assert_eq!(block_on(router.run(command.clone())), twin.run(command));
         }

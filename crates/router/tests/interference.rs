@@ -17,7 +17,11 @@ use bitroster_command::{Command, Expiry, ReadCommand, Reply, SetReply, WriteComm
 use bitroster_placement::ClusterMap;
 use bitroster_types::Key;
 use proptest::{collection::vec, prelude::*};
-use support::{commands::command, fresh, key, map, poll_to_end, twin::Twin};
+use support::{
+    commands::{command, of_spread, spread},
+    fresh, key, map, poll_to_end,
+    twin::Twin,
+};
 
 const NAMES: [&str; 5] = ["a", "b", "{a}2", "c", "events:today"];
 
@@ -49,6 +53,7 @@ fn is_isolated(command: &Command) -> bool {
                 *expiry != Expiry::Keep && *reply == SetReply::Status
             }
             WriteCommand::Append { value, .. } => value.len() < 20,
+            WriteCommand::BitOp { sources, target, .. } => !sources.contains(target),
             WriteCommand::Delete { keys } => keys.len() == 1,
             _ => false,
         },
@@ -106,16 +111,9 @@ fn about(mut command: Command, name: &Key) -> Command {
     command
 }
 
-/// A bit in each of the first segments, so that the key is spread.
-fn spread(name: &Key) -> impl Iterator<Item = Command> {
-    (0..10).map(|segment| {
-        let (key, offset, value) = (name.clone(), (segment << 16) + 9, true);
-        Command::Write(WriteCommand::SetBit { key, offset, value })
-    })
-}
-
 fn isolated() -> impl Strategy<Value = Command> {
-    command().prop_filter("isolated", |one| is_isolated(one) && !makes_empty(one))
+    prop_oneof![2 => of_spread("c"), 1 => command()]
+        .prop_filter("isolated", |one| is_isolated(one) && !makes_empty(one))
 }
 
 proptest! {
@@ -132,12 +130,12 @@ proptest! {
         first in isolated(),
         second in isolated(),
         at in 0_u64..8,
-        spread_first in any::<bool>(),
+        spread_first in prop::bool::weighted(0.8),
     ) {
         let name = key("c");
         let (first, second) = (about(first, &name), about(second, &name));
         if spread_first {
-            before.extend(spread(&name));
+            before.extend(spread("c"));
         }
         let (router, cluster) = fresh(&MAP);
         for command in &before {

@@ -3,6 +3,9 @@
 //! Later segments lie where every key's same range lies, so each group combines its own and ships
 //! a count or stages its part. First segments lie by key: the router fetches them, compressed, and
 //! combines them itself, unless all lie in one group.
+//!
+//! The result shows at once; the operands are each read at one version, but not at one instant,
+//! and a write to an operand that is also the destination may be overwritten by the result.
 
 use std::ops::Range;
 

@@ -43,10 +43,12 @@ pub(crate) async fn append(call: &Call, key: &Key, value: &Bytes) -> Step<Reply>
     }
     let tail = call.map.group_of_bit(key, at * 8);
     let mark = mark(call, tail, key).await?;
-    if gather::len_bytes(call, key, &header).await? != at {
-        return Err(Stop::Again);
+    // The length once more, after the mark: an append between the two is seen by one of them.
+    let now = call.header(key).await?.filter(|now| now.version == header.version);
+    match now {
+        Some(now) if gather::len_bytes(call, key, &now).await? == at => {}
+        Some(_) | None => return Err(Stop::Again),
     }
-    gather::confirm(call, key, &header).await?;
     let mut pieces = pieces(call, key, at, value);
     let (group, first) = pieces.remove(0);
     let guarded = WriteOp::Transaction {

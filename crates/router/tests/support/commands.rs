@@ -2,7 +2,8 @@
 
 use bitroster_command::{
     BitLogic, Command, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType,
-    IndexRange, IndexUnit, Overflow, ReadCommand, SetReply, TimeForm, WriteCommand,
+    IndexRange, IndexUnit, Op, Overflow, ReadCommand, ReadOp, SetReply, TimeForm, WriteCommand,
+    WriteOp,
 };
 use bitroster_types::{Key, UnixMillis};
 use bytes::Bytes;
@@ -197,4 +198,57 @@ fn write() -> impl Strategy<Value = WriteCommand> {
 /// Any command whose reply a twin can tell.
 pub(crate) fn command() -> impl Strategy<Value = Command> {
     prop_oneof![3 => write().prop_map(Command::Write), 2 => read().prop_map(Command::Read)]
+}
+
+/// Commands of a whole key that is spread: what plans are made for.
+pub(crate) fn of_spread(name: &'static str) -> impl Strategy<Value = Command> {
+    let name = super::key(name);
+    let set = |name: Key, value: Bytes| -> Op {
+        let (existence, expiry, reply) = (None, Expiry::Clear, SetReply::Status);
+        WriteCommand::Set { key: name, value, existence, expiry, reply }.into()
+    };
+    let (logic, target, unit) = (BitLogic::Or, name.clone(), IndexUnit::Byte);
+    let sources = vec![super::key("b"), name.clone()];
+    let at = Expiry::At(UnixMillis(FAR));
+    let condition = ExpiryCondition::default();
+    let writes: Vec<Op> = vec![
+        WriteCommand::Delete { keys: vec![name.clone()] }.into(),
+        WriteCommand::Append { key: name.clone(), value: Bytes::from_static(b"one") }.into(),
+        WriteCommand::Append { key: name.clone(), value: Bytes::from_static(b"other") }.into(),
+        set(name.clone(), Bytes::from_static(b"small")),
+        set(name.clone(), Bytes::from(vec![7; 60_000])),
+        WriteCommand::BitOp { logic, target, sources: sources.clone() }.into(),
+        WriteCommand::BitOp {
+            logic: BitLogic::Xor,
+            target: name.clone(),
+            sources: vec![super::key("b"), super::key("events:today")],
+        }
+        .into(),
+        WriteCommand::Expire { key: name.clone(), expiry: at, condition }.into(),
+        WriteCommand::GetDel { key: name.clone() }.into(),
+        WriteCommand::Copy { source: sources[0].clone(), target: name.clone(), replace: true }
+            .into(),
+    ];
+    let reads: Vec<Op> = vec![
+        ReadCommand::BitCount { key: name.clone(), range: None }.into(),
+        ReadCommand::StrLen { key: name.clone() }.into(),
+        ReadCommand::BitPos { key: name.clone(), bit: true, start: Some(99), end: None, unit }
+            .into(),
+        ReadCommand::Get { key: name }.into(),
+    ];
+    let command = |op| match op {
+        Op::Read(ReadOp::Command(read)) => Command::Read(read),
+        Op::Write(WriteOp::Command(write)) => Command::Write(write),
+        Op::Read(_) | Op::Write(_) => panic!("commands only"),
+    };
+    prop_oneof![2 => select(writes), 1 => select(reads)].prop_map(command)
+}
+
+/// A bit in each of the first segments, so that the key is spread.
+pub(crate) fn spread(name: &str) -> impl Iterator<Item = Command> {
+    let name = super::key(name);
+    (0..10).map(move |segment| {
+        let (key, offset, value) = (name.clone(), (segment << 16) + 9, true);
+        Command::Write(WriteCommand::SetBit { key, offset, value })
+    })
 }
