@@ -5,7 +5,8 @@
 //! then each protocol step by step, with the router dying or dawdling between two steps.
 //!
 //! Mutants killed: Drop without memory of what it dropped; Publish that does not redeem its
-//! reservation; Activate that replaces a newer part; BITOP NOT that fills segments of others.
+//! reservation; a deletion that leaves reservations; Activate that replaces a newer part; BITOP NOT
+//! that fills segments of others; a transaction taken back without its expiries.
 
 #![allow(
     clippy::cast_lossless,

@@ -3,8 +3,7 @@
 //! Method: an allocator that counts, in the size classes of the one that nodes use; fills of
 //! several shapes; deletion of all of it.
 //!
-//! Mutants killed: pages that are not counted; a bitmap whose growth is not counted; deleted keys
-//! that keep their bytes.
+//! Mutants killed: a bitmap whose growth is not counted.
 
 // A counting allocator cannot be written without it.
 #![allow(unsafe_code, clippy::print_stdout)]

@@ -4,9 +4,8 @@
 //! Method: random commands on a few keys, with the clock moving, against byte vectors and the
 //! manual; then the named cases that trip re-implementers.
 //!
-//! Mutants killed: no clamping of BITCOUNT's end; BITPOS of 0 that forgets whether an end was
-//! given; SET that keeps the expiry; packed values that are not rewritten when they grow; a read that
-//! ignores the reader's clock.
+//! Mutants killed: no clamping of a range's end; BITPOS of 0 that forgets whether an end was given;
+//! a read that ignores the reader's clock.
 
 #![allow(
     clippy::cast_lossless,

@@ -4,8 +4,7 @@
 //! Method: random scripts on two engines, bytes compared; a restored engine answers as the first
 //! one for the rest of the script; every byte of a snapshot flipped, every length cut.
 //!
-//! Mutants killed: a page changed under a snapshot; an expiry that is not scheduled again; versions
-//! that start anew; a block whose checksum nobody looks at.
+//! Mutants killed: a block whose checksum nobody looks at.
 
 #![allow(
     clippy::cast_lossless,

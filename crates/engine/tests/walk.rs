@@ -3,8 +3,8 @@
 //!
 //! Method: walks with deletions, insertions and enough keys under one hash tag to split pages.
 //!
-//! Mutants killed: a cursor between two keys of one hash; a branch entered at the first one's rest;
-//! parts or expired keys in the list.
+//! Mutants killed: a cursor that does not stop at a new place; a branch entered at the first one's
+//! rest.
 
 #![allow(
     clippy::cast_lossless,
