@@ -1,7 +1,8 @@
 //! Keeps the log short: snapshots by bytes of log, one group at a time.
 //!
-//! A group is due when its log since the last snapshot outgrows both a fixed minimum and half its
-//! dataset: writing a snapshot then costs no more than twice what the log itself cost. Groups that
+//! A group is due when its log since the last snapshot outgrows both a fixed minimum and a share of
+//! its dataset: half of it, so that snapshots cost no more than twice what the log cost; less where
+//! that would be too much to keep in memory and to read at the next start. Groups that
 //! write little would hold the oldest log file for ever; once the log takes too much disk, those
 //! are due too.
 
@@ -14,6 +15,10 @@ use metrics::Gauge;
 use tokio::sync::Notify;
 
 use crate::group::Group;
+
+/// A log longer than this is not worth its memory and the time to read it at the next start, even
+/// beside a large dataset; an eighth of a very large one is.
+const LOG_BYTES_ENOUGH: u64 = 256 << 20;
 
 /// Log on the disk, in multiples of what all groups together may hold before they are due, beyond
 /// which the groups that hold the oldest file are due.
@@ -81,7 +86,7 @@ impl Keeper {
             self.wake.notified().await;
             let mut allowed = 0;
             for group in &self.groups {
-                let limit = self.log_bytes_min.max(group.dataset_bytes() / 2);
+                let limit = log_bytes_limit(group.dataset_bytes()).max(self.log_bytes_min);
                 allowed += limit;
                 if group.meter().exceeds(limit) {
                     snapshot(group).await;
@@ -99,9 +104,28 @@ impl Keeper {
     }
 }
 
+/// How long the log of a dataset may be.
+fn log_bytes_limit(dataset_bytes: u64) -> u64 {
+    (dataset_bytes / 2).min(LOG_BYTES_ENOUGH.max(dataset_bytes / 8))
+}
+
 async fn snapshot(group: &Group) {
     if let Err(error) = group.snapshot().await {
         // The replica has stopped, which is told where it happened.
         tracing::debug!(group = %group.id(), %error, "no snapshot");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_grows_with_the_dataset_ever_more_slowly() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(log_bytes_limit(0), 0);
+        assert_eq!(log_bytes_limit(100 * MIB), 50 * MIB);
+        assert_eq!(log_bytes_limit(1000 * MIB), LOG_BYTES_ENOUGH);
+        assert_eq!(log_bytes_limit(8000 * MIB), 1000 * MIB);
     }
 }

@@ -4,7 +4,7 @@ use bitroster_engine::{Engine, EngineConfig};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The engine behind a lock. The state machine's task is the only one that writes; it holds the
-/// lock for at most one entry, and never while it waits.
+/// lock for a few hundred ops at a time, and never while it waits.
 pub(crate) struct Keyspace {
     engine: RwLock<Engine>,
     config: EngineConfig,

@@ -1,15 +1,15 @@
 //! Committed entries on their way into the engine.
 //!
-//! Raft's worker task is the only writer of the engine. It holds the engine's lock while it
-//! applies an entry's ops, and lets go of it while a heavy op computes on the work pool, so that
-//! reads go on meanwhile: nothing else can change the state in between.
+//! Raft's worker task is the only writer of the engine. It holds the engine's lock for a few hundred
+//! ops at a time, and lets go of it while a heavy op computes on the work pool, so that reads go on
+//! meanwhile: nothing else can change the state in between.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bitroster_command::{EntryReader, Op, Outcome, WriteOp};
-use bitroster_engine::{Engine, ReadStep, Work, WorkDone};
+use bitroster_engine::{ReadStep, Work, WorkDone};
 use bitroster_types::{GroupId, LogIndex};
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
@@ -22,6 +22,10 @@ use crate::error::invalid_data;
 use crate::keyspace::Keyspace;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
+
+/// Ops applied before waiting readers get their turn: a fraction of a millisecond. What a client
+/// may rely on is one op (a transaction is one), so readers may see an entry half applied.
+const OPS_PER_LOCK: usize = 512;
 
 /// Outcomes are collected for at most this many ops without growing.
 const OUTCOMES_EXPECTED_MAX: u32 = 1024;
@@ -60,54 +64,55 @@ impl StateMachine {
         if wanted {
             outcomes.reserve(reader.count().min(OUTCOMES_EXPECTED_MAX) as usize);
         }
-        let mut begun = false;
+        self.keyspace.write().begin(LogIndex(index), time);
         loop {
-            let heavy = {
-                let mut engine = self.keyspace.write();
-                if !begun {
-                    engine.begin(LogIndex(index), time);
-                    begun = true;
+            match self.apply_light(index, &mut reader, wanted, &mut outcomes)? {
+                Step::More => {}
+                Step::Heavy(heavy) => {
+                    let outcome = self.apply_heavy(heavy).await?;
+                    if wanted {
+                        outcomes.push(outcome);
+                    }
                 }
-                self.apply_light(index, &mut engine, &mut reader, wanted, &mut outcomes)?
-            };
-            let Some(heavy) = heavy else { break };
-            let outcome = self.apply_heavy(heavy).await?;
-            if wanted {
-                outcomes.push(outcome);
+                Step::End => break,
             }
         }
         self.metrics.apply_duration.record(started.elapsed());
         Ok(Applied(outcomes))
     }
 
-    /// Applies ops up to the entry's end or the first heavy one, which is returned.
+    /// Applies ops up to the entry's end, the first heavy one, or as many as one lock is for.
     fn apply_light(
         &self,
         index: u64,
-        engine: &mut RwLockWriteGuard<'_, Engine>,
         reader: &mut EntryReader,
         wanted: bool,
         outcomes: &mut Vec<Outcome>,
-    ) -> io::Result<Option<Heavy>> {
-        while let Some(op) = reader.next_op().map_err(|error| self.unreadable(index, error))? {
+    ) -> io::Result<Step> {
+        let mut engine = self.keyspace.write();
+        for _ in 0..OPS_PER_LOCK {
+            let op = reader.next_op().map_err(|error| self.unreadable(index, error))?;
+            let Some(op) = op else { return Ok(Step::End) };
             let outcome = match op {
                 Op::Write(op) => match engine.prepare(&op) {
                     None => engine.apply(&op),
-                    Some(work) => return Ok(Some(Heavy::Write(op, work))),
+                    Some(work) => return Ok(Step::Heavy(Heavy::Write(op, work))),
                 },
                 // A read changes nothing: only the replica that answers needs it.
                 Op::Read(_) if !wanted => continue,
                 // By the log's time, so that what is seen expired has been dropped.
                 Op::Read(op) => match engine.read_step(&op, engine.time()) {
                     ReadStep::Done(outcome) => outcome,
-                    ReadStep::Work(work) => return Ok(Some(Heavy::Read(work))),
+                    ReadStep::Work(work) => return Ok(Step::Heavy(Heavy::Read(work))),
                 },
             };
             if wanted {
                 outcomes.push(outcome);
             }
         }
-        Ok(None)
+        // To the readers that wait, if there are any.
+        RwLockWriteGuard::unlock_fair(engine);
+        Ok(Step::More)
     }
 
     async fn apply_heavy(&self, heavy: Heavy) -> io::Result<Outcome> {
@@ -124,6 +129,16 @@ impl StateMachine {
     fn unreadable(&self, index: u64, error: impl std::fmt::Display) -> io::Error {
         invalid_data(format!("entry {index} of group {} cannot be read: {error}", self.group))
     }
+}
+
+/// Why the lock is let go.
+enum Step {
+    /// Ops follow.
+    More,
+    /// This op's computation is due, outside the lock.
+    Heavy(Heavy),
+    /// The entry is applied.
+    End,
 }
 
 /// An op whose computation runs outside the lock.
