@@ -91,6 +91,14 @@ proptest! {
         cluster.fail_after(at, fault);
         let reply = block_on(router.run(command.clone()));
         cluster.heal();
+        if reply == expected {
+            // Bits are read from the parts themselves, before any clean-up.
+            for segment in 0..10 {
+                let get = ReadCommand::GetBit { key: key("c"), offset: (segment << 16) + 9 };
+                let get = Command::Read(get);
+                prop_assert_eq!(block_on(router.run(get.clone())), twin.run(&get));
+            }
+        }
         for (home, pending) in cluster.pending() {
             block_on(router.finish_cleanups(pending, home));
         }

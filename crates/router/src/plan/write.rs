@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use bitroster_command::{Outcome, ReadCommand, ReadOp, Reply, WriteCommand, WriteOp};
+use bitroster_command::{Header, Outcome, ReadCommand, ReadOp, Reply, WriteCommand, WriteOp};
 use bitroster_types::{GroupId, Key, LogIndex};
 use bytes::Bytes;
 
 use super::{enlist, gather};
-use crate::call::{Call, Step, Stop, count_of};
+use crate::call::{Call, Step, Stop, count_of, grant_of, reply_of, unexpected};
 
 /// SETRANGE: each group writes its bytes; the reply is the length of the whole key.
 pub(crate) async fn set_range(call: &Call, key: &Key, offset: u64, value: &Bytes) -> Step<Reply> {
@@ -63,11 +63,38 @@ pub(crate) async fn append(call: &Call, key: &Key, value: &Bytes) -> Step<Reply>
         }
         Outcome::Reply(Reply::NilArray) => return Err(Stop::Again),
         Outcome::Reply(Reply::Error(error)) => return Err(Stop::Error(*error)),
-        // A first touch: there is nothing yet that another append could have changed.
-        _ => pieces.insert(0, (group, first)),
+        Outcome::Enlist => first_touch(call, group, &header, key, first).await?,
+        outcome => return Err(unexpected(outcome)),
     }
     write_pieces(call, pieces).await.map_err(|stop| call.after_change(stop))?;
     Ok(gather::number(end))
+}
+
+/// Does an append's first write where the group has no part yet, if the key is still the one whose
+/// length was read.
+async fn first_touch(
+    call: &Call,
+    group: GroupId,
+    header: &Header,
+    key: &Key,
+    command: WriteCommand,
+) -> Step<()> {
+    let enlist = WriteOp::Enlist { key: key.clone(), group };
+    let grant = grant_of(call.tell(call.map.home(key), enlist).await?)?;
+    let same = match (header.version, call.header(key).await?) {
+        (Some(version), _) => version == grant.version,
+        (None, Some(now)) => {
+            now.version == Some(grant.version) && now.len_bytes == header.len_bytes
+        }
+        (None, None) => false,
+    };
+    if !same {
+        return Err(Stop::Again);
+    }
+    match reply_of(call.tell(group, WriteOp::Granted { grant, command }).await?)? {
+        Reply::Error(error) => Err(Stop::Error(*error)),
+        _ => Ok(()),
+    }
 }
 
 /// When the key was last changed in a group.
