@@ -1,6 +1,8 @@
 //! Goal: turns, transactions, scans and expiries do what is promised across groups.
 //!
 //! Method: named cases on four groups, with the number of calls to groups where that is the point.
+//!
+//! Mutants killed: no `is_held_up` in the flush.
 
 mod support;
 
