@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 use crate::{Client, wait};
 
+/// How often a port may be lost to somebody else.
+const PORTS_TRIED: usize = 8;
+
 /// A server process. Killed when dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -39,16 +42,15 @@ impl Server {
     ///
     /// If it does not start.
     pub fn redis() -> Self {
-        let port = free_port();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--appendonly", "no", "--daemonize", "no"])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server starts; `cargo xtask test` installs it");
-        let server = Self { child, port, data_dir: None, args: Vec::new() };
-        server.wait_ready();
-        server
+        on_a_free_port(|port| {
+            let child = Command::new("redis-server")
+                .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+                .args(["--appendonly", "no", "--daemonize", "no"])
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("redis-server starts; `cargo xtask test` installs it");
+            Self { child, port, data_dir: None, args: Vec::new() }
+        })
     }
 
     /// The port it serves.
@@ -127,45 +129,47 @@ impl Server {
         self.child.try_wait().expect("the child's state").is_none()
     }
 
+    /// Bitroster chooses a port itself and tells it in its banner, once it serves.
     fn start_bitroster(data_dir: TempDir, args: Vec<String>) -> Self {
-        let port = free_port();
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(data_dir.path().join("server.log"))
-            .expect("the server's log file");
+        let banner_path = data_dir.path().join("banner");
+        let mut log = fs::OpenOptions::new();
+        let log = log.create(true).append(true).open(data_dir.path().join("server.log"));
+        let log = log.expect("the server's log file");
         let child = Command::new(binary())
-            .args(["dev", "--port", &port.to_string()])
-            .args(["--admin-port", &free_port().to_string()])
+            .args(["dev", "--port", "0", "--admin-port", "0"])
             .arg("--data-dir")
             .arg(data_dir.path().join("data"))
             .args(&args)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(fs::File::create(&banner_path).expect("a file for the banner"))
             .stderr(log)
             .spawn()
-            .expect("bitroster starts");
-        let mut server = Self { child, port, data_dir: Some(data_dir), args };
-        server.wait_ready_or_log();
+            .expect("bitroster starts; `cargo xtask test` builds it");
+        let mut server = Self { child, port: 0, data_dir: Some(data_dir), args };
+        server.port = wait::until("bitroster serves", || {
+            if let Some(status) = server.child.try_wait().expect("the child's state") {
+                panic!("bitroster ended with {status}:\n{}", server.log());
+            }
+            let banner = fs::read_to_string(&banner_path).expect("the banner's file");
+            let (_, address) = banner.split_once("127.0.0.1:")?;
+            let (port, _) = address.split_once(' ')?;
+            Some(port.parse().expect("a port"))
+        });
         server
     }
 
-    fn wait_ready(&self) {
-        wait::until("redis-server serves", || self.is_ready().then_some(()));
-    }
-
-    fn wait_ready_or_log(&mut self) {
-        wait::until("bitroster serves", || {
-            if let Some(status) = self.child.try_wait().expect("the child's state") {
-                panic!("bitroster ended with {status}:\n{}", self.log());
+    /// Waits until this very process serves. False if it has ended: somebody else took the port.
+    fn serves(&mut self) -> bool {
+        let process = u64::from(self.child.id());
+        wait::until("the server serves", || {
+            if self.child.try_wait().expect("the child's state").is_some() {
+                return Some(false);
             }
-            self.is_ready().then_some(())
-        });
-    }
-
-    fn is_ready(&self) -> bool {
-        let reply = Client::connect(self.port).and_then(|mut client| client.words("GET ready"));
-        matches!(reply, Ok(Frame::Nil | Frame::Bulk(_)))
+            let mut client = Client::connect(self.port).ok()?;
+            let ready = client.words("GET ready").ok()?;
+            let by = client.info("server", "process_id").ok()?;
+            (ready == Frame::Nil && by == process).then_some(true)
+        })
     }
 
     /// What Bitroster has logged.
@@ -204,12 +208,19 @@ pub fn workspace() -> PathBuf {
     top.expect("tests/suite lies two folders deep").to_owned()
 }
 
+/// Starts a server on a port that is free, and on another one if somebody was quicker.
+fn on_a_free_port(mut start: impl FnMut(u16) -> Server) -> Server {
+    for _ in 0..PORTS_TRIED {
+        let mut server = start(free_port());
+        if server.serves() {
+            return server;
+        }
+    }
+    panic!("none of {PORTS_TRIED} free ports stayed free");
+}
+
 /// A port that was free a moment ago.
-///
-/// # Panics
-///
-/// If loopback has none.
-pub fn free_port() -> u16 {
+fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }
