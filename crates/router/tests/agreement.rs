@@ -4,7 +4,8 @@
 //! router over real engines and through a naive twin; every reply must be the same, and so must
 //! every value at the end. Pipelines through a turn must answer as the commands one by one.
 //!
-//! Mutants killed: `Ledger::admits` always true; BITOP's first segment fetched but not staged; `first_unheld` left out; part lengths left out of `len_bytes`.
+//! Mutants killed: `Ledger::admits` always true; BITOP's first segment fetched but not staged;
+//! `first_unheld` left out; part lengths left out of `len_bytes`.
 
 mod support;
 
