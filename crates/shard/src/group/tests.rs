@@ -2,6 +2,7 @@
 //! answered alone ask the majority, and a disk that fails stops everything.
 //!
 //! Method: shards over a disk in memory; the one thread of the work pool is kept busy until told.
+//! Mutant killed: completing an append before its sync (`raft/log_store.rs`).
 
 use std::sync::mpsc;
 use std::time::Duration;
