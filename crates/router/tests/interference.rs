@@ -1,9 +1,9 @@
 //! Goal: what two clients do to one key at the same time is what they would have done one after
 //! the other, at whichever step of a plan the second one comes.
 //!
-//! Method: a random keyspace with a spread key; one command, and before the n-th call that it makes to a group a
-//! second command runs to its end. Reply and values must be those of the first before the second
-//! or of the second before the first. Commands that are documented as not isolated are left out.
+//! Method: a random keyspace with a spread key; one command, and before the n-th call that it makes
+//! to a group a second command runs to its end. Reply and values must be those of the first before
+//! the second or of the second before the first. What is documented as not isolated is left out.
 //!
 //! Mutants killed: `confirm` doing nothing; APPEND without its watch.
 
