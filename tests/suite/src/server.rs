@@ -43,13 +43,17 @@ impl Server {
     /// If it does not start.
     pub fn redis() -> Self {
         on_a_free_port(|port| {
+            // A folder of its own, or a snapshot that another one left would be loaded.
+            let data_dir = tempfile::tempdir().expect("a temporary folder");
             let child = Command::new("redis-server")
+                .arg("--dir")
+                .arg(data_dir.path())
                 .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
                 .args(["--appendonly", "no", "--daemonize", "no"])
                 .stdout(Stdio::null())
                 .spawn()
                 .expect("redis-server starts; `cargo xtask test` installs it");
-            Self { child, port, data_dir: None, args: Vec::new() }
+            Self { child, port, data_dir: Some(data_dir), args: Vec::new() }
         })
     }
 
