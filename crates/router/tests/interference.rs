@@ -53,7 +53,6 @@ fn is_isolated(command: &Command) -> bool {
                 *expiry != Expiry::Keep && *reply == SetReply::Status
             }
             WriteCommand::Append { value, .. } => value.len() < 20,
-            WriteCommand::BitOp { sources, target, .. } => !sources.contains(target),
             WriteCommand::Delete { keys } => keys.len() == 1,
             _ => false,
         },
