@@ -13,7 +13,7 @@ const INLINE_BYTES: usize = 24;
 ///
 /// Short keys (up to 24 bytes) are held inline; a clone of those allocates nothing. The empty key
 /// is legal, as it is in Redis.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(SmallVec<[u8; INLINE_BYTES]>);
 
 impl Key {
@@ -25,6 +25,13 @@ impl Key {
     /// The name's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl Clone for Key {
+    // The derived clone would go byte by byte.
+    fn clone(&self) -> Self {
+        Self(SmallVec::from_slice(&self.0))
     }
 }
 
