@@ -28,7 +28,7 @@ enum Task {
     /// Runs a node by its configuration.
     Server(serve::ServerArgs),
     /// Measures a server, beside another one in the same run.
-    Bench(bench::BenchArgs),
+    Bench(Box<bench::BenchArgs>),
     /// Shows and checks configurations.
     #[command(subcommand)]
     Config(config::ConfigTask),

@@ -121,9 +121,7 @@ fn median(
     call(connection)?;
     let started = Instant::now();
     let mut times = Vec::new();
-    while times.len() < CALLS_MIN
-        || (started.elapsed() < CELL_TIME && times.len() < CALLS_MAX)
-    {
+    while times.len() < CALLS_MIN || (started.elapsed() < CELL_TIME && times.len() < CALLS_MAX) {
         times.push(call(connection)?);
     }
     times.sort_by(f64::total_cmp);
@@ -140,7 +138,8 @@ pub(super) struct Bits {
 
 impl Bits {
     pub(super) fn new(density: f64, seed: u64) -> Self {
-        let mut bits = Self { density, state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, gap: 0 };
+        let mut bits =
+            Self { density, state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, gap: 0 };
         bits.gap = bits.next_gap();
         bits
     }
@@ -165,6 +164,7 @@ impl Bits {
     }
 
     /// Geometric: how many clear bits come before the next set one.
+    #[expect(clippy::cast_possible_truncation, reason = "a gap is far below 2^63")]
     fn next_gap(&mut self) -> u64 {
         let uniform = (self.random() >> 11) as f64 / (1u64 << 53) as f64;
         ((1.0 - uniform).ln() / (1.0 - self.density).ln()) as u64

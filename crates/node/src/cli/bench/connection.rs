@@ -35,13 +35,12 @@ impl Connection {
         self.sent.clear();
         encode_request(args, &mut self.sent);
         self.stream.write_all(&self.sent)?;
-        match self.receive()? {
-            Frame::Error(text) => {
-                let name = String::from_utf8_lossy(args[0].as_ref());
-                bail!("{name}: {}", String::from_utf8_lossy(&text))
-            }
-            frame => Ok(frame),
+        let frame = self.receive()?;
+        if let Frame::Error(text) = &frame {
+            let name = String::from_utf8_lossy(args[0].as_ref());
+            bail!("{name}: {}", String::from_utf8_lossy(text));
         }
+        Ok(frame)
     }
 
     /// As [`Self::call`], with the microseconds it took.
@@ -82,12 +81,13 @@ impl Connection {
 
     /// The reply as text.
     pub(super) fn text(&mut self, args: &[&str]) -> Result<String> {
-        match self.call(args)? {
-            Frame::Bulk(bytes) | Frame::Simple(bytes) | Frame::Verbatim { text: bytes, .. } => {
-                Ok(String::from_utf8_lossy(&bytes).into_owned())
-            }
-            other => bail!("{args:?} answered {other:?}"),
+        let frame = self.call(args)?;
+        if let Frame::Bulk(bytes) | Frame::Simple(bytes) | Frame::Verbatim { text: bytes, .. } =
+            &frame
+        {
+            return Ok(String::from_utf8_lossy(bytes).into_owned());
         }
+        bail!("{args:?} answered {frame:?}")
     }
 
     fn receive(&mut self) -> Result<Frame> {

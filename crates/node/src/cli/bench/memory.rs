@@ -70,10 +70,10 @@ fn far_bit(connection: &mut Connection) -> Result<()> {
 }
 
 fn small_keys(connection: &mut Connection) -> Result<()> {
-    const PAIRS: u64 = 500;
-    for from in (0..SMALL_KEYS).step_by(PAIRS as usize) {
+    const PAIRS: u16 = 500;
+    for from in (0..SMALL_KEYS).step_by(usize::from(PAIRS)) {
         let mut command = vec!["MSET".to_owned()];
-        for number in from..from + PAIRS {
+        for number in from..from + u64::from(PAIRS) {
             command.extend([format!("user:{number:07}"), "x".to_owned()]);
         }
         let reply = connection.call(&command)?;

@@ -98,7 +98,10 @@ impl BenchArgs {
 #[expect(clippy::print_stdout, reason = "the table is this command's output")]
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let needs_flush = args.suite.contains(&Suite::Memory);
-    anyhow::ensure!(args.flush || !needs_flush, "the memory suite empties the servers: say --flush");
+    anyhow::ensure!(
+        args.flush || !needs_flush,
+        "the memory suite empties the servers: say --flush"
+    );
     let mut report = Report::new(&args.targets())?;
     for suite in &args.suite {
         match suite {
