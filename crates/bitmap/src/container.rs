@@ -10,6 +10,7 @@ use crate::bits;
 use crate::kernels::{self, Block, Page};
 
 mod range;
+mod search;
 
 /// Most values kept in place of a pointer.
 pub(crate) const TINY_MAX: usize = 7;
@@ -204,7 +205,7 @@ impl Container {
     pub(crate) fn get(&self, low: u16) -> bool {
         match self {
             Self::Tiny { len, values } => values[..usize::from(*len)].contains(&low),
-            Self::Array(values) => values.binary_search(&low).is_ok(),
+            Self::Array(values) => search::contains(values, low),
             Self::Dense { page, .. } => bits::get(&page.0, usize::from(low)),
             Self::Runs { runs, .. } => {
                 let after = runs.partition_point(|run| run.start <= low);
@@ -266,7 +267,7 @@ impl Container {
                     let grown = size_class((values.len() + values.len() / 4 + 1) * 2) / 2;
                     values.reserve_exact(grown.min(ARRAY_MAX) - values.len());
                 }
-                let at = values.partition_point(|value| *value < low);
+                let at = search::place(values, low);
                 values.insert(at, low);
             }
             Self::Array(_) => {
@@ -296,7 +297,7 @@ impl Container {
             }
             Self::Array(values) => {
                 let values = Arc::make_mut(values);
-                let at = values.partition_point(|value| *value < low);
+                let at = search::place(values, low);
                 values.remove(at);
                 if values.len() <= TINY_MAX {
                     *self = Self::from_values(values);
