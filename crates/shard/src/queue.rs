@@ -123,6 +123,9 @@ impl Queue {
                 }
             }
             self.wake.notified().await;
+            // Lets the connections that have requests at this moment add theirs: woken tasks run
+            // before them otherwise, and every entry would hold one request.
+            tokio::task::yield_now().await;
         }
     }
 

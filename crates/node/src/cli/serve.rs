@@ -32,7 +32,7 @@ pub(crate) struct DevArgs {
     /// Port for clients; 0 chooses a free one [default: 6379]
     #[arg(long)]
     port: Option<u16>,
-    /// Shard groups [default: one a core, 2 to 16]
+    /// Shard groups [default: one a core, 1 to 16]
     #[arg(long)]
     groups: Option<u16>,
     /// Port of the admin HTTP server; 0 chooses a free one [default: 9380]

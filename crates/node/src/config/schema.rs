@@ -174,7 +174,7 @@ tables! {
     cluster: ClusterConfig {
         /// Shard groups. The keyspace is spread over them; each is led on its own.
         ///
-        /// 0 to 256; 0 takes one a core, 2 to 16. Fixed at creation: stored with the data.
+        /// 0 to 256; 0 takes one a core, 1 to 16. Fixed at creation: stored with the data.
         groups: u16 = 0,
         /// Width of a segment, the unit of placement, as a power of two of bits.
         ///
@@ -216,7 +216,7 @@ impl Config {
     /// Shard groups of a cluster that is created now: as configured, or by the machine's cores.
     pub(crate) fn groups_at_creation(&self, cores: usize) -> u16 {
         match self.cluster.groups {
-            0 => u16::try_from(cores.clamp(2, 16)).expect("at most 16"),
+            0 => u16::try_from(cores.clamp(1, 16)).expect("at most 16"),
             groups => groups,
         }
     }
