@@ -197,7 +197,7 @@ impl Drop for Server {
 }
 
 /// The binary under test: `SUITE_BINARY`, else the release build of this workspace.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     env::var_os("SUITE_BINARY")
         .map_or_else(|| workspace().join("target/release/bitroster"), PathBuf::from)
 }
