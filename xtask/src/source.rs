@@ -23,6 +23,11 @@ impl Source {
         self.path.starts_with(prefix)
     }
 
+    /// Whether a folder or file of this name is part of the path.
+    pub(crate) fn is_in(&self, name: &str) -> bool {
+        self.path.components().any(|part| part.as_os_str() == name)
+    }
+
     /// The lines before the first inline test module, numbered from 1.
     pub(crate) fn body(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text
@@ -36,11 +41,9 @@ impl Source {
     pub(crate) fn is_test(&self) -> bool {
         self.is_under("tests")
             || self.is_under("xtask")
-            || self.path.components().any(|part| {
-                ["tests", "benches", "examples", "testing", "build.rs", "tests.rs", "testing.rs"]
-                    .iter()
-                    .any(|name| part.as_os_str() == *name)
-            })
+            || ["tests", "benches", "examples", "testing", "tests.rs", "testing.rs"]
+                .into_iter()
+                .any(|name| self.is_in(name))
     }
 
     /// Whether the name ends in `.extension`.

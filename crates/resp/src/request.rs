@@ -110,8 +110,8 @@ pub struct Decoder {
     phase: Phase,
     /// Bytes of the request that are parsed; the current line or argument begins here.
     position: usize,
-    /// Bytes of the request in which the current line is known not to end. Counted from the start of
-    /// the request, so that it goes stale by itself when `position` passes it.
+    /// Bytes of the request in which the current line is known not to end. Counted from the start
+    /// of the request, so that it goes stale by itself when `position` passes it.
     scanned: usize,
     args_left: usize,
     ranges: Vec<ArgRange>,

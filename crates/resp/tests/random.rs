@@ -7,8 +7,9 @@
 //! The seed is fixed; a failure prints the round and the stream. `ROUNDS` more cost a second each
 //! 100 000.
 //!
-//! Mutants killed: what was scanned of one line held against the next; search resumed a byte late; fast way taken for ten digits; error
-//! found late when the stream is cut; limit compared with what has arrived.
+//! Mutants killed: what was scanned of one line held against the next; search resumed a byte late;
+//! fast way taken for ten digits; error found late when the stream is cut; limit compared with
+//! what has arrived.
 
 mod common;
 

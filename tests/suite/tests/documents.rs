@@ -27,8 +27,8 @@ fn the_readme_names_only_subcommands_that_exist() {
     let help = prints(&["--help"]);
     for page in ["README.md", "docs/configuration.md", "docs/performance.md"] {
         let text = fs::read_to_string(workspace().join(page)).expect("the page");
-        for (_, rest) in text.match_indices("`bitroster ").map(|(at, m)| text.split_at(at + m.len()))
-        {
+        for (at, begin) in text.match_indices("`bitroster ") {
+            let rest = &text[at + begin.len()..];
             let name = rest.split(['`', ' ', '\n']).next().unwrap_or_default();
             assert!(help.contains(&format!("\n  {name} ")), "{page} names `bitroster {name}`");
         }

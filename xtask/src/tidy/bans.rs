@@ -10,10 +10,21 @@ struct Ban {
     except: &'static [&'static str],
     /// Texts that must not occur outside comments.
     words: &'static [&'static str],
-    /// Whether tests, benches and tools are covered too.
-    in_tests: bool,
+    /// Which of the files there it covers.
+    scope: Scope,
     /// Why.
     reason: &'static str,
+}
+
+/// Which files a rule covers.
+#[derive(PartialEq, Eq)]
+enum Scope {
+    /// What ships.
+    Product,
+    /// Tests; not benches, examples and tools.
+    Tests,
+    /// Both, and everything else.
+    All,
 }
 
 /// The crates without clocks, randomness, tasks and locks.
@@ -31,14 +42,14 @@ const BANS: &[Ban] = &[
         under: PURE,
         except: &[],
         words: &["Instant::now", "SystemTime", "tokio::", "async fn", ".await", "rand::"],
-        in_tests: false,
+        scope: Scope::Product,
         reason: "layers 0 to 2 have no clock, randomness or task",
     },
     Ban {
         under: &["crates/engine", "crates/command", "crates/placement", "crates/resp"],
         except: &[],
         words: &["Mutex", "RwLock", "RandomState"],
-        in_tests: false,
+        scope: Scope::Product,
         reason: "the state machine has no lock and no randomness",
     },
     Ban {
@@ -50,42 +61,42 @@ const BANS: &[Ban] = &[
             "crates/telemetry",
         ],
         words: &["std::fs::", "use std::fs", "fs::File"],
-        in_tests: false,
+        scope: Scope::Product,
         reason: "files belong to the wal",
     },
     Ban {
         under: &["crates"],
         except: &["crates/shard/src/raft", "crates/shard/src/raft.rs"],
         words: &["openraft::", "use openraft"],
-        in_tests: false,
+        scope: Scope::Product,
         reason: "openraft is named in shard::raft alone",
     },
     Ban {
         under: &["crates"],
         except: &["crates/rpc", "crates/proto", "crates/frontend/src/grpc"],
         words: &["tonic::", "use tonic"],
-        in_tests: false,
+        scope: Scope::Product,
         reason: "tonic belongs to rpc and frontend::grpc",
     },
     Ban {
         under: &["crates", "xtask", "tests"],
         except: &["crates/bitmap/src/kernels", "crates/bitmap/src/kernels.rs", "tests/fuzz"],
         words: &["unsafe {", "unsafe fn", "unsafe impl"],
-        in_tests: false,
+        scope: Scope::Product,
         reason: "unsafe belongs to bitmap's kernels",
     },
     Ban {
         under: &["crates", "tests/suite"],
         except: &[],
         words: &["thread::sleep", "time::sleep(", "#[ignore"],
-        in_tests: true,
+        scope: Scope::Tests,
         reason: "a test waits for a condition, and is not ignored",
     },
     Ban {
         under: &["crates", "xtask/src/verify.rs", "tests/suite"],
         except: &[],
         words: &["unbounded_channel", "todo!(", "unimplemented!("],
-        in_tests: true,
+        scope: Scope::All,
         reason: "every queue is bounded and nothing is left undone",
     },
 ];
@@ -103,7 +114,11 @@ impl Ban {
     fn check(&self, source: &Source) -> Vec<String> {
         let covered = self.under.iter().any(|prefix| source.is_under(prefix))
             && !self.except.iter().any(|prefix| source.is_under(prefix))
-            && (self.in_tests || !source.is_test());
+            && match self.scope {
+                Scope::Product => !source.is_test(),
+                Scope::Tests => source.is_under("tests") || source.is_in("tests"),
+                Scope::All => true,
+            };
         if !covered {
             return Vec::new();
         }

@@ -53,9 +53,9 @@ pub enum Names {
 ///
 /// Every operation but `list`, `lock`, `len_bytes` and reads counts; the one that
 /// [`FaultyDisk::fail_at`] names fails. A failed write leaves half of its bytes. A sync that fails
-/// once makes nothing durable, then or later: as with a kernel that drops what it could not write, a
-/// later sync that succeeds does not cover it. One that fails for good leaves what was not synced to
-/// the crash: the machine went down before it.
+/// once makes nothing durable, then or later: as with a kernel that drops what it could not write,
+/// a later sync that succeeds does not cover it. One that fails for good leaves what was not
+/// synced to the crash: the machine went down before it.
 #[derive(Clone, Debug, Default)]
 pub struct FaultyDisk {
     shared: Arc<Shared>,
