@@ -17,6 +17,7 @@ use std::sync::{LazyLock, atomic::Ordering};
 use bitroster_command::{Command, CommandError, ReadCommand, Reply, WriteCommand};
 use bitroster_placement::ClusterMap;
 use bitroster_router::Router;
+use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
 use support::{
     Fault, block_on,
@@ -179,4 +180,22 @@ fn leave_without_its_write_leaves_a_key_without_a_value() {
     // Known: home cannot tell such a record from a key, so its name still shows.
     let exists = Command::Read(ReadCommand::Exists { keys: vec![key("k")] });
     assert_eq!(block_on(router.run(exists)), Reply::Integer(1));
+}
+
+#[test]
+fn a_range_that_was_written_before_its_length_was_read_is_unknown() {
+    let (router, cluster) = fresh(&MAP);
+    for command in spread("c") {
+        block_on(router.run(command));
+    }
+    cluster.in_place.store(false, Ordering::Relaxed);
+    let value = Bytes::from_static(b"written");
+    let write = WriteCommand::SetRange { key: key("c"), offset: 0, value };
+    cluster.fail_after(1, Fault::NoLeader);
+    let Reply::Error(error) = block_on(router.run(Command::Write(write))) else {
+        panic!("the length was read")
+    };
+    assert!(matches!(*error, CommandError::OutcomeUnknown { .. }), "{error}");
+    let get = ReadCommand::GetRange { key: key("c"), start: 0, end: 6 };
+    assert_eq!(block_on(router.run(Command::Read(get))), Reply::bulk("written"));
 }

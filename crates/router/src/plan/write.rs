@@ -21,7 +21,12 @@ pub(crate) async fn set_range(call: &Call, key: &Key, offset: u64, value: &Bytes
         }
         write_pieces(call, pieces(call, key, offset, value)).await?;
     }
-    Ok(call.complete_read(&ReadCommand::StrLen { key: key.clone() }).await?)
+    let len = call.complete_read(&ReadCommand::StrLen { key: key.clone() }).await;
+    len.map_err(
+        |error| {
+            if value.is_empty() { error.into() } else { call.after_change(error.into()) }
+        },
+    )
 }
 
 /// APPEND to a key that is spread, or is going to be.
