@@ -5,7 +5,7 @@
 //! to a group a second command runs to its end. Reply and values must be those of the first before
 //! the second or of the second before the first. What is documented as not isolated is left out.
 //!
-//! Mutants killed: `confirm` doing nothing; APPEND without its watch.
+//! Mutants killed: `confirm` doing nothing; APPEND without its watch, also to an absent key.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "what is not named is left out")]
 
@@ -16,6 +16,7 @@ use std::sync::{Arc, LazyLock, Mutex, atomic::Ordering};
 use bitroster_command::{Command, Expiry, ReadCommand, Reply, SetReply, WriteCommand};
 use bitroster_placement::ClusterMap;
 use bitroster_types::Key;
+use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use support::{
     commands::{command, of_spread, spread},
@@ -158,5 +159,30 @@ proptest! {
         let is_one = one == [reply.clone(), other.clone()] && found == one_values;
         let is_two = two == [other.clone(), reply.clone()] && found == two_values;
         prop_assert!(is_one || is_two, "{first:?} gave {reply:?}, {second:?} gave {other:?}");
+    }
+}
+
+#[test]
+fn two_long_appends_to_an_absent_key_lose_nothing() {
+    let append = |byte: u8| {
+        let value = Bytes::from(vec![byte; 20 << 10]);
+        Command::Write(WriteCommand::Append { key: key("c"), value })
+    };
+    // The leave to do it, the record, the mark, the record again; the fifth call writes.
+    for at in 0..5 {
+        let (router, cluster) = fresh(&MAP);
+        cluster.in_place.store(false, Ordering::Relaxed);
+        let other = router.clone();
+        let act = move || {
+            let reply = poll_to_end(other.run(append(b'b')));
+            assert_eq!(reply, Reply::Integer(20 << 10));
+        };
+        cluster.interfere_after(at, Box::new(act));
+        let reply = poll_to_end(router.run(append(b'a')));
+        assert!(!cluster.stop_interference());
+        assert_eq!(reply, Reply::Integer(40 << 10), "before call {at}");
+        let get = Command::Read(ReadCommand::Get { key: key("c") });
+        let both = [vec![b'b'; 20 << 10], vec![b'a'; 20 << 10]].concat();
+        assert_eq!(poll_to_end(router.run(get)), Reply::bulk(both));
     }
 }

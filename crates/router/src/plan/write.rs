@@ -31,14 +31,11 @@ pub(crate) async fn set_range(call: &Call, key: &Key, offset: u64, value: &Bytes
 
 /// APPEND to a key that is spread, or is going to be.
 ///
-/// The last segment's group checks that nobody wrote there since the length was read, so that two
-/// appends do not take the same place. That holds for the bytes in that segment.
+/// The group of the first byte checks that nobody wrote there since the length was read, so that
+/// two appends do not take the same place. That holds for the bytes in that segment.
 pub(crate) async fn append(call: &Call, key: &Key, value: &Bytes) -> Step<Reply> {
-    let Some(header) = call.header(key).await? else {
-        let len = set_range(call, key, 0, value).await?;
-        return Ok(len);
-    };
-    let at = gather::len_bytes(call, key, &header).await?;
+    let header = call.header(key).await?;
+    let at = len_bytes(call, key, header.as_ref()).await?;
     let end = at.saturating_add(value.len() as u64);
     if end > call.value_bytes_max() {
         return Err(gather::too_long().into());
@@ -48,11 +45,11 @@ pub(crate) async fn append(call: &Call, key: &Key, value: &Bytes) -> Step<Reply>
     }
     let tail = call.map.group_of_bit(key, at * 8);
     let mark = mark(call, tail, key).await?;
-    // The length once more, after the mark: an append between the two is seen by one of them.
-    let now = call.header(key).await?.filter(|now| now.version == header.version);
-    match now {
-        Some(now) if gather::len_bytes(call, key, &now).await? == at => {}
-        Some(_) | None => return Err(Stop::Again),
+    // The record once more, after the mark: an append between the two is seen by one of them.
+    let now = call.header(key).await?;
+    let version = |header: &Option<Header>| header.as_ref().map(|header| header.version);
+    if version(&now) != version(&header) || len_bytes(call, key, now.as_ref()).await? != at {
+        return Err(Stop::Again);
     }
     let mut pieces = pieces(call, key, at, value);
     let (group, first) = pieces.remove(0);
@@ -68,11 +65,22 @@ pub(crate) async fn append(call: &Call, key: &Key, value: &Bytes) -> Step<Reply>
         }
         Outcome::Reply(Reply::NilArray) => return Err(Stop::Again),
         Outcome::Reply(Reply::Error(error)) => return Err(Stop::Error(*error)),
-        Outcome::Enlist => first_touch(call, group, &header, key, first).await?,
+        Outcome::Enlist => {
+            let Some(header) = header else { return Err(Stop::Again) };
+            first_touch(call, group, &header, key, first).await?;
+        }
         outcome => return Err(unexpected(outcome)),
     }
     write_pieces(call, pieces).await.map_err(|stop| call.after_change(stop))?;
     Ok(gather::number(end))
+}
+
+/// The length of a key that may be absent.
+async fn len_bytes(call: &Call, key: &Key, header: Option<&Header>) -> Step<u64> {
+    match header {
+        Some(header) => gather::len_bytes(call, key, header).await,
+        None => Ok(0),
+    }
 }
 
 /// Does an append's first write where the group has no part yet, if the key is still the one whose
