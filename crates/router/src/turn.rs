@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bitroster_command::{
-    Command, OpBatch, Outcome, ReadCommand, ReadOp, Reply, WriteCommand, WriteOp,
+    Command, OpBatch, Outcome, ReadCommand, ReadOp, Reply, SetReply, WriteCommand, WriteOp,
 };
 use bitroster_placement::ClusterMap;
 use bitroster_types::{GroupId, Key};
@@ -23,7 +23,8 @@ mod flush;
 /// Commands that one group can do alone are answered in place or queued, a queue a group; a
 /// [`flush`](Self::flush) sends all queues at once. A pipeline reads its own writes: a read of a
 /// group that has writes in its queue waits there behind them. Commands of one key keep their
-/// order; commands of different groups may be done in any order between two flushes.
+/// order; commands of different groups may be done in any order between two flushes. Commands that
+/// are answered with a value do not wait: at most one such reply is made at a time.
 ///
 /// Reused from pipeline to pipeline, a turn allocates only what it hands to the groups.
 pub struct Turn {
@@ -50,6 +51,8 @@ struct Queue {
     batch: OpBatch,
     /// The place and the command of each op in the batch.
     queued: Vec<(usize, Command)>,
+    /// Whether a read of the group waits in the turn's `reads`: later ones must not overtake it.
+    has_reads: bool,
 }
 
 impl Turn {
@@ -59,6 +62,7 @@ impl Turn {
             group: *group,
             batch: OpBatch::default(),
             queued: Vec::new(),
+            has_reads: false,
         };
         Self {
             queues: map.groups().iter().map(queue).collect(),
@@ -148,25 +152,32 @@ impl Turn {
             return Err(read);
         }
         let index = self.index_of(group);
+        let may_wait = class != Class::Many && !gives_value(&read);
         if !self.queues[index].queued.is_empty() {
-            if class == Class::Many {
+            if !may_wait {
                 return Err(read);
             }
             self.queue_read(index, class, read);
             return Ok(());
         }
-        let op = ReadOp::Command(read);
-        let outcome = self.router.0.transport.read_now(group, &op);
-        let ReadOp::Command(read) = op else { unreachable!("the op was made above") };
-        if let Some(Outcome::Reply(reply)) = outcome {
-            self.counts.note_read(&read);
-            self.push_reply(reply);
-            return Ok(());
-        }
-        if class == Class::Many {
+        let read = if self.queues[index].has_reads {
+            read
+        } else {
+            let op = ReadOp::Command(read);
+            let outcome = self.router.0.transport.read_now(group, &op);
+            let ReadOp::Command(read) = op else { unreachable!("the op was made above") };
+            if let Some(Outcome::Reply(reply)) = outcome {
+                self.counts.note_read(&read);
+                self.push_reply(reply);
+                return Ok(());
+            }
+            read
+        };
+        if !may_wait {
             return Err(read);
         }
         self.note_read(class, &read);
+        self.queues[index].has_reads = true;
         self.reads.push((self.places.len(), read));
         self.places.push(None);
         self.waiting += 1;
@@ -195,6 +206,9 @@ impl Turn {
         let Some((group, class)) = route::of_write(&self.map, &write) else {
             return Err(write);
         };
+        if gives_old_value(&write) {
+            return Err(write);
+        }
         if !self.sole {
             let key = first_key_of_write(&write);
             let Some(key) = key.filter(|key| self.ledger.admits(key, class)) else {
@@ -281,6 +295,25 @@ fn first_key_of_write(write: &WriteCommand) -> Option<&Key> {
         | WriteCommand::Copy { .. }
         | WriteCommand::Flush => None,
     }
+}
+
+/// Whether a read's reply holds whole values: far more than the request, and nobody knows how much
+/// before it is made.
+fn gives_value(read: &ReadCommand) -> bool {
+    matches!(
+        read,
+        ReadCommand::Get { .. } | ReadCommand::GetRange { .. } | ReadCommand::MGet { .. }
+    )
+}
+
+/// As [`gives_value`], for a write.
+fn gives_old_value(write: &WriteCommand) -> bool {
+    matches!(
+        write,
+        WriteCommand::GetDel { .. }
+            | WriteCommand::GetEx { .. }
+            | WriteCommand::Set { reply: SetReply::Old, .. }
+    )
 }
 
 /// About how many bytes a reply holds beside its own size.

@@ -120,6 +120,39 @@ fn reads_that_must_wait_are_asked_together_and_before_the_writes() {
 }
 
 #[test]
+fn a_read_does_not_overtake_one_of_its_group_that_waits() {
+    let (router, cluster) = with_big();
+    let mut turn = router.turn();
+    cluster.in_place.store(false, Ordering::Relaxed);
+    turn.try_push(get_bit("big", 5)).unwrap();
+    cluster.in_place.store(true, Ordering::Relaxed);
+    turn.try_push(get_bit("big", 5)).unwrap();
+    assert_eq!(turn.waiting(), 2);
+    block_on(turn.flush());
+    turn.try_push(get_bit("big", 5)).unwrap();
+    assert_eq!(turn.waiting(), 0);
+}
+
+#[test]
+fn commands_that_answer_with_values_never_wait_together() {
+    let get = || Command::Read(ReadCommand::Get { key: key("k") });
+    let get_delete = || Command::Write(WriteCommand::GetDel { key: key("k") });
+    for groups in [1, 4] {
+        let (router, cluster) = fresh(&map(groups));
+        let mut turn = router.turn();
+        turn.try_push(set("k", "one")).unwrap();
+        assert_eq!(turn.try_push(get()), Err(get()));
+        assert_eq!(turn.try_push(get_delete()), Err(get_delete()));
+        let commands = [set("k", "two"), get(), set("k", "three"), get_delete(), get()];
+        let values = [Reply::Ok, Reply::bulk("two"), Reply::Ok, Reply::bulk("three"), Reply::Nil];
+        assert_eq!(block_on(pipeline(&router, &commands)), values);
+        cluster.in_place.store(false, Ordering::Relaxed);
+        assert_eq!(router.turn().try_push(get()), Err(get()));
+        assert_eq!(block_on(pipeline(&router, &commands)), values);
+    }
+}
+
+#[test]
 fn a_watched_key_that_changed_anywhere_stops_the_transaction() {
     let (router, _) = with_big();
     for offset in [3, away("big") << 16 | 3] {

@@ -51,6 +51,7 @@ impl Turn {
     /// Runs the reads that come before all queues, side by side.
     async fn flush_reads(&mut self, call: &Call) {
         let reads = std::mem::take(&mut self.reads);
+        self.queues.iter_mut().for_each(|queue| queue.has_reads = false);
         let replies =
             call.each(&reads, |(_, read)| async move {
                 Ok(Reply::from(call.complete_read(read).await))
