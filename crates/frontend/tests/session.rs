@@ -119,6 +119,15 @@ async fn a_watched_key_that_changes_stops_the_transaction() {
 }
 
 #[tokio::test]
+async fn a_key_watched_again_is_one_watch_with_its_first_state() {
+    let harness = Harness::ready(Options::default());
+    let (mut watcher, mut other) = (harness.connect(), harness.connect());
+    watcher.ask("WATCH k k j\nWATCH k", "+OK\r\n+OK\r\n").await;
+    other.ask("SET k 1", "+OK\r\n").await;
+    watcher.ask("WATCH k\nMULTI\nEXEC", "+OK\r\n+OK\r\n*-1\r\n").await;
+}
+
+#[tokio::test]
 async fn hello_answers_a_map_of_seven_and_changes_the_protocol() {
     let mut client = Harness::ready(Options::default()).connect();
     let rows = |proto: char| {

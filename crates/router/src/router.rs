@@ -27,6 +27,13 @@ pub struct Watched {
     pub(crate) marks: Vec<(GroupId, LogIndex)>,
 }
 
+impl Watched {
+    /// How many bytes it holds.
+    pub fn bytes_len(&self) -> usize {
+        size_of::<Self>() + self.key.len() + size_of_val(&self.marks[..])
+    }
+}
+
 /// Turns commands into plans over the groups of a cluster map. A clone is cheap and shares all.
 #[derive(Clone)]
 pub struct Router(pub(crate) Arc<Inner>);

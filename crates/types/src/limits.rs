@@ -111,9 +111,9 @@ pub const CLIENTS_MAX_DEFAULT: usize = 10_000;
 /// Seconds without progress after which a client that does not read its replies is dropped.
 pub const CLIENT_WRITE_STALL_SECS_MAX: u64 = 60;
 
-/// Bytes of requests queued in one MULTI: those of one request, so that MULTI adds no way to fill
-/// memory.
-pub const TRANSACTION_BYTES_MAX: usize = REQUEST_BYTES_MAX;
+/// Bytes that one MULTI may queue, its steps' own size included, and that the keys of WATCH may
+/// take: enough for a million commands, and far below what a node has.
+pub const TRANSACTION_BYTES_MAX: usize = 256 << 20;
 
 /// Room made in advance for a list in a log entry, in items: a length that lies must not cost
 /// memory.
@@ -150,6 +150,7 @@ const _: () = assert!(BITMAP_BITS_DEFAULT / 8 == BULK_BYTES_MAX as u64);
 const _: () = assert!(BITMAP_BITS_MAX >> SEGMENT_WIDTH_BITS_MIN <= 1 << 32);
 const _: () = assert!(BULK_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < u32::MAX as usize);
+const _: () = assert!(TRANSACTION_BYTES_MAX <= REQUEST_BYTES_MAX);
 const _: () = assert!(WAL_FILE_BYTES_MIN <= WAL_FILE_BYTES_DEFAULT);
 const _: () = assert!(WAL_FILE_BYTES_DEFAULT <= WAL_FILE_BYTES_MAX);
 const _: () = assert!(BULK_BYTES_MAX * 2 <= WAL_ENTRY_BYTES_MAX);

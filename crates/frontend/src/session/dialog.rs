@@ -13,11 +13,11 @@ use bitroster_command::{
     table::{CommandSpec, Flags},
 };
 use bitroster_resp::{Encoder, Limits, ProtocolError, Version};
-use bitroster_router::{Turn, Watched};
+use bitroster_router::Turn;
 use bitroster_types::limits::{TURN_BYTES_MAX, TURN_COMMANDS_MAX};
 use bytes::BytesMut;
 
-use super::transaction::Queue;
+use super::transaction::{Queue, Watches};
 use crate::{admin, catalog, client::Client, encode::encode, server::Shared};
 
 /// A request that cannot be finished without waiting.
@@ -50,7 +50,7 @@ pub(crate) struct Dialog {
     pub(super) is_closing: bool,
     pub(super) mute: Mute,
     pub(super) queue: Option<Queue>,
-    pub(super) watched: Vec<Watched>,
+    pub(super) watched: Watches,
     /// The last command's index, and how often it ran since that was last counted.
     run: (u16, u64),
     /// Commands since the last answer.
@@ -68,7 +68,7 @@ impl Dialog {
             is_closing: false,
             mute: Mute::Nothing,
             queue: None,
-            watched: Vec::new(),
+            watched: Watches::default(),
             run: (u16::MAX, 0),
             turn_commands: 0,
         }

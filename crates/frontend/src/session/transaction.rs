@@ -5,12 +5,16 @@
 //!
 //! Redis: `multi.c`, and `processCommand` in `server.c`.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering::Relaxed,
+};
 
 use bitroster_command::{
     Command, CommandError, Reply, SessionCommand,
     table::{CommandSpec, Flags},
 };
+use bitroster_router::Watched;
 use bitroster_types::{Key, limits::TRANSACTION_BYTES_MAX};
 
 use super::dialog::{Dialog, Pending};
@@ -40,6 +44,47 @@ impl Queue {
     pub(super) fn spoil(&mut self) {
         self.is_spoilt = true;
     }
+
+    /// Counts one more step, made of a request of `len` bytes; whether there is room for it.
+    fn has_room(&mut self, len: usize) -> bool {
+        self.bytes = self.bytes.saturating_add(len).saturating_add(size_of::<Step>());
+        self.bytes <= TRANSACTION_BYTES_MAX
+    }
+}
+
+/// What WATCH has noted, by key. A key watched again keeps its first state, as in Redis.
+#[derive(Debug, Default)]
+pub(super) struct Watches {
+    keys: BTreeMap<Key, Watched>,
+    bytes: usize,
+}
+
+impl Watches {
+    /// The keys that are not watched yet, each once.
+    ///
+    /// # Errors
+    ///
+    /// Where they would take too much memory; nothing is to be watched then.
+    fn missing(&self, keys: &[Key]) -> Result<Vec<Key>, CommandError> {
+        let missing: BTreeSet<&Key> =
+            keys.iter().filter(|key| !self.keys.contains_key(*key)).collect();
+        let added: usize = missing.iter().map(|key| Self::bytes_of(key)).sum();
+        if self.bytes.saturating_add(added) > TRANSACTION_BYTES_MAX {
+            let refusal = format!("ERR watched keys exceed {TRANSACTION_BYTES_MAX} bytes");
+            return Err(CommandError::Message(refusal));
+        }
+        Ok(missing.into_iter().cloned().collect())
+    }
+
+    fn add(&mut self, key: Key, watched: Watched) {
+        self.bytes += Self::bytes_of(&key) + watched.bytes_len();
+        self.keys.insert(key, watched);
+    }
+
+    /// What a key takes at least.
+    fn bytes_of(key: &Key) -> usize {
+        size_of::<Key>() + key.len()
+    }
 }
 
 const EXEC_ABORT: CommandError =
@@ -67,7 +112,7 @@ impl Dialog {
 
     /// UNWATCH.
     pub(super) fn unwatch(&mut self) {
-        self.watched = Vec::new();
+        self.watched = Watches::default();
         self.client.watched.store(0, Relaxed);
     }
 
@@ -119,8 +164,7 @@ impl Dialog {
         let Some(queue) = &mut self.queue else {
             return CommandError::Text("ERR EXEC without MULTI").into();
         };
-        queue.bytes = queue.bytes.saturating_add(len);
-        if queue.bytes > TRANSACTION_BYTES_MAX {
+        if !queue.has_room(len) {
             queue.steps = Vec::new();
             queue.spoil();
             let refusal = format!("ERR a transaction exceeds {TRANSACTION_BYTES_MAX} bytes");
@@ -138,7 +182,7 @@ impl Dialog {
         let Some(queue) = self.queue.take() else {
             return CommandError::Text("ERR EXEC without MULTI").into();
         };
-        let watched = std::mem::take(&mut self.watched);
+        let watched: Vec<_> = std::mem::take(&mut self.watched).keys.into_values().collect();
         self.end_transaction();
         if queue.is_spoilt {
             return EXEC_ABORT.into();
@@ -184,13 +228,43 @@ impl Dialog {
 
     /// WATCH.
     pub(super) async fn watch(&mut self, keys: &[Key]) -> Reply {
-        match self.shared.router.watch(keys).await {
+        let missing = match self.watched.missing(keys) {
+            Ok(missing) => missing,
+            Err(error) => return error.into(),
+        };
+        match self.shared.router.watch(&missing).await {
             Ok(watched) => {
-                self.watched.extend(watched);
-                self.client.watched.store(self.watched.len() as u64, Relaxed);
+                for (key, watched) in missing.into_iter().zip(watched) {
+                    self.watched.add(key, watched);
+                }
+                self.client.watched.store(self.watched.keys.len() as u64, Relaxed);
                 Reply::Ok
             }
             Err(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queued_step_counts_more_than_its_request() {
+        let mut queue = Queue::default();
+        assert!(queue.has_room(0));
+        assert_eq!(queue.bytes, size_of::<Step>());
+        assert!(!queue.has_room(TRANSACTION_BYTES_MAX - size_of::<Step>()));
+    }
+
+    #[test]
+    fn keys_of_watch_count_once_and_only_so_many() {
+        let key = |name: &str| Key::new(name.as_bytes()).unwrap();
+        let mut watches = Watches::default();
+        assert_eq!(watches.missing(&[key("b"), key("a"), key("b")]), Ok(vec![key("a"), key("b")]));
+        watches.bytes = TRANSACTION_BYTES_MAX;
+        assert_eq!(watches.missing(&[]), Ok(vec![]));
+        let Err(error) = watches.missing(&[key("a")]) else { panic!("there is room") };
+        assert_eq!(error.to_string(), "ERR watched keys exceed 268435456 bytes");
     }
 }
