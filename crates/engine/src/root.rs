@@ -60,14 +60,15 @@ impl Root {
         }
     }
 
-    /// The page of `spot`, to be changed; `None` if there is none.
-    pub(crate) fn page_mut(&mut self, spot: Spot) -> Option<&mut Leaf> {
+    /// The page of `spot`, to be changed, and by how much copying it changed the bytes in use;
+    /// `None` if there is none.
+    pub(crate) fn page_mut(&mut self, spot: Spot) -> Option<(&mut Leaf, isize)> {
         let mut node = self.node_mut(spot.slot);
         let mut shift = FIRST_SHIFT;
         loop {
             match node {
                 Node::Empty => return None,
-                Node::Page(page) => return Some(Arc::make_mut(page)),
+                Node::Page(page) => return Some(own(page)),
                 Node::Split(nodes) => {
                     node = &mut Arc::make_mut(nodes)[branch(spot.hash, shift)];
                 }
@@ -97,7 +98,10 @@ impl Root {
                 Node::Split(_) => 0,
             };
             match node {
-                Node::Page(page) => return (Arc::make_mut(page), growth),
+                Node::Page(page) => {
+                    let (page, copied) = own(page);
+                    return (page, growth + copied);
+                }
                 Node::Split(nodes) => {
                     let shift = shift.as_mut().expect("a hash has eight branches");
                     node = &mut Arc::make_mut(nodes)[branch(spot.hash, *shift)];
@@ -112,6 +116,19 @@ impl Root {
     /// Takes the page of `spot` out if it is empty; by how much that changed the bytes in use.
     pub(crate) fn prune(&mut self, spot: Spot) -> isize {
         prune(self.node_mut(spot.slot), spot.hash, FIRST_SHIFT)
+    }
+
+    /// Bytes of all pages, counted anew.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        fn bytes(node: &Node) -> usize {
+            match node {
+                Node::Empty => 0,
+                Node::Page(page) => page.bytes(),
+                Node::Split(nodes) => split_bytes() + nodes.iter().map(bytes).sum::<usize>(),
+            }
+        }
+        self.0.iter().flat_map(|chunk| chunk.iter()).map(bytes).sum()
     }
 
     /// Visits every entry, in order of slot and hash.
@@ -143,6 +160,18 @@ impl Root {
 
 const fn branch(hash: u32, shift: u32) -> usize {
     (hash >> shift) as usize & 15
+}
+
+/// A page that nobody else holds, copied if somebody does; by how much that changed the bytes in
+/// use, for a copy has no spare room.
+fn own(page: &mut Arc<Leaf>) -> (&mut Leaf, isize) {
+    if Arc::strong_count(page) == 1 {
+        return (Arc::make_mut(page), 0);
+    }
+    let before = page.bytes();
+    let page = Arc::make_mut(page);
+    let growth = page.bytes().cast_signed() - before.cast_signed();
+    (page, growth)
 }
 
 /// Bytes of the sixteen branches of a split slot.

@@ -103,14 +103,15 @@ impl Store {
     }
 
     pub(crate) fn take(&mut self, spot: Spot, key: &[u8]) -> Option<Entry> {
-        let page = self.root.page_mut(spot)?;
+        let (page, copied) = self.root.page_mut(spot)?;
         let before = page.bytes();
-        let old = page.take(spot.hash, key)?;
-        let mut growth = page.bytes().cast_signed() - before.cast_signed();
+        let taken = page.take(spot.hash, key);
+        let mut growth = copied + page.bytes().cast_signed() - before.cast_signed();
         if page.is_empty() {
             growth += self.root.prune(spot);
         }
         self.adjust(growth);
+        let old = taken?;
         *self.count(spot.slot) -= 1;
         self.reschedule(spot, old.expiry, None);
         Some(old)
@@ -123,14 +124,15 @@ impl Store {
         key: &[u8],
         change: impl FnOnce(&mut Entry) -> R,
     ) -> Option<R> {
-        let page = self.root.page_mut(spot)?;
+        let (page, copied) = self.root.page_mut(spot)?;
         let before = page.bytes();
-        let (result, old, new) = page.edit(spot.hash, key, |entry| {
+        let edited = page.edit(spot.hash, key, |entry| {
             let old = entry.expiry;
             (change(entry), old, entry.expiry)
-        })?;
-        let growth = page.bytes().cast_signed() - before.cast_signed();
+        });
+        let growth = copied + page.bytes().cast_signed() - before.cast_signed();
         self.adjust(growth);
+        let (result, old, new) = edited?;
         self.reschedule(spot, old, new);
         Some(result)
     }
@@ -143,12 +145,12 @@ impl Store {
         bit: (u64, bool),
         now: (UnixMillis, LogIndex),
     ) -> BitWrite {
-        let Some(page) = self.root.page_mut(spot) else { return BitWrite::Absent };
+        let Some((page, copied)) = self.root.page_mut(spot) else { return BitWrite::Absent };
         let before = page.full_bytes();
         let written = page.set_bit(spot.hash, key, bit, now);
-        let after = page.full_bytes();
-        if before != after {
-            self.adjust(after.cast_signed() - before.cast_signed());
+        let growth = copied + page.full_bytes().cast_signed() - before.cast_signed();
+        if growth != 0 {
+            self.adjust(growth);
         }
         written
     }
@@ -283,5 +285,57 @@ impl Store {
         }
         self.root = saved.root;
         self.tally = saved.tally;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitroster_bitmap::Bitmap;
+
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_pages_are_counted_whoever_shares_them() {
+        let mut store = Store::default();
+        let mut snapshot = Root::default();
+        let mut state = 1u64;
+        let mut draw = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % below
+        };
+        for n in 0..8_000 {
+            let key = format!("{{t}}{}", draw(900));
+            let (spot, key) = (Spot::of(key.as_bytes()), key.as_bytes());
+            let saved = (draw(5) == 0).then(|| store.save());
+            match draw(6) {
+                0..=2 => {
+                    let len = usize::try_from(draw(200)).expect("below 200");
+                    let value = Bitmap::from_bytes(&[0xA5; 200][..len]);
+                    store.put(spot, key, Entry { value, ..Entry::default() });
+                }
+                3 => {
+                    store.take(spot, key);
+                }
+                4 => {
+                    store.edit(spot, key, |entry| entry.value.set(draw(4_000), true));
+                }
+                _ => {
+                    let bit = (draw(4_000), true);
+                    store.set_bit(spot, key, bit, (UnixMillis(0), LogIndex(1)));
+                }
+            }
+            match saved {
+                Some(saved) if draw(2) == 0 => store.go_back(saved),
+                Some(saved) => store.keep(saved),
+                None => {}
+            }
+            if draw(3) == 0 {
+                snapshot = store.root().clone();
+            }
+            if n % 16 == 0 {
+                assert_eq!(store.tally().bytes, store.root().bytes() as u64, "step {n}");
+            }
+        }
+        assert!(snapshot.bytes() > 0 && store.tally().bytes > 0);
     }
 }
