@@ -94,7 +94,7 @@ impl Engine {
         }
         self.follow.clear();
         if self.side.needs_sweep(self.time) {
-            Arc::make_mut(&mut self.side).sweep(self.time);
+            Arc::make_mut(&mut self.side).sweep(self.time, &self.store.owned);
         }
     }
 

@@ -11,7 +11,7 @@ use bitroster_types::{
     limits::{DROPPED_KEPT_MS, RESERVED_KEPT_MS},
 };
 
-use crate::size::class;
+use crate::{owned::Owned, size::class};
 
 /// How often the tables are searched for what may be forgotten.
 const SWEEP_INTERVAL_MS: u64 = 60_000;
@@ -109,11 +109,23 @@ impl Side {
         time.0 >= self.swept.0.saturating_add(SWEEP_INTERVAL_MS)
     }
 
-    /// Forgets what is too old to matter. Depends on log time alone.
-    pub(crate) fn sweep(&mut self, time: UnixMillis) {
+    /// Forgets what is too old to matter. Depends on log time and state alone.
+    ///
+    /// A value staged at its key's home goes with the leave to publish it. One staged elsewhere
+    /// stays: home may have published it, and then it is the only copy of its bits until it is
+    /// activated. It goes when a newer version of the key arrives or home has it dropped.
+    pub(crate) fn sweep(&mut self, time: UnixMillis, owned: &Owned) {
         self.swept = time;
         self.dropped.retain(|_, (_, at)| at.0.saturating_add(DROPPED_KEPT_MS) > time.0);
         self.reserved.retain(|_, at| at.0.saturating_add(RESERVED_KEPT_MS) > time.0);
+        let Self { staged, reserved, staged_bytes, .. } = self;
+        staged.retain(|name, what| {
+            let stays = reserved.contains_key(name) || !owned.is_home(&name.0);
+            if !stays {
+                *staged_bytes -= what.value.heap_bytes() as u64;
+            }
+            stays
+        });
     }
 
     /// Forgets all but the versions.

@@ -24,7 +24,7 @@ use bitroster_command::{
     Expiry, ExpiryCondition, FollowUp, Op, Outcome, PartQuery, ReadCommand, ReadOp, Reply,
     StageFrom, WriteCommand, WriteOp,
 };
-use bitroster_types::{GroupId, Key, UnixMillis, Version};
+use bitroster_types::{GroupId, Key, UnixMillis, Version, limits::RESERVED_KEPT_MS};
 use bytes::Bytes;
 use common::{START, cluster::Cluster, commands::scripts, key, twin::Twin};
 use proptest::prelude::*;
@@ -357,6 +357,32 @@ fn a_publication_past_its_expiry_leaves_nothing_behind() {
     assert_eq!(cluster.header(&key), None);
     assert_eq!(cluster.engines[&group].stats().parts, 0);
     assert_eq!(cluster.engines[&home].pending_retired(), vec![]);
+}
+
+#[test]
+fn a_value_staged_at_home_goes_with_the_leave_to_publish_it_and_parts_stay() {
+    let mut cluster = Cluster::new(3);
+    let (key, bit, group) = away(&cluster);
+    let home = cluster.map.home(&key);
+    let version = cluster.reserve(&key);
+    let mut value = Bitmap::new();
+    value.set(bit, true);
+    let mut bytes = Vec::new();
+    value.encode(&mut bytes);
+    for group in [home, group] {
+        cluster.stage(group, &key, version, StageFrom::Value(bytes.clone().into()));
+    }
+    let mut staged = |wait: u64| {
+        cluster.now.0 += wait;
+        [home, group].map(|group| {
+            cluster.write(group, WriteOp::Tick);
+            cluster.engines[&group].stats().staged
+        })
+    };
+    assert_eq!(staged(RESERVED_KEPT_MS / 2), [1, 1], "it may yet be published");
+    assert_eq!(staged(RESERVED_KEPT_MS), [0, 1]);
+    cluster.write(group, WriteOp::Activate { key: key.clone(), version });
+    assert_eq!(cluster.engines[&group].stats().parts, 1);
 }
 
 #[test]
