@@ -41,8 +41,8 @@ impl EngineConfig {
 
 /// The keyspace of one group.
 ///
-/// Changed only by [`begin`](Self::begin) and [`apply`](Self::apply), in the order of the log.
-/// Replicas that apply the same entries give the same outcomes and hold the same state.
+/// Changed only by [`begin`](Self::begin) and [`apply`](Self::apply), in the order of the log;
+/// [`end`](Self::end) tells readers that an entry is complete. Replicas that apply the same entries give the same outcomes and hold the same state.
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) config: EngineConfig,
@@ -50,6 +50,10 @@ pub struct Engine {
     pub(crate) side: Arc<Side>,
     pub(crate) applied: LogIndex,
     pub(crate) time: UnixMillis,
+    /// The entry under way, where readers may come in between its ops.
+    pub(crate) under_way: Option<LogIndex>,
+    /// Whether entries are ended, so that one that was not is under way.
+    pub(crate) ends_entries: bool,
     /// Grows with every call that may change the state; tells whether prepared work still fits.
     pub(crate) stamp: u64,
     /// What parts must be told because of the op under way.
@@ -65,6 +69,8 @@ impl Engine {
             side: Arc::default(),
             applied: LogIndex(0),
             time: UnixMillis(0),
+            under_way: None,
+            ends_entries: false,
             stamp: 0,
             follow: Vec::new(),
         }
@@ -83,6 +89,7 @@ impl Engine {
         assert!(index > self.applied, "entry {index} applied after {}", self.applied);
         assert!(index.0 < MODIFIED_END, "entry {index} is past the last that a key can remember");
         self.applied = index;
+        self.under_way = self.ends_entries.then_some(index);
         self.time = self.time.max(time);
         self.stamp += 1;
         for _ in 0..EXPIRED_DROPPED_MAX {
@@ -96,6 +103,17 @@ impl Engine {
         if self.side.needs_sweep(self.time) {
             Arc::make_mut(&mut self.side).sweep(self.time, &self.store.owned);
         }
+    }
+
+    /// Ends the entry begun last: all its ops are applied.
+    ///
+    /// Who lets readers in between the ops of one entry must end every entry. A key that the entry
+    /// has changed may change again under the same index, so until then
+    /// [`ReadOp::Fingerprint`] of it is answered [`Outcome::Tick`]. An engine whose entries were
+    /// never ended is taken to have no such readers; a restored one is taken to have them.
+    pub fn end(&mut self) {
+        self.under_way = None;
+        self.ends_entries = true;
     }
 
     /// Applies one op of the entry begun last and says what came of it.
@@ -180,6 +198,7 @@ impl Engine {
             store: &self.store,
             side: &self.side,
             time: self.time,
+            under_way: self.under_way,
             now: now.max(self.time),
         }
     }

@@ -64,7 +64,8 @@ impl Step {
     }
 }
 
-/// A step, or why there is none: not the owner, spread, newer, or past the log's time.
+/// A step, or why there is none: not the owner, spread, newer, past the log's time, or within an
+/// entry.
 pub(crate) type Stepped = Result<Step, Outcome>;
 
 /// The state as seen by one read.
@@ -75,6 +76,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) side: &'a Side,
     /// The log's time.
     pub(crate) time: UnixMillis,
+    /// The entry of which only some ops are applied.
+    pub(crate) under_way: Option<LogIndex>,
     /// The reader's clock; never before the log's time.
     pub(crate) now: UnixMillis,
 }
@@ -97,6 +100,10 @@ impl<'a> Reader<'a> {
             }
             ReadOp::Fingerprint { key } => {
                 let modified = self.live(Spot::of(key), key)?.map_or(LogIndex(0), |v| v.modified);
+                // The rest of the entry may change the key again and leave the same mark.
+                if self.under_way == Some(modified) {
+                    return Err(Outcome::Tick);
+                }
                 Ok(Reply::Integer(modified.0.cast_signed()).into())
             }
         }

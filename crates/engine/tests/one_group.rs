@@ -22,7 +22,7 @@ use bitroster_command::{
     CommandError, Existence, Expiry, ExpiryCondition, IndexRange, IndexUnit, Op, Outcome,
     ReadCommand, ReadOp, Reply, SetReply, TimeForm, WriteCommand, WriteOp,
 };
-use bitroster_types::UnixMillis;
+use bitroster_types::{LogIndex, UnixMillis};
 use bytes::Bytes;
 use common::{Lone, START, commands::scripts, key, twin::Twin};
 use proptest::prelude::*;
@@ -257,6 +257,37 @@ fn a_fingerprint_changes_with_the_key_and_is_zero_without_it() {
 }
 
 #[test]
+fn a_key_that_an_entry_under_way_has_changed_has_no_fingerprint_until_the_entry_ends() {
+    let mut lone = Lone::new();
+    set(&mut lone, "other", "v");
+    let ask = |name| ReadOp::Fingerprint { key: key(name) };
+    let other = lone.read(&ask("other"));
+    let append = WriteCommand::Append { key: key("k"), value: Bytes::from_static(b"w") };
+    let append = WriteOp::Command(append);
+    let next = |lone: &Lone| LogIndex(lone.engine.applied().0 + 1);
+    let first = next(&lone);
+    lone.engine.begin(first, START);
+    assert_eq!(lone.engine.read(&ask("k"), START), Reply::Integer(0).into());
+    lone.engine.apply(&append);
+    assert_eq!(lone.engine.read(&ask("k"), START), Outcome::Tick, "it may change once more");
+    assert_eq!(lone.engine.read(&ask("other"), START), other);
+    lone.engine.apply(&append);
+    lone.engine.end();
+    let mark = Reply::Integer(first.0.cast_signed());
+    assert_eq!(lone.engine.read(&ask("k"), START), mark.clone().into());
+    // The next entry begins, and another one although that one never ended.
+    for _ in 0..2 {
+        let index = next(&lone);
+        lone.engine.begin(index, START);
+        assert_eq!(lone.engine.read(&ask("k"), START), mark.clone().into());
+    }
+    let watches = vec![(key("k"), first)];
+    lone.engine.apply(&append);
+    let exec = WriteOp::Transaction { watches, ops: vec![] };
+    assert_eq!(lone.engine.apply(&exec), Reply::NilArray.into(), "watches look inside an entry");
+}
+
+#[test]
 fn a_transaction_is_applied_as_one_and_watches_its_keys() {
     let mut lone = Lone::new();
     set(&mut lone, "n", "5");
@@ -265,7 +296,7 @@ fn a_transaction_is_applied_as_one_and_watches_its_keys() {
         panic!("a fingerprint is an integer")
     };
     let exec = WriteOp::Transaction {
-        watches: vec![(key("n"), bitroster_types::LogIndex(seen.cast_unsigned()))],
+        watches: vec![(key("n"), LogIndex(seen.cast_unsigned()))],
         ops: vec![
             WriteCommand::IncrBy { key: key("n"), by: 1 }.into(),
             WriteCommand::IncrBy { key: key("n"), by: i64::MAX }.into(),

@@ -41,6 +41,7 @@ pub(super) fn load(config: EngineConfig, input: &mut impl Read) -> Result<Engine
         return Err(malformed("number of records"));
     }
     engine.side = side.into();
+    engine.ends_entries = true;
     Ok(engine)
 }
 

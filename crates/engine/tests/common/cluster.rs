@@ -37,7 +37,9 @@ impl Cluster {
     pub fn write(&mut self, group: GroupId, op: WriteOp) -> Outcome {
         let engine = self.engines.get_mut(&group).unwrap();
         engine.begin(LogIndex(engine.applied().0 + 1), self.now);
-        engine.apply(&op)
+        let outcome = engine.apply(&op);
+        engine.end();
+        outcome
     }
 
     pub fn read(&mut self, group: GroupId, op: &ReadOp) -> Outcome {

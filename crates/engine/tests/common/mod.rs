@@ -39,7 +39,9 @@ impl Lone {
     /// Applies one op as an entry of its own.
     pub fn op(&mut self, op: &WriteOp) -> Outcome {
         self.engine.begin(LogIndex(self.engine.applied().0 + 1), self.now);
-        self.engine.apply(op)
+        let outcome = self.engine.apply(op);
+        self.engine.end();
+        outcome
     }
 
     /// Applies one command as an entry of its own.
