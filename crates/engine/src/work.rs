@@ -173,7 +173,7 @@ pub(crate) enum Job {
     /// A range of bits in the bitmap codec, as a bulk reply.
     Encode { value: Bitmap, range: Range<u64> },
     /// The names of live records that match a pattern.
-    Keys { root: Root, owned: Owned, now: UnixMillis, pattern: Bytes },
+    Keys { root: Root, owned: Owned, time: UnixMillis, pattern: Bytes },
 }
 
 impl Job {
@@ -201,8 +201,8 @@ impl Job {
                 value.restrict(range).encode(&mut bytes);
                 reply(Reply::Bulk(bytes.into()))
             }
-            Self::Keys { root, owned, now, pattern } => {
-                reply(Reply::Array(keys(&root, &owned, now, &pattern)))
+            Self::Keys { root, owned, time, pattern } => {
+                reply(Reply::Array(keys(&root, &owned, time, &pattern)))
             }
         }
     }
@@ -230,10 +230,10 @@ fn integer(count: u64) -> Made {
     reply(Reply::Integer(count.cast_signed()))
 }
 
-fn keys(root: &Root, owned: &Owned, now: UnixMillis, pattern: &[u8]) -> Vec<Reply> {
+fn keys(root: &Root, owned: &Owned, time: UnixMillis, pattern: &[u8]) -> Vec<Reply> {
     let mut keys = Vec::new();
     root.for_each(|spot, key, view| {
-        if owned.has(spot.slot) && !view.is_expired(now) && glob::glob_match(pattern, key) {
+        if owned.has(spot.slot) && !view.is_expired(time) && glob::glob_match(pattern, key) {
             keys.push(Reply::bulk(key));
         }
     });

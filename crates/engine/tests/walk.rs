@@ -20,6 +20,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use bitroster_command::{Expiry, Outcome, ReadCommand, ReadOp, Reply, WriteCommand, WriteOp};
+use bitroster_types::UnixMillis;
 use bytes::Bytes;
 use common::{Lone, cluster::Cluster, key};
 
@@ -111,6 +112,33 @@ fn keys_that_are_past_their_expiry_or_parts_of_others_are_not_listed() {
         assert_eq!(cluster.engines[&group].stats().parts, u64::from(keys.is_empty()));
     }
     assert_eq!(listed, 1);
+}
+
+#[test]
+fn what_a_walk_has_left_out_as_expired_does_not_come_back() {
+    let mut lone = Lone::new();
+    put(&mut lone, "k");
+    lone.write(&WriteCommand::GetEx { key: key("k"), expiry: Expiry::In(10) });
+    let (early, late) = (lone.now, UnixMillis(lone.now.0 + 10));
+    let listed = |lone: &Lone, now| {
+        let all = Bytes::from_static(b"*");
+        let scan = ReadCommand::Scan { cursor: 0, pattern: None, count: 10, type_matches: true };
+        [ReadCommand::Keys { pattern: all }, scan, ReadCommand::DbSize, ReadCommand::RandomKey]
+            .map(|command| lone.engine.read(&ReadOp::Command(command), now))
+    };
+    let name = Reply::bulk("k");
+    let names = Reply::Array(vec![name.clone()]);
+    let page = Reply::Array(vec![Reply::bulk("0"), names.clone()]);
+    let there = [names, page, Reply::Integer(1), name].map(Outcome::Reply);
+    assert_eq!(listed(&lone, late), there, "a reader's clock drops nothing");
+    assert_eq!(listed(&lone, early), there);
+    lone.now = late;
+    lone.op(&WriteOp::Tick);
+    let nothing = Reply::Array(vec![]);
+    let page = Reply::Array(vec![Reply::bulk("0"), nothing.clone()]);
+    let gone = [nothing, page, Reply::Integer(0), Reply::Nil].map(Outcome::Reply);
+    assert_eq!(listed(&lone, late), gone);
+    assert_eq!(listed(&lone, early), gone, "a slower clock brings nothing back");
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl Reader<'_> {
             }
             ReadCommand::Keys { pattern } => Ok(self.keys(pattern)),
             ReadCommand::DbSize => {
-                let live = self.store.tally().records - self.store.overdue_records(self.now);
+                let live = self.store.tally().records - self.store.overdue_records(self.time);
                 Ok(Reply::Integer(live.cast_signed()).into())
             }
             ReadCommand::RandomKey => Ok(self.random_key().into()),

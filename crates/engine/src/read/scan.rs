@@ -1,4 +1,7 @@
 //! Walks over the group's records.
+//!
+//! They go by the log's time, not the reader's: what one of them has left out as expired is so for
+//! every reader, whatever the clocks say, and none needs a tick for it.
 
 use std::ops::ControlFlow;
 
@@ -33,7 +36,7 @@ impl Reader<'_> {
                 if type_matches
                     && matches
                     && self.store.owned.has(spot.slot)
-                    && !view.is_expired(self.now)
+                    && !view.is_expired(self.time)
                 {
                     keys.push(Reply::bulk(key));
                 }
@@ -51,7 +54,7 @@ impl Reader<'_> {
         Job::Keys {
             root: self.store.root().clone(),
             owned: self.store.owned.clone(),
-            now: self.now,
+            time: self.time,
             pattern: pattern.clone(),
         }
         .into()
@@ -65,7 +68,7 @@ impl Reader<'_> {
         let starts = [start.expect("46 bits are a spot"), Spot::FIRST];
         for start in starts {
             let found = self.store.root().visit(start, |spot, key, view| {
-                if self.store.owned.has(spot.slot) && !view.is_expired(self.now) {
+                if self.store.owned.has(spot.slot) && !view.is_expired(self.time) {
                     return ControlFlow::Break(Reply::bulk(key));
                 }
                 ControlFlow::Continue(())

@@ -12,7 +12,7 @@ use bitroster_engine::{Engine, EngineConfig};
 use bitroster_placement::ClusterMap;
 use bitroster_types::{GroupId, Key, LogIndex, SegmentWidth, UnixMillis, Version};
 
-use super::{START, twin::Twin};
+use super::{START, is_walk, twin::Twin};
 
 pub struct Cluster {
     pub engines: BTreeMap<GroupId, Engine>,
@@ -43,6 +43,9 @@ impl Cluster {
     }
 
     pub fn read(&mut self, group: GroupId, op: &ReadOp) -> Outcome {
+        if is_walk(op) && self.engines[&group].time() < self.now {
+            self.write(group, WriteOp::Tick);
+        }
         match self.engines[&group].read(op, self.now) {
             Outcome::Tick => {
                 self.write(group, WriteOp::Tick);
