@@ -20,7 +20,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use bitroster_command::{Expiry, Outcome, ReadCommand, ReadOp, Reply, WriteCommand, WriteOp};
-use bitroster_types::UnixMillis;
+use bitroster_types::{UnixMillis, limits::SCAN_KEYS_EXAMINED_MAX};
 use bytes::Bytes;
 use common::{Lone, cluster::Cluster, key};
 
@@ -74,6 +74,19 @@ fn a_scan_sees_every_key_that_stays_while_others_come_and_go() {
     }
     assert_eq!(seen.len(), 3_000);
     assert!(calls > 100, "{calls} calls");
+}
+
+#[test]
+fn a_scan_that_asks_for_everything_gets_it_in_several_calls() {
+    let mut lone = Lone::new();
+    for n in 0..SCAN_KEYS_EXAMINED_MAX + 500 {
+        put(&mut lone, &format!("k{n}"));
+    }
+    let (next, first) = scan(&mut lone, 0, u64::MAX, None);
+    let len = first.len() as u64;
+    assert!((SCAN_KEYS_EXAMINED_MAX..SCAN_KEYS_EXAMINED_MAX + 10).contains(&len), "{len} keys");
+    let (end, rest) = scan(&mut lone, next, u64::MAX, None);
+    assert_eq!((end, len + rest.len() as u64), (0, SCAN_KEYS_EXAMINED_MAX + 500));
 }
 
 #[test]

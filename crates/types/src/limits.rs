@@ -182,3 +182,7 @@ pub const STAGE_BITS_MAX: u64 = 1 << 25;
 /// Most times that a plan starts again because a key changed under it. Each start takes a change
 /// by somebody else, so this many in one request means a key that is not worth waiting for.
 pub const PLAN_ATTEMPTS_MAX: usize = 64;
+
+/// Most keys that one SCAN looks at, whatever its COUNT: it walks under the group's lock, and this
+/// many take about a millisecond.
+pub const SCAN_KEYS_EXAMINED_MAX: u64 = 10_000;

@@ -6,13 +6,14 @@
 use std::ops::ControlFlow;
 
 use bitroster_command::{Reply, glob};
+use bitroster_types::limits::SCAN_KEYS_EXAMINED_MAX;
 use bytes::Bytes;
 
 use super::{Reader, Step};
 use crate::{spot::Spot, work::Job};
 
 impl Reader<'_> {
-    /// Looks at about `count` records from `cursor` on. The cursor is a place in the order of slots
+    /// Looks at about `count` records from `cursor` on, or as many as one lock is for. The cursor is a place in the order of slots
     /// and hashes, so that a key which is there all the time is seen, whatever comes and goes.
     pub(super) fn scan(
         self,
@@ -21,13 +22,14 @@ impl Reader<'_> {
         count: u64,
         type_matches: bool,
     ) -> Reply {
+        let count = count.clamp(1, SCAN_KEYS_EXAMINED_MAX);
         let mut keys = Vec::new();
         let mut looked_at = 0;
         let mut last = None;
         let next = Spot::unpack(cursor).map(|start| {
             self.store.root().visit(start, |spot, key, view| {
                 // Keys that share a spot are answered together: no cursor lies between them.
-                if looked_at >= count.max(1) && last != Some(spot) {
+                if looked_at >= count && last != Some(spot) {
                     return ControlFlow::Break(spot);
                 }
                 last = Some(spot);
