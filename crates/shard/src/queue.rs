@@ -104,6 +104,11 @@ impl Queue {
         inner.bytes -= len;
         true
     }
+        let idle = inner.is_idle();
+        drop(inner);
+        if idle {
+            self.idle.notify_waiters();
+        }
 
     /// Waits for batches, and for room among the entries in flight, and takes the next entry's:
     /// all that wait, up to an entry's limits. `None` once closed and empty.
