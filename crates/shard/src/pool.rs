@@ -2,7 +2,7 @@
 //!
 //! Counting and combining gigabytes runs here, beside the async workers and outside every lock.
 //! The pool is small (one thread a core by default), its queue is bounded, and a caller that goes
-//! away does not stop a job that runs.
+//! away does not stop a job that runs. Jobs that a group's writes wait for go before all others.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -31,7 +31,10 @@ struct Shared {
 
 #[derive(Default)]
 struct Jobs {
+    /// Jobs of entries being applied: at most one a group.
+    urgent: VecDeque<Job>,
     queue: VecDeque<Job>,
+    running: usize,
     closed: bool,
 }
 
@@ -62,7 +65,8 @@ impl Pool {
 
     /// Jobs that run or wait.
     pub(crate) fn jobs(&self) -> usize {
-        WORK_JOBS_MAX - self.room.available_permits()
+        let jobs = self.shared.jobs.lock();
+        jobs.urgent.len() + jobs.queue.len() + jobs.running
     }
 
     /// Runs `job` on the pool and returns what it returns. Waits for room in the queue first.
@@ -79,29 +83,59 @@ impl Pool {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Ended> {
         let room = self.room.clone().acquire_owned().await.map_err(|_| Ended)?;
-        let (sender, receiver) = oneshot::channel();
-        let job = Box::new(move || {
-            // The caller may have gone; the result is then of no use to anybody.
-            drop(sender.send(job()));
+        let (job, receiver) = with_receiver(move || {
+            let done = job();
             drop(room);
+            done
         });
         self.shared.jobs.lock().queue.push_back(job);
         self.shared.ready.notify_one();
         receiver.await.map_err(|_| Ended)
     }
+
+    /// As [`Pool::run`], before all jobs that came by `run` and have not begun, and without waiting
+    /// for room: for the one task of a group that applies its entries.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::run`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Pool::run`].
+    pub(crate) async fn run_first<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Ended> {
+        let (job, receiver) = with_receiver(job);
+        self.shared.jobs.lock().urgent.push_back(job);
+        self.shared.ready.notify_one();
+        receiver.await.map_err(|_| Ended)
+    }
+}
+
+/// The job, and where its result will come out.
+fn with_receiver<T: Send + 'static>(
+    job: impl FnOnce() -> T + Send + 'static,
+) -> (Job, oneshot::Receiver<T>) {
+    let (sender, receiver) = oneshot::channel();
+    // The caller may have gone; the result is then of no use to anybody.
+    (Box::new(move || drop(sender.send(job()))), receiver)
 }
 
 impl Shared {
     fn run(&self) {
         while let Some(job) = self.next() {
             job();
+            self.jobs.lock().running -= 1;
         }
     }
 
     fn next(&self) -> Option<Job> {
         let mut jobs = self.jobs.lock();
         loop {
-            if let Some(job) = jobs.queue.pop_front() {
+            if let Some(job) = jobs.urgent.pop_front().or_else(|| jobs.queue.pop_front()) {
+                jobs.running += 1;
                 return Some(job);
             }
             if jobs.closed {
@@ -139,6 +173,32 @@ mod tests {
     async fn a_job_returns_what_it_computed() {
         let pool = Pool::spawn(2).unwrap();
         assert_eq!(pool.run(|| 6 * 7).await, Ok(42));
+    }
+
+    #[tokio::test]
+    async fn what_writes_wait_for_goes_before_reads_that_wait() {
+        let pool = Pool::spawn(1).unwrap();
+        let (release, gate) = mpsc::channel::<()>();
+        let mut blocker = Box::pin(pool.run(move || gate.recv()));
+        assert!(futures_util::poll!(&mut blocker).is_pending());
+        let (done, order) = mpsc::channel();
+        let told = done.clone();
+        let mut reads: Vec<_> = (0..WORK_JOBS_MAX)
+            .map(|_| {
+                let done = done.clone();
+                Box::pin(tokio::task::unconstrained(pool.run(move || done.send("read"))))
+            })
+            .collect();
+        for read in &mut reads {
+            assert!(futures_util::poll!(read).is_pending());
+        }
+        // The queue has no room left, which is no concern of this one.
+        let mut write = Box::pin(pool.run_first(move || told.send("write")));
+        assert!(futures_util::poll!(&mut write).is_pending());
+        assert_eq!(pool.jobs(), WORK_JOBS_MAX + 1);
+        release.send(()).unwrap();
+        assert!(write.await.is_ok());
+        assert_eq!(order.recv(), Ok("write"));
     }
 
     #[tokio::test]

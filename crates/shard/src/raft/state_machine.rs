@@ -116,7 +116,7 @@ impl StateMachine {
     }
 
     async fn apply_heavy(&self, heavy: Heavy) -> io::Result<Outcome> {
-        let run = |work: Work| self.pool.run(move || work.run());
+        let run = |work: Work| self.pool.run_first(move || work.run());
         match heavy {
             Heavy::Read(work) => Ok(ended(run(work).await)?.into_outcome()),
             Heavy::Write(op, work) => {
@@ -199,7 +199,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let engine = self.snapshots.install(self.keyspace.config(), meta, snapshot).await?;
         let old = std::mem::replace(&mut *self.keyspace.write(), engine);
         // Freeing a large keyspace takes long enough to be noticed.
-        self.pool.run(move || drop(old)).await.map_err(io::Error::other)?;
+        self.pool.run_first(move || drop(old)).await.map_err(io::Error::other)?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         Ok(())
