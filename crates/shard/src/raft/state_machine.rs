@@ -1,8 +1,8 @@
 //! Committed entries on their way into the engine.
 //!
-//! Raft's worker task is the only writer of the engine. It holds the engine's lock for a few hundred
-//! ops at a time, and lets go of it while a heavy op computes on the work pool, so that reads go on
-//! meanwhile: nothing else can change the state in between.
+//! Raft's worker task is the only writer of the engine. It holds the engine's lock for a few
+//! hundred ops at a time, and lets go of it while a heavy op computes on the work pool, so that
+//! reads go on meanwhile: nothing else can change the state in between.
 
 use std::io;
 use std::sync::Arc;
@@ -92,7 +92,10 @@ impl StateMachine {
         let mut engine = self.keyspace.write();
         for _ in 0..OPS_PER_LOCK {
             let op = reader.next_op().map_err(|error| self.unreadable(index, error))?;
-            let Some(op) = op else { return Ok(Step::End) };
+            let Some(op) = op else {
+                engine.end();
+                return Ok(Step::End);
+            };
             let outcome = match op {
                 Op::Write(op) => match engine.prepare(&op) {
                     None => engine.apply(&op),
