@@ -263,9 +263,19 @@ async fn run_replica(
         Err(error) => return fatal.stop(group.id(), &error),
     };
     if let Err(error) = group.start(replica.clone()).await {
-        tracing::debug!(group = %group.id(), %error, "replica ended while it started");
+        start_failed(&group, &fatal, &error);
     }
     replica.watch(&fatal, |serving| group.set_serving(serving)).await;
+}
+
+/// A replica did not come to lead: its group would never answer, and the node wait for it for ever.
+/// At shutdown that is all right.
+pub(crate) fn start_failed(group: &Group, fatal: &Fatal, error: &Error) {
+    if group.queue().is_closed() {
+        tracing::debug!(group = %group.id(), %error, "replica ended while it started");
+    } else {
+        fatal.stop(group.id(), error);
+    }
 }
 
 /// Drops keys past their expiry and shows the log's figures. Never returns.

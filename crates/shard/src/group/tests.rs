@@ -4,17 +4,18 @@
 //! Method: shards over a disk in memory; the one thread of the work pool is kept busy until told.
 //! Mutant killed: completing an append before its sync (`raft/log_store.rs`).
 
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use bitroster_command::{BitLogic, Expiry, ReadCommand, Reply, SetReply, WriteCommand};
-use bitroster_types::{Key, limits::SLOTS};
+use bitroster_types::{Key, UnixMillis, limits::SLOTS};
 use bitroster_wal::testing::{Fault, FaultyDisk};
 
 use super::*;
 use crate::fatal::Fatal;
 use crate::options::{GroupSpec, ShardOptions};
-use crate::shard::Shard;
+use crate::shard::{Shard, start_failed};
 
 async fn open(disk: &FaultyDisk, fatal: Fatal) -> (Shard, GroupHandle) {
     let slots = (0..SLOTS).filter_map(Slot::new).collect();
@@ -139,4 +140,52 @@ async fn a_shard_that_is_stopped_while_it_starts_ends() {
     options.file_system = disk.mount();
     let shard = Shard::open(options).await.unwrap();
     shard.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bit_is_read_without_the_clock_until_a_key_has_an_expiry() {
+    let (time, asked) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicU64::new(0)));
+    let slots = (0..SLOTS).filter_map(Slot::new).collect();
+    let mut options = ShardOptions::new("/data", vec![GroupSpec { id: GroupId(1), slots }]);
+    options.file_system = FaultyDisk::default().mount();
+    options.clock = Arc::new({
+        let (time, asked) = (time.clone(), asked.clone());
+        move || {
+            asked.fetch_add(1, Ordering::Relaxed);
+            UnixMillis(time.load(Ordering::Relaxed))
+        }
+    });
+    let shard = Shard::open(options).await.unwrap();
+    shard.wait_ready().await;
+    let group = shard.group(GroupId(1)).unwrap();
+    let mut bit = OpBatch::new();
+    bit.push_set_bit(&key("a"), 7, true);
+    group.write(bit, soon()).await.unwrap();
+    let before = asked.load(Ordering::Relaxed);
+    assert_eq!(group.read_now(&get_bit("a")), Some(integer(1)));
+    assert_eq!(asked.load(Ordering::Relaxed), before);
+    let set = WriteCommand::Set {
+        key: key("a"),
+        value: vec![1].into(),
+        existence: None,
+        expiry: Expiry::At(UnixMillis(50)),
+        reply: SetReply::Status,
+    };
+    group.write(batch(set), soon()).await.unwrap();
+    assert_eq!(group.read_now(&get_bit("a")), Some(integer(1)));
+    time.store(50, Ordering::Relaxed);
+    assert_ne!(group.read_now(&get_bit("a")), Some(integer(1)));
+    assert_eq!(group.read(get_bit("a"), soon()).await.unwrap(), integer(0));
+    shard.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_that_cannot_start_ends_the_process_unless_that_is_wanted() {
+    let (shard, group) = open_quiet().await;
+    let (told, stopped) = mpsc::channel();
+    let fatal = Fatal::new(move |error| told.send(error.to_string()).unwrap());
+    start_failed(&group.group, &fatal, &Error::NoLeader { group: GroupId(1) });
+    assert!(stopped.try_recv().unwrap().contains("no leader of group 1"));
+    shard.shutdown().await.unwrap();
+    start_failed(&group.group, &Fatal::new(|error| panic!("{error}")), &Error::ShuttingDown);
 }
