@@ -15,7 +15,8 @@ use bitroster_command::{
     BitLogic, Expiry, OpBatch, Outcome, ReadCommand, ReadOp, Reply, SetReply, WriteCommand, WriteOp,
 };
 use bitroster_shard::{Error, Fatal, GroupHandle, GroupSpec, Shard, ShardOptions};
-use bitroster_types::{Deadline, GroupId, Key, Slot, UnixMillis, limits::SLOTS};
+use bitroster_types::limits::{GROUP_PROPOSALS_MAX, SLOTS};
+use bitroster_types::{Deadline, GroupId, Key, Slot, UnixMillis};
 use bitroster_wal::testing::{FaultyDisk, Names, Tear};
 use tokio::runtime::{Builder, Runtime};
 
@@ -274,18 +275,17 @@ fn a_write_in_the_log_at_its_deadline_is_unknown_and_one_in_the_queue_is_not_app
     let outcomes = process.runtime.block_on(async {
         let deadline = Deadline::at(Instant::now() + Duration::from_millis(200));
         // More than may be in flight: the last ones wait in the queue.
-        let writes: Vec<_> = (0..8)
-            .map(|bit| {
-                let group = group.clone();
-                let write = async move { group.write(set_bit("k", bit, true), deadline).await };
-                tokio::spawn(write)
-            })
-            .collect();
-        let mut outcomes = Vec::new();
-        for write in writes {
-            outcomes.push(write.await.unwrap().unwrap_err());
+        let mut writes: Vec<_> =
+            (0..8).map(|bit| Box::pin(group.write(set_bit("k", bit, true), deadline))).collect();
+        for (count, write) in writes.iter_mut().enumerate() {
+            assert!(futures_util::poll!(write).is_pending());
+            // Each of the first in an entry of its own.
+            while count < GROUP_PROPOSALS_MAX && process.shard().stats().groups[0].queue_bytes > 0 {
+                tokio::task::yield_now().await;
+            }
         }
-        outcomes
+        let outcomes = futures_util::future::join_all(writes).await;
+        outcomes.into_iter().map(Result::unwrap_err).collect::<Vec<_>>()
     });
     drop(hold);
     let unknown = outcomes.iter().filter(|error| matches!(error, Error::OutcomeUnknown { .. }));
