@@ -26,6 +26,14 @@ pub enum Error {
         /// What is full or late.
         what: &'static str,
     },
+    /// The batch is longer than an entry of the log may be. Nothing was applied.
+    #[error("write of {len} bytes is longer than one log entry may be ({max} bytes)")]
+    TooLong {
+        /// Its bytes.
+        len: usize,
+        /// The most that there may be.
+        max: usize,
+    },
     /// The replica still recovers. Nothing was applied.
     #[error("group {group} is loading")]
     Loading {

@@ -344,8 +344,8 @@ impl GroupHandle {
     /// # Errors
     ///
     /// [`Error::OutcomeUnknown`] if it was proposed and not answered before the deadline; on all
-    /// others nothing was applied: [`Error::Loading`], [`Error::NoLeader`], [`Error::Busy`],
-    /// [`Error::ShuttingDown`].
+    /// others nothing was applied: [`Error::TooLong`], [`Error::Loading`], [`Error::NoLeader`],
+    /// [`Error::Busy`], [`Error::ShuttingDown`].
     ///
     /// # Cancel safety
     ///

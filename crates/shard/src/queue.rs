@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bitroster_command::{OpBatch, Outcome};
 use bitroster_types::limits::{
-    ENTRY_BYTES_MAX, ENTRY_OPS_MAX, GROUP_PROPOSALS_MAX, GROUP_QUEUE_BATCHES_MAX,
+    BATCH_BYTES_MAX, ENTRY_BYTES_MAX, ENTRY_OPS_MAX, GROUP_PROPOSALS_MAX, GROUP_QUEUE_BATCHES_MAX,
     GROUP_QUEUE_BYTES_MAX,
 };
 use metrics::Gauge;
@@ -69,10 +69,12 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`] if the queue is full, [`Error::ShuttingDown`] once closed.
+    /// [`Error::TooLong`], [`Error::Busy`] if the queue is full, [`Error::ShuttingDown`] once
+    /// closed.
     pub(crate) fn push(&self, batch: OpBatch) -> Result<(u64, oneshot::Receiver<Reply>), Error> {
         let (reply, receiver) = oneshot::channel();
         let len = batch.bytes_len();
+        check_len(len)?;
         let mut inner = self.inner.lock();
         if inner.closed {
             return Err(Error::ShuttingDown);
@@ -102,13 +104,13 @@ impl Queue {
         };
         let len = inner.waiting.remove(at).map_or(0, |waiting| waiting.batch.bytes_len());
         inner.bytes -= len;
-        true
-    }
         let idle = inner.is_idle();
         drop(inner);
         if idle {
             self.idle.notify_waiters();
         }
+        true
+    }
 
     /// Waits for batches, and for room among the entries in flight, and takes the next entry's:
     /// all that wait, up to an entry's limits. `None` once closed and empty.
@@ -162,6 +164,14 @@ impl Queue {
     }
 }
 
+/// Refuses what would not fit the log: the log would refuse the entry, and that ends the process.
+fn check_len(len: usize) -> Result<(), Error> {
+    if len > BATCH_BYTES_MAX {
+        return Err(Error::TooLong { len, max: BATCH_BYTES_MAX });
+    }
+    Ok(())
+}
+
 impl Inner {
     fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.in_flight == 0
@@ -201,5 +211,44 @@ impl Drop for InFlight {
         if wake {
             self.queue.wake.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitroster_command::WriteOp;
+    use bitroster_command::entry::encode_entry;
+    use bitroster_types::UnixMillis;
+    use bitroster_types::limits::WAL_ENTRY_BYTES_MAX;
+
+    use super::*;
+
+    fn batch() -> OpBatch {
+        let mut batch = OpBatch::new();
+        batch.push_write(&WriteOp::Tick);
+        batch
+    }
+
+    #[test]
+    fn a_batch_is_refused_where_its_entry_would_not_fit_the_log() {
+        let batch = batch();
+        let head = encode_entry(UnixMillis(1), [&batch]).len() - batch.bytes_len();
+        assert!(
+            check_len(BATCH_BYTES_MAX).is_ok() && BATCH_BYTES_MAX + head <= WAL_ENTRY_BYTES_MAX
+        );
+        let error = check_len(BATCH_BYTES_MAX + 1).unwrap_err();
+        let told = error.to_string();
+        assert!(told.contains("1073737729") && told.contains("1073737728"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn taking_back_the_last_batch_of_a_closed_queue_leaves_it_idle() {
+        let queue = Queue::new(Gauge::noop());
+        let (ticket, _receiver) = queue.push(batch()).unwrap();
+        queue.close();
+        let mut idle = Box::pin(queue.idle());
+        assert!(futures_util::poll!(&mut idle).is_pending());
+        assert!(queue.withdraw(ticket));
+        assert!(futures_util::poll!(&mut idle).is_ready());
     }
 }

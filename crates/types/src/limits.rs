@@ -159,6 +159,10 @@ const _: () = assert!(BULK_BYTES_MAX * 2 <= WAL_ENTRY_BYTES_MAX);
 /// sent and applied in one piece, and must not hold up the disk or a reader for long.
 pub const ENTRY_BYTES_MAX: usize = 4 << 20;
 
+/// Most bytes of ops in one batch: a batch is never divided, so its entry, whose head takes a few
+/// bytes more, must fit the log.
+pub const BATCH_BYTES_MAX: usize = WAL_ENTRY_BYTES_MAX - (4 << 10);
+
 /// Most ops in one log entry: applying them holds the group's lock, a millisecond or so.
 pub const ENTRY_OPS_MAX: usize = 16 << 10;
 

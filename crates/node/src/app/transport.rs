@@ -81,6 +81,9 @@ fn translate(group: GroupId) -> impl Fn(Error) -> TransportError {
         Error::NoLeader { group } => TransportError::NoLeader { group },
         Error::OutcomeUnknown { waited } => TransportError::OutcomeUnknown { waited },
         Error::Busy { what } => TransportError::Refused(CommandError::Busy(what)),
+        Error::TooLong { .. } => {
+            TransportError::Refused(CommandError::Message(format!("ERR {error}")))
+        }
         Error::Loading { .. } => TransportError::Refused(CommandError::Loading),
         Error::ShuttingDown => TransportError::NoLeader { group },
         // The process ends; whether the disk has the write is not known here.
