@@ -37,6 +37,7 @@ use bitroster_placement::ClusterMap;
 use bitroster_router::{Router, RouterOptions};
 use bitroster_shard::{GroupSpec, Shard, ShardOptions};
 use bitroster_telemetry::{build, log, metric::Recorder, process};
+use bitroster_types::limits::BULK_BYTES_MAX;
 use bitroster_wal::SyncMode;
 use tokio::{
     net::TcpListener,
@@ -312,7 +313,30 @@ fn shard_options(config: &Config, home: &Home, cores: usize) -> ShardOptions {
         }
     };
     options.snapshot_log_bytes_min = config.storage.snapshot_log_bytes.0;
-    options.value_bytes_max = config.limits.proto_max_bulk_len.0;
+    // Never the setting, which may be changed between two starts: entries are applied again at the
+    // second and must come out as at the first.
+    options.value_bytes_max = BULK_BYTES_MAX as u64;
     options.cpu_threads = cores;
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, load};
+
+    #[test]
+    fn the_largest_value_that_clients_may_send_is_no_matter_of_what_the_log_means() {
+        let dir = tempfile::tempdir().unwrap();
+        let set = |key: &str, value: &str| ("--set".to_owned(), key.to_owned(), value.to_owned());
+        let flags = vec![
+            set("server.data_dir", dir.path().to_str().unwrap()),
+            set("limits.proto_max_bulk_len", "1mb"),
+        ];
+        let loaded = load(Sources { flags, ..Sources::default() }).unwrap();
+        let home = Home::open(&loaded, 2).unwrap();
+        let options = shard_options(&loaded.config, &home, 2);
+        assert_eq!(options.value_bytes_max, BULK_BYTES_MAX as u64);
+        assert_eq!(router_options(&loaded.config).value_bytes_max, 1 << 20);
+    }
 }
