@@ -42,7 +42,8 @@ impl EngineConfig {
 /// The keyspace of one group.
 ///
 /// Changed only by [`begin`](Self::begin) and [`apply`](Self::apply), in the order of the log;
-/// [`end`](Self::end) tells readers that an entry is complete. Replicas that apply the same entries give the same outcomes and hold the same state.
+/// [`end`](Self::end) tells readers that an entry is complete. Replicas that apply the same
+/// entries give the same outcomes and hold the same state.
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) config: EngineConfig,

@@ -13,8 +13,9 @@ use super::{Reader, Step};
 use crate::{spot::Spot, work::Job};
 
 impl Reader<'_> {
-    /// Looks at about `count` records from `cursor` on, or as many as one lock is for. The cursor is a place in the order of slots
-    /// and hashes, so that a key which is there all the time is seen, whatever comes and goes.
+    /// Looks at about `count` records from `cursor` on, or as many as one lock is for. The cursor
+    /// is a place in the order of slots and hashes, so that a key which is there all the time is
+    /// seen, whatever comes and goes.
     pub(super) fn scan(
         self,
         cursor: u64,
