@@ -8,8 +8,8 @@
 //!
 //! - A write is answered after a majority has it on disk and it is applied; a read sees every
 //!   write that was answered before it was asked.
-//! - Only the state machine's task changes an engine, and it holds its lock for a few hundred ops at
-//!   a time, heavy work excluded.
+//! - Only the state machine's task changes an engine, and it holds its lock for a few hundred ops
+//!   at a time, heavy work excluded.
 //! - A batch is owned by its group from the moment it is queued: a caller that goes away changes
 //!   nothing.
 //! - A failed disk, or an entry that cannot be read, ends the process ([`Fatal`]).
