@@ -1,5 +1,5 @@
-//! Bytes that data sets take: `used_memory` of a Redis, and of Bitroster `used_memory_dataset`, since
-//! its `used_memory` also holds the log's last entries.
+//! Bytes that data sets take: `used_memory` of a Redis, and of Bitroster `used_memory_dataset`,
+//! since its `used_memory` also holds the log's last entries.
 
 use anyhow::Result;
 use bitroster_resp::Frame;
