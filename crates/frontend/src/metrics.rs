@@ -1,6 +1,6 @@
 //! What the front end counts.
 //!
-//! Sessions add to plain atomics, once a turn where they can; [`Metrics::publish`] copies them to
+//! Sessions add to plain atomics, once a turn where they can; `publish` copies them to
 //! the recorder when somebody looks. Labels are closed sets: names from the command table, error
 //! codes from the list below, and our own words. Never a key, an address or an error's text.
 
