@@ -310,8 +310,9 @@ pub enum Outcome {
     Newer(Version),
     /// Not done: the slot is not this group's.
     NotOwner,
-    /// Not answered: the key is past its expiry by the reader's clock but not yet by the log's.
-    /// Commit a [`WriteOp::Tick`] and ask again, so that what is seen expired stays expired.
+    /// Not answered: the key is past its expiry by the reader's clock but not yet by the log's, or
+    /// a fingerprint was asked for while an entry that changed the key is half applied. Commit a
+    /// [`WriteOp::Tick`] and ask again, so that what is seen expired stays expired.
     Tick,
 }
 

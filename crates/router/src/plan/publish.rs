@@ -1,7 +1,8 @@
 //! A new value for a key, visible at once: reserve, stage, publish, activate.
 //!
-//! Nothing is visible before home publishes; what was staged by a plan that stopped is dropped by
-//! the groups after a time-out. After that moment the value stands, and what fails is "unknown".
+//! Nothing is visible before home publishes. What a plan that stopped had staged is dropped at home
+//! after a time-out, and in other groups when the key is written again: they cannot know whether
+//! home has published. After that moment the value stands, and what fails is "unknown".
 
 use bitroster_bitmap::Bitmap;
 use bitroster_command::{FollowUp, Outcome, Reply, StageFrom, WriteOp};
