@@ -14,6 +14,47 @@ impl fmt::Display for GroupId {
     }
 }
 
+impl GroupId {
+    /// The meta group: it keeps the cluster's state and owns no slots. Data groups count from 1.
+    pub const META: Self = Self(0);
+}
+
+/// A cluster's number, drawn when it is founded. Nothing of one cluster is taken by another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterId(pub u128);
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// A node that keeps data: its number in its cluster, from 1, never given twice. A node whose disk
+/// was lost comes back under a new one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A replica: its number in its cluster, from 1, new for every replica ever made, so that one that
+/// forgot its votes is never taken for the one that cast them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplicaId(pub u64);
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A router's session in one group, under which its batches are numbered. Drawn by the group's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
 /// A slot: the unit of ownership and of movement. Always below [`SLOTS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u16);

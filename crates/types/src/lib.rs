@@ -5,18 +5,26 @@
 //!
 //! # Map
 //!
-//! | module     | job                                              |
-//! |------------|--------------------------------------------------|
-//! | [`id`]     | groups, slots, segments, versions, log positions |
-//! | [`key`]    | a bitmap's name                                  |
-//! | [`time`]   | log time and deadlines                           |
-//! | [`limits`] | every limit of the system, with its reason       |
+//! | module          | job                                                     |
+//! |-----------------|---------------------------------------------------------|
+//! | [`id`]          | groups, nodes, slots, segments, versions, log positions |
+//! | [`consistency`] | what a read may miss                                    |
+//! | [`key`]         | a bitmap's name                                         |
+//! | [`time`]        | log time and deadlines                                  |
+//! | [`limits`]      | every limit of the system, with its reason              |
+//! | [`planted`]     | faults that tests plant                                 |
 
+pub mod consistency;
 pub mod id;
 pub mod key;
 pub mod limits;
+pub mod planted;
 pub mod time;
 
-pub use id::{GroupId, LogIndex, Segment, SegmentWidth, Slot, Version};
+pub use consistency::Consistency;
+pub use id::{
+    ClusterId, GroupId, LogIndex, NodeId, ReplicaId, Segment, SegmentWidth, SessionId, Slot,
+    Version,
+};
 pub use key::Key;
 pub use time::{Deadline, UnixMillis};
