@@ -17,12 +17,15 @@
 //! | [`slot`] | keys and segments to slots                          |
 //! | [`ring`] | slots to the groups that should own them            |
 //! | [`map`]  | slots to the groups that do own them, and its bytes |
+//! | [`state`] | nodes, groups and replicas, and how they may change |
 
 pub mod map;
 mod mix;
 pub mod ring;
 pub mod slot;
+pub mod state;
 
 pub use map::{ClusterMap, MapError};
 pub use ring::Ring;
 pub use slot::{slot_of, slot_of_key, slot_of_segment};
+pub use state::{ClusterState, Founding};

@@ -190,3 +190,10 @@ pub const PLAN_ATTEMPTS_MAX: usize = 64;
 /// Most keys that one SCAN looks at, whatever its COUNT: it walks under the group's lock, and this
 /// many take about a millisecond.
 pub const SCAN_KEYS_EXAMINED_MAX: u64 = 10_000;
+
+/// Longest address of a node, `host:port`: a DNS name is at most 253 bytes.
+pub const CLUSTER_ADDRESS_BYTES_MAX: usize = 300;
+
+/// Longest state of a cluster that is read: slots and groups take 160 KiB at most, and a thousand
+/// nodes and ten thousand replicas as much again.
+pub const CLUSTER_STATE_BYTES_MAX: usize = 4 << 20;
