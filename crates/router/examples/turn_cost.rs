@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration, time::Instant};
 
 use bitroster_command::{Command, OpBatch, Outcome, ReadCommand, ReadOp, Reply, WriteCommand};
 use bitroster_placement::ClusterMap;
-use bitroster_router::{Router, RouterOptions, Transport, TransportError, Turn};
+use bitroster_router::{Reading, Router, RouterOptions, Target, Transport, TransportError, Turn};
 use bitroster_types::{Deadline, GroupId, Key, SegmentWidth};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
@@ -18,14 +18,15 @@ const COMMANDS: u64 = 4_000_000;
 struct Nothing;
 
 impl Transport for Nothing {
-    fn read_now(&self, _group: GroupId, _op: &ReadOp) -> Option<Outcome> {
+    fn read_now(&self, _to: Target, _op: &ReadOp) -> Option<Outcome> {
         Some(Reply::Integer(0).into())
     }
 
     fn read(
         &self,
-        _group: GroupId,
+        _to: Target,
         _op: ReadOp,
+        _reading: &Reading,
         _deadline: Deadline,
     ) -> BoxFuture<'_, Result<Outcome, TransportError>> {
         ready(Ok(Reply::Integer(0).into())).boxed()
@@ -33,7 +34,7 @@ impl Transport for Nothing {
 
     fn write(
         &self,
-        _group: GroupId,
+        _to: Target,
         batch: OpBatch,
         _deadline: Deadline,
     ) -> BoxFuture<'_, Result<Vec<Outcome>, TransportError>> {

@@ -18,7 +18,7 @@ use futures_util::{
     stream::{self, StreamExt, TryStreamExt},
 };
 
-use crate::{plan, route, router::Inner};
+use crate::{Reading, Target, plan, route, router::Inner};
 
 /// Why a plan stopped before its reply.
 #[derive(Debug)]
@@ -144,14 +144,19 @@ impl Call {
         }
     }
 
+    /// A group, by the map of this request.
+    pub(crate) fn target(&self, group: GroupId) -> Target {
+        Target { group, epoch: self.map.epoch() }
+    }
+
     /// Asks one group, at once where it can answer in place.
     pub(crate) async fn ask(&self, group: GroupId, op: ReadOp) -> Step<Outcome> {
-        match self.inner.transport.read_now(group, &op) {
+        match self.inner.transport.read_now(self.target(group), &op) {
             Some(outcome) if !matches!(outcome, Outcome::Tick) => Ok(outcome),
             _ => self
                 .inner
                 .transport
-                .read(group, op, self.deadline)
+                .read(self.target(group), op, &Reading::default(), self.deadline)
                 .await
                 .map_err(|error| Stop::Error(error.into())),
         }
@@ -177,7 +182,7 @@ impl Call {
         let outcomes = self
             .inner
             .transport
-            .write(group, batch, self.deadline)
+            .write(self.target(group), batch, self.deadline)
             .await
             .map_err(|error| Stop::Error(self.noted(error.into())))?;
         if outcomes.len() == count { Ok(outcomes) } else { Err(Stop::Error(self.unknown())) }

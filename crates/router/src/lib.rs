@@ -39,5 +39,5 @@ pub mod transport;
 pub mod turn;
 
 pub use router::{Router, RouterOptions, Watched};
-pub use transport::{Transport, TransportError};
+pub use transport::{Reading, Target, Transport, TransportError};
 pub use turn::Turn;

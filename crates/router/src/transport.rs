@@ -1,30 +1,77 @@
 //! How the router reaches the groups.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bitroster_command::{CommandError, OpBatch, Outcome, ReadOp};
-use bitroster_types::{Deadline, GroupId};
+use bitroster_types::{Consistency, Deadline, GroupId};
 use futures_util::future::BoxFuture;
+
+/// A group, and the map that says that it has what is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The group.
+    pub group: GroupId,
+    /// The epoch of the cluster map that the request was routed by.
+    pub epoch: u64,
+}
+
+/// How fresh the answers of a connection must be, and how old they were.
+///
+/// A clone counts ages in the same place. The default is linearizable.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// What a read may miss.
+    pub consistency: Consistency,
+    /// The largest age of a stale answer so far, in milliseconds.
+    pub age_ms: Arc<AtomicU64>,
+}
+
+impl Reading {
+    /// Reads of this consistency; no answer has an age yet.
+    pub fn new(consistency: Consistency) -> Self {
+        Self { consistency, age_ms: Arc::default() }
+    }
+
+    /// Notes that an answer may miss what was written in the last `age_ms` milliseconds.
+    pub fn note_age(&self, age_ms: u64) {
+        self.age_ms.fetch_max(age_ms, Relaxed);
+    }
+}
 
 /// Carries ops to groups and outcomes back.
 ///
 /// The node implements it over the replicas in its own process; across nodes the same trait goes
 /// over the network. An implementation finds the group's leader by itself and waits for one until
 /// the deadline.
+///
+/// A group whose slots have changed since the target's epoch refuses the whole request with
+/// [`TransportError::StaleMap`]: what a router has put into one batch, because it thought that one
+/// group has all of it, is done in order or not at all. [`Outcome::NotOwner`] is for single ops, by
+/// a group that does not have a slot yet.
 pub trait Transport: Send + Sync + 'static {
-    /// Answers a cheap read in place, or says `None` where that would have to wait: the group is
-    /// elsewhere, leadership has to be confirmed, or the work is long. Never blocks.
-    fn read_now(&self, group: GroupId, op: &ReadOp) -> Option<Outcome>;
+    /// Answers a cheap read in place, linearizably, or says `None` where that would have to wait:
+    /// the group is elsewhere, leadership has to be confirmed, the map is stale, or the work is
+    /// long. Never blocks.
+    fn read_now(&self, to: Target, op: &ReadOp) -> Option<Outcome>;
 
-    /// Answers a read, linearizably.
+    /// Answers a read, as fresh as `reading` wants it. A stale answer's age goes to
+    /// [`Reading::note_age`].
     ///
     /// # Errors
     ///
-    /// [`TransportError::NoLeader`] where nobody answered before the deadline, and refusals.
+    /// [`TransportError::NoLeader`] where nobody answered before the deadline,
+    /// [`TransportError::StaleMap`], and refusals.
     fn read(
         &self,
-        group: GroupId,
+        to: Target,
         op: ReadOp,
+        reading: &Reading,
         deadline: Deadline,
     ) -> BoxFuture<'_, Result<Outcome, TransportError>>;
 
@@ -32,15 +79,16 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`TransportError::NoLeader`] and [`TransportError::Refused`] only where no op of the batch
-    /// was or will be applied; otherwise [`TransportError::OutcomeUnknown`].
+    /// [`TransportError::NoLeader`], [`TransportError::StaleMap`] and [`TransportError::Refused`]
+    /// only where no op of the batch was or will be applied; otherwise
+    /// [`TransportError::OutcomeUnknown`].
     ///
     /// # Cancel safety
     ///
     /// A batch that was handed over may be applied although its future was dropped.
     fn write(
         &self,
-        group: GroupId,
+        to: Target,
         batch: OpBatch,
         deadline: Deadline,
     ) -> BoxFuture<'_, Result<Vec<Outcome>, TransportError>>;
@@ -61,6 +109,12 @@ pub enum TransportError {
         /// How long the caller waited.
         waited: Duration,
     },
+    /// The map that the request was routed by is older than the group's; nothing was applied.
+    #[error("routed by a map that is older than the group's, of epoch {epoch}")]
+    StaleMap {
+        /// The epoch of the group's map.
+        epoch: u64,
+    },
     /// Refused before anything was done.
     #[error(transparent)]
     Refused(#[from] CommandError),
@@ -71,7 +125,11 @@ impl From<TransportError> for CommandError {
         match error {
             TransportError::NoLeader { group } => Self::NoLeader { group: group.0 },
             TransportError::OutcomeUnknown { waited } => Self::OutcomeUnknown { waited },
+            TransportError::StaleMap { .. } => NOT_SERVED,
             TransportError::Refused(error) => error,
         }
     }
 }
+
+/// Redis's words for a slot that nobody serves; nothing was applied.
+pub(crate) const NOT_SERVED: CommandError = CommandError::Text("CLUSTERDOWN Hash slot not served");

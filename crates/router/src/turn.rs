@@ -9,7 +9,7 @@ use bitroster_placement::ClusterMap;
 use bitroster_types::{GroupId, Key};
 
 use crate::{
-    Router,
+    Router, Target,
     call::Call,
     conflict::Ledger,
     metrics::Counts,
@@ -164,7 +164,7 @@ impl Turn {
             read
         } else {
             let op = ReadOp::Command(read);
-            let outcome = self.router.0.transport.read_now(group, &op);
+            let outcome = self.router.0.transport.read_now(self.target(group), &op);
             let ReadOp::Command(read) = op else { unreachable!("the op was made above") };
             if let Some(Outcome::Reply(reply)) = outcome {
                 self.counts.note_read(&read);
@@ -246,6 +246,11 @@ impl Turn {
     fn fill(&mut self, place: usize, reply: Reply) {
         self.reply_bytes += bytes_of(&reply);
         self.places[place] = Some(reply);
+    }
+
+    /// A group, by the map of this turn.
+    fn target(&self, group: GroupId) -> Target {
+        Target { group, epoch: self.map.epoch() }
     }
 
     fn call(&self) -> Call {

@@ -15,7 +15,7 @@ use bitroster_command::{CommandError, Op, OpBatch, Outcome, ReadOp, WriteOp};
 use bitroster_engine::{Engine, EngineConfig};
 use bitroster_frontend::{Frontend, NodeStatus, Options, Spawn, Status};
 use bitroster_placement::{ClusterMap, slot_of_key};
-use bitroster_router::{Router, RouterOptions, Transport, TransportError};
+use bitroster_router::{Reading, Router, RouterOptions, Target, Transport, TransportError};
 use bitroster_types::{Deadline, GroupId, LogIndex, SegmentWidth, UnixMillis};
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -29,14 +29,15 @@ struct OneGroup(Mutex<Engine>);
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
 impl Transport for OneGroup {
-    fn read_now(&self, _group: GroupId, op: &ReadOp) -> Option<Outcome> {
+    fn read_now(&self, _to: Target, op: &ReadOp) -> Option<Outcome> {
         Some(self.0.lock().unwrap().read(op, NOW))
     }
 
     fn read(
         &self,
-        _group: GroupId,
+        _to: Target,
         op: ReadOp,
+        _reading: &Reading,
         _deadline: Deadline,
     ) -> BoxFuture<'_, Result<Outcome, TransportError>> {
         ready(Ok(self.0.lock().unwrap().read(&op, NOW))).boxed()
@@ -44,7 +45,7 @@ impl Transport for OneGroup {
 
     fn write(
         &self,
-        _group: GroupId,
+        _to: Target,
         batch: OpBatch,
         _deadline: Deadline,
     ) -> BoxFuture<'_, Result<Vec<Outcome>, TransportError>> {

@@ -3,7 +3,7 @@
 use std::{sync::OnceLock, time::Duration};
 
 use bitroster_command::{CommandError, OpBatch, Outcome, ReadOp};
-use bitroster_router::{Transport, TransportError};
+use bitroster_router::{Reading, Target, Transport, TransportError};
 use bitroster_shard::{Error, GroupHandle};
 use bitroster_types::{Deadline, GroupId};
 use futures_util::future::{BoxFuture, ready};
@@ -40,14 +40,15 @@ impl LocalTransport {
 
 impl Transport for LocalTransport {
     #[inline]
-    fn read_now(&self, group: GroupId, op: &ReadOp) -> Option<Outcome> {
-        self.group(group).ok()?.read_now(op)
+    fn read_now(&self, to: Target, op: &ReadOp) -> Option<Outcome> {
+        self.group(to.group).ok()?.read_now(op)
     }
 
     fn read(
         &self,
-        group: GroupId,
+        Target { group, .. }: Target,
         op: ReadOp,
+        _reading: &Reading,
         deadline: Deadline,
     ) -> BoxFuture<'_, Result<Outcome, TransportError>> {
         match self.group(group) {
@@ -60,7 +61,7 @@ impl Transport for LocalTransport {
 
     fn write(
         &self,
-        group: GroupId,
+        Target { group, .. }: Target,
         batch: OpBatch,
         deadline: Deadline,
     ) -> BoxFuture<'_, Result<Vec<Outcome>, TransportError>> {

@@ -5,7 +5,7 @@ use bitroster_types::Key;
 use futures_util::future::join_all;
 
 use super::{Queue, Turn, first_key_of_read, first_key_of_write};
-use crate::{TransportError, call::Call, plan, route};
+use crate::{Target, TransportError, call::Call, plan, route};
 
 /// A command that its group could not do alone.
 struct Deferred {
@@ -70,16 +70,19 @@ impl Turn {
         let mut follow = Vec::new();
         if self.queues.iter().filter(|queue| busy(queue)).count() == 1 {
             let index = self.queues.iter().position(busy).expect("one queue is busy");
+            let to = self.target(self.queues[index].group);
             let queue = &mut self.queues[index];
             let batch = std::mem::take(&mut queue.batch);
-            let outcomes = transport.write(queue.group, batch, call.deadline).await;
+            let outcomes = transport.write(to, batch, call.deadline).await;
             self.settle(call, index, outcomes, deferred, &mut follow);
         } else {
+            let epoch = self.map.epoch();
             let mut sent = Vec::new();
             for (index, queue) in self.queues.iter_mut().enumerate() {
                 if busy(queue) {
                     let batch = std::mem::take(&mut queue.batch);
-                    let outcomes = transport.write(queue.group, batch, call.deadline);
+                    let to = Target { group: queue.group, epoch };
+                    let outcomes = transport.write(to, batch, call.deadline);
                     sent.push(async move { (index, outcomes.await) });
                 }
             }

@@ -24,7 +24,7 @@ use std::{
 use bitroster_command::{Command, FollowUp, Op, OpBatch, Outcome, ReadOp, Reply, WriteOp};
 use bitroster_engine::{Engine, EngineConfig};
 use bitroster_placement::ClusterMap;
-use bitroster_router::{Router, RouterOptions, Transport, TransportError};
+use bitroster_router::{Reading, Router, RouterOptions, Target, Transport, TransportError};
 use bitroster_types::{Deadline, GroupId, Key, LogIndex, SegmentWidth, UnixMillis};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
@@ -168,24 +168,25 @@ impl Cluster {
 }
 
 impl Transport for Cluster {
-    fn read_now(&self, group: GroupId, op: &ReadOp) -> Option<Outcome> {
+    fn read_now(&self, to: Target, op: &ReadOp) -> Option<Outcome> {
         if !self.in_place.load(Ordering::Relaxed) {
             return None;
         }
-        let outcome = self.groups[&group].lock().unwrap().read(op, self.now());
+        let outcome = self.groups[&to.group].lock().unwrap().read(op, self.now());
         (outcome != Outcome::Tick).then_some(outcome)
     }
 
     fn read(
         &self,
-        group: GroupId,
+        to: Target,
         op: ReadOp,
+        _reading: &Reading,
         _deadline: Deadline,
     ) -> BoxFuture<'_, Result<Outcome, TransportError>> {
         if self.due_fault().is_some() {
-            return ready(Err(TransportError::NoLeader { group })).boxed();
+            return ready(Err(TransportError::NoLeader { group: to.group })).boxed();
         }
-        let engine = &mut *self.groups[&group].lock().unwrap();
+        let engine = &mut *self.groups[&to.group].lock().unwrap();
         let now = self.now();
         let mut outcome = engine.read(&op, now);
         if outcome == Outcome::Tick {
@@ -198,17 +199,17 @@ impl Transport for Cluster {
 
     fn write(
         &self,
-        group: GroupId,
+        to: Target,
         batch: OpBatch,
         _deadline: Deadline,
     ) -> BoxFuture<'_, Result<Vec<Outcome>, TransportError>> {
         let unknown = TransportError::OutcomeUnknown { waited: Duration::from_secs(1) };
         let result = match self.due_fault() {
-            None => Ok(self.apply(group, batch)),
-            Some(Fault::NoLeader) => Err(TransportError::NoLeader { group }),
+            None => Ok(self.apply(to.group, batch)),
+            Some(Fault::NoLeader) => Err(TransportError::NoLeader { group: to.group }),
             Some(Fault::LostRequest) => Err(unknown),
             Some(Fault::LostReply) => {
-                self.apply(group, batch);
+                self.apply(to.group, batch);
                 Err(unknown)
             }
         };
