@@ -7,15 +7,21 @@
 //! An op is a tag byte and its fields in order: numbers as LEB128 (signed ones zigzag), byte
 //! strings and lists with their length in front, choices as one byte. Tags and choices never
 //! change their meaning: entries outlive builds.
+//!
+//! A numbered batch is an op whose last field is a batch: session, number, the newest answered
+//! number, then the count of its ops, their length in bytes, and the ops. It is read without
+//! looking at them; whoever applies it reads them one by one.
 
+mod batch;
 mod put;
 mod tag;
 mod take;
 
-use bitroster_types::{Key, UnixMillis};
+use bitroster_types::UnixMillis;
 use bytes::Bytes;
 
-use crate::{Op, ReadOp, WriteOp};
+pub use self::batch::OpBatch;
+use crate::{Op, coding::Cursor};
 
 /// The form of entries that this build writes and reads.
 const FORM: u8 = 1;
@@ -23,7 +29,7 @@ const FORM: u8 = 1;
 /// Form, time, number of ops.
 const HEAD_BYTES: usize = 1 + 8 + 4;
 
-/// Why bytes are not an entry.
+/// Why bytes are not an entry, a batch of ops or a batch of outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
     /// Of a form that this build does not know.
@@ -33,120 +39,17 @@ pub enum EntryError {
         form: u8,
     },
     /// The bytes end before what they promise.
-    #[error("log entry ends early")]
+    #[error("encoded ops or outcomes end early")]
     Truncated,
-    /// Bytes follow the last op.
-    #[error("{bytes} bytes follow the last op of a log entry")]
+    /// Bytes follow the last op or outcome.
+    #[error("{bytes} bytes follow the last op or outcome")]
     Trailing {
         /// How many.
         bytes: usize,
     },
-    /// A field has a value that no op has.
-    #[error("bad {0} in a log entry")]
+    /// A field has a value that no op or outcome has.
+    #[error("bad {0} in encoded ops or outcomes")]
     Field(&'static str),
-}
-
-/// Ops on their way to one group, already in the entry's encoding, so that a queue of batches
-/// becomes an entry by concatenation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OpBatch {
-    count: u32,
-    bytes: Vec<u8>,
-}
-
-impl OpBatch {
-    /// No ops. Allocates nothing.
-    pub const fn new() -> Self {
-        Self { count: 0, bytes: Vec::new() }
-    }
-
-    /// The batch that another node sent as `count` and [`as_bytes`](Self::as_bytes).
-    ///
-    /// Costs a decode of all ops: what enters a log must be known to come out of it.
-    ///
-    /// # Errors
-    ///
-    /// If the bytes are not exactly `count` ops.
-    pub fn from_encoded(count: u32, bytes: Bytes) -> Result<Self, EntryError> {
-        let mut reader = OpReader { bytes, at: 0, left: count };
-        while reader.next_op()?.is_some() {}
-        Ok(Self { count, bytes: reader.bytes.into() })
-    }
-
-    /// Adds an op at the end.
-    ///
-    /// # Panics
-    ///
-    /// If a transaction holds anything but commands.
-    pub fn push(&mut self, op: &Op) {
-        put::op(&mut self.bytes, op);
-        self.count += 1;
-    }
-
-    /// Adds a read at the end.
-    pub fn push_read(&mut self, op: &ReadOp) {
-        put::read_op(&mut self.bytes, op);
-        self.count += 1;
-    }
-
-    /// Adds a write at the end.
-    ///
-    /// # Panics
-    ///
-    /// If a transaction holds anything but commands.
-    pub fn push_write(&mut self, op: &WriteOp) {
-        put::write_op(&mut self.bytes, op);
-        self.count += 1;
-    }
-
-    /// Adds `SETBIT key offset value` at the end: what [`push_write`](Self::push_write) of that
-    /// command does, without the command.
-    pub fn push_set_bit(&mut self, key: &Key, offset: u64, value: bool) {
-        put::set_bit(&mut self.bytes, key, offset, value);
-        self.count += 1;
-    }
-
-    /// Adds the ops of `other` at the end, in their order.
-    ///
-    /// Costs a copy of them, or nothing where this batch is empty.
-    pub fn append(&mut self, other: Self) {
-        if self.count == 0 {
-            *self = other;
-        } else {
-            self.bytes.extend_from_slice(&other.bytes);
-            self.count += other.count;
-        }
-    }
-
-    /// Number of ops.
-    pub fn count(&self) -> u32 {
-        self.count
-    }
-
-    /// Number of ops.
-    pub fn len(&self) -> usize {
-        self.count as usize
-    }
-
-    /// Whether there are no ops.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Length of the encoded ops in bytes.
-    pub fn bytes_len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The encoded ops, for [`from_encoded`](Self::from_encoded).
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Reads the ops back, in order.
-    pub fn into_reader(self) -> OpReader {
-        OpReader { bytes: self.bytes.into(), at: 0, left: self.count }
-    }
 }
 
 /// An entry of the ops of `batches`, in their order, at `time`.
@@ -175,7 +78,7 @@ where
 {
     let batches = batches.into_iter();
     let (count, len) = batches.clone().fold((0_u64, 0), |(count, len), batch| {
-        (count + u64::from(batch.count), len + batch.bytes.len())
+        (count + u64::from(batch.count()), len + batch.bytes_len())
     });
     let count = u32::try_from(count).expect("a queue is bounded far below 2^32 ops");
     let mut bytes = Vec::with_capacity(HEAD_BYTES + len);
@@ -183,7 +86,7 @@ where
     bytes.extend_from_slice(&time.0.to_le_bytes());
     bytes.extend_from_slice(&count.to_le_bytes());
     for batch in batches {
-        bytes.extend_from_slice(&batch.bytes);
+        bytes.extend_from_slice(batch.as_bytes());
     }
     bytes.into()
 }
@@ -205,6 +108,8 @@ pub struct OpReader {
     bytes: Bytes,
     at: usize,
     left: u32,
+    /// Whether the ops are a numbered batch's, which holds no numbered one itself.
+    is_nested: bool,
 }
 
 impl OpReader {
@@ -226,7 +131,7 @@ impl OpReader {
         if self.left == 0 {
             return Ok(None);
         }
-        let mut cursor = take::Cursor::new(&self.bytes, self.at);
+        let mut cursor = Cursor::new(&self.bytes, self.at);
         let found = take::set_bit(&mut cursor)?;
         if found.is_some() {
             self.at = cursor.at();
@@ -247,7 +152,10 @@ impl OpReader {
             let bytes = self.bytes.len() - self.at;
             return if bytes == 0 { Ok(None) } else { Err(EntryError::Trailing { bytes }) };
         }
-        let mut cursor = take::Cursor::new(&self.bytes, self.at);
+        if self.is_nested && self.bytes.get(self.at).is_some_and(|tag| tag::is_session(*tag)) {
+            return Err(EntryError::Field("op of a numbered batch"));
+        }
+        let mut cursor = Cursor::new(&self.bytes, self.at);
         let op = take::op(&mut cursor)?;
         self.at = cursor.at();
         self.left -= 1;
@@ -278,7 +186,11 @@ impl EntryReader {
         let [_, time @ .., c0, c1, c2, c3] = *head;
         let time = UnixMillis(u64::from_le_bytes(time));
         let count = u32::from_le_bytes([c0, c1, c2, c3]);
-        Ok(Self { time, count, ops: OpReader { bytes, at: HEAD_BYTES, left: count } })
+        Ok(Self {
+            time,
+            count,
+            ops: OpReader { bytes, at: HEAD_BYTES, left: count, is_nested: false },
+        })
     }
 
     /// The entry's time.
@@ -312,6 +224,8 @@ impl EntryReader {
 
 #[cfg(test)]
 mod tests {
+    use bitroster_types::Key;
+
     use super::*;
     use crate::WriteCommand;
 

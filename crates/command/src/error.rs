@@ -100,6 +100,11 @@ impl CommandError {
     /// A connection's name with a blank or an unprintable byte.
     pub const CLIENT_NAME: Self =
         Self::Text("ERR Client names cannot contain spaces, newlines or special characters.");
+    /// A group keeps as many sessions of routers as it may.
+    pub const SESSIONS: Self = Self::Busy("too many sessions are open; nothing was applied");
+    /// A session has as many batches without a confirmed answer as it may.
+    pub const SESSION_WINDOW: Self =
+        Self::Busy("too many batches of a session are unanswered; nothing was applied");
 
     /// Too few or too many arguments. `name` is the command's, lower case; a sub-command's is
     /// `config|get`.

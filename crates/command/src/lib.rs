@@ -13,16 +13,21 @@
 //! | [`command`]   | what a client can ask                                        |
 //! | [`session`]   | what a session answers by itself                             |
 //! | [`op`]        | what a router asks one group, and what the group answers     |
+//! | [`outcome`]   | outcomes as bytes                                            |
 //! | [`reply`]     | what a client is told                                        |
 //! | [`error`]     | every refusal, in Redis's words where Redis has them         |
 //! | [`entry`]     | ops as the bytes of a log entry                              |
+//! | `coding`      | the fields of which encoded ops and outcomes are made        |
 //! | [`glob`]      | the patterns of `KEYS` and `SCAN`                            |
+
+mod coding;
 
 pub mod command;
 pub mod entry;
 pub mod error;
 pub mod glob;
 pub mod op;
+pub mod outcome;
 pub mod parse;
 pub mod reply;
 pub mod session;
@@ -36,8 +41,10 @@ pub use entry::{EntryError, EntryReader, OpBatch, OpReader, SetBitRef, encode_en
 pub use error::{CommandError, Retry};
 pub use glob::glob_match;
 pub use op::{
-    FollowUp, Grant, Header, Op, Outcome, PartQuery, ReadOp, SourceRef, StageFrom, WriteOp,
+    FollowUp, Grant, Header, Numbered, NumberedOutcome, Op, Outcome, PartQuery, ReadOp, SourceRef,
+    StageFrom, WriteOp,
 };
+pub use outcome::{OutcomeBatch, OutcomeWriter};
 pub use parse::{ParseLimits, parse, parse_i64};
 pub use reply::Reply;
 pub use session::SessionCommand;

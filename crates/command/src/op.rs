@@ -8,10 +8,10 @@
 //! record's value holds those segments of the key that home's group owns; each part the segments
 //! that its group owns. A record whose spread is empty is the whole key.
 
-use bitroster_types::{GroupId, Key, LogIndex, Slot, UnixMillis, Version};
+use bitroster_types::{GroupId, Key, LogIndex, SessionId, Slot, UnixMillis, Version};
 use bytes::Bytes;
 
-use crate::{BitLogic, CommandError, ReadCommand, Reply, WriteCommand};
+use crate::{BitLogic, CommandError, OpBatch, OutcomeBatch, ReadCommand, Reply, WriteCommand};
 
 /// One request to one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,6 +189,11 @@ pub enum WriteOp {
         /// The commands, in order: only [`ReadOp::Command`] and [`WriteOp::Command`].
         ops: Vec<Op>,
     },
+    /// Opens a session under which a router numbers its batches: [`Outcome::Session`]. It ends when
+    /// no batch of it was applied for a while of log time.
+    OpenSession,
+    /// A router's batch, applied once however often it is in the log: [`Outcome::Numbered`].
+    Numbered(Numbered),
     /// Nothing but the entry's time.
     Tick,
     /// Gives the group the slots it owns from now on; the first entry of every group.
@@ -196,6 +201,34 @@ pub enum WriteOp {
         /// All slots of the group, ascending.
         slots: Vec<Slot>,
     },
+}
+
+/// A batch under a session's number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbered {
+    /// The session.
+    pub session: SessionId,
+    /// The batch's number in its session, from 1. Batches may come in any order.
+    pub number: u64,
+    /// Every batch up to this number has been answered and will not be sent again: what is kept of
+    /// it may be forgotten. Always less than `number`.
+    pub answered: u64,
+    /// The ops; none of them is numbered itself or opens a session. Of a batch read from an entry
+    /// they are a slice of it, not looked at yet: [`OpBatch::into_reader`] says what is wrong.
+    pub ops: OpBatch,
+}
+
+/// What became of a numbered batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NumberedOutcome {
+    /// Applied, now or at an earlier place in the log: the outcomes of its ops, encoded.
+    Applied(OutcomeBatch),
+    /// Applied earlier, and the outcomes are not kept: they were too long, or the router said that
+    /// it had them.
+    Forgotten,
+    /// Not applied here: the session is not open. If the batch was sent only once it was never
+    /// applied.
+    NoSession,
 }
 
 /// One operand of a combination.
@@ -306,6 +339,10 @@ pub enum Outcome {
     Reserved(Version),
     /// A transaction's replies.
     Replies(Vec<Reply>),
+    /// A session is open.
+    Session(SessionId),
+    /// What became of a numbered batch.
+    Numbered(NumberedOutcome),
     /// Not done: the part here is newer than the version asked for. Start again from home.
     Newer(Version),
     /// Not done: the slot is not this group's.

@@ -13,6 +13,7 @@ use crate::{
     entry::{Entry, View},
     leaf::MODIFIED_END,
     read::Reader,
+    session::Sessions,
     side::Side,
     spot::Spot,
     stats::EngineStats,
@@ -49,6 +50,7 @@ pub struct Engine {
     pub(crate) config: EngineConfig,
     pub(crate) store: Store,
     pub(crate) side: Arc<Side>,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) applied: LogIndex,
     pub(crate) time: UnixMillis,
     /// The entry under way, where readers may come in between its ops.
@@ -68,6 +70,7 @@ impl Engine {
             config,
             store: Store::default(),
             side: Arc::default(),
+            sessions: Arc::default(),
             applied: LogIndex(0),
             time: UnixMillis(0),
             under_way: None,
@@ -80,7 +83,7 @@ impl Engine {
     /// Starts the entry at `index`, made at `time`.
     ///
     /// Log time becomes the later of the two times. Keys that are due are dropped, at most a few
-    /// dozen; those left are absent all the same.
+    /// dozen; those left are absent all the same. Sessions that nobody used for long end.
     ///
     /// # Panics
     ///
@@ -103,6 +106,9 @@ impl Engine {
         self.follow.clear();
         if self.side.needs_sweep(self.time) {
             Arc::make_mut(&mut self.side).sweep(self.time, &self.store.owned);
+        }
+        if self.sessions.needs_sweep(self.time) {
+            Arc::make_mut(&mut self.sessions).sweep(self.time);
         }
     }
 
@@ -211,6 +217,10 @@ impl Engine {
 
     pub(crate) fn side_mut(&mut self) -> &mut Side {
         Arc::make_mut(&mut self.side)
+    }
+
+    pub(crate) fn sessions_mut(&mut self) -> &mut Sessions {
+        Arc::make_mut(&mut self.sessions)
     }
 
     /// The entry, unless it is past its expiry.

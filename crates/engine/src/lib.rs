@@ -13,6 +13,7 @@
 //!   iteration of a hash table, no capacity of a vector, no representation of a bitmap does.
 //! - An op that is answered "not done" (`Spread`, `Enlist`, `Newer`, `NotOwner`) has changed
 //!   nothing that can be seen; keys past their expiry may have gone, which cannot.
+//! - A numbered batch of an open session is applied once, however often it is in the log.
 //! - A key past its expiry is absent, dropped or not, and never comes back.
 //! - An entry's value holds bits of segments that the group owns, and no others.
 //!
@@ -24,6 +25,7 @@
 //! | [`read`]     | queries; they borrow the state                                  |
 //! | `write`      | one function a command, and the protocols across groups         |
 //! | [`work`]     | long computations, to be run outside the lock                   |
+//! | [`session`]  | which batches of routers are applied, and their outcomes        |
 //! | [`snapshot`] | the state as bytes, and back                                    |
 //! | [`stats`]    | figures                                                         |
 //! | `store`      | the entries, their sums, and the order in which they expire     |
@@ -47,12 +49,14 @@ mod write;
 
 pub mod engine;
 pub mod read;
+pub mod session;
 pub mod snapshot;
 pub mod stats;
 pub mod work;
 
 pub use engine::{Engine, EngineConfig};
 pub use read::ReadStep;
+pub use session::Batch;
 pub use snapshot::{RestoreError, Snapshot};
 pub use stats::{ContainerStats, EngineStats};
 pub use work::{Work, WorkDone};

@@ -17,6 +17,8 @@ pub struct EngineStats {
     pub staged: u64,
     /// Clean-ups that are not confirmed yet.
     pub retired: u64,
+    /// Open sessions of routers.
+    pub sessions: u64,
     /// Heap bytes of all that, in the allocator's size classes. Memory that entries share, after
     /// COPY, counts for each; the table of slots, at most 330 KiB, is not counted.
     pub dataset_bytes: u64,
@@ -31,7 +33,8 @@ impl EngineStats {
             parts: tally.parts,
             staged: engine.side.staged.len() as u64,
             retired: engine.side.retired.len() as u64,
-            dataset_bytes: engine.store.bytes() + engine.side.bytes(),
+            sessions: engine.sessions.open.len() as u64,
+            dataset_bytes: engine.store.bytes() + engine.side.bytes() + engine.sessions.bytes(),
         }
     }
 }

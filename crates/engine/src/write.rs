@@ -47,6 +47,8 @@ impl Engine {
                 Ok(self.set_part_expiry(key, *version, *expiry))
             }
             WriteOp::Transaction { watches, ops } => Ok(self.transaction(watches, ops)),
+            WriteOp::OpenSession => Ok(self.open_session()),
+            WriteOp::Numbered(batch) => Ok(self.numbered(batch)),
             WriteOp::Tick => Ok(Reply::Ok.into()),
             WriteOp::Adopt { slots } => {
                 self.store.adopt(Owned::of(slots));
@@ -117,6 +119,8 @@ impl Engine {
             | WriteOp::Forget { .. }
             | WriteOp::SetPartExpiry { .. }
             | WriteOp::Transaction { .. }
+            | WriteOp::OpenSession
+            | WriteOp::Numbered(_)
             | WriteOp::Tick
             | WriteOp::Adopt { .. } => None,
         }

@@ -12,13 +12,23 @@ use bitroster_command::{
     WriteCommand, WriteOp,
 };
 use bitroster_placement::ClusterMap;
-use bitroster_types::{Deadline, GroupId, Key, UnixMillis, Version, limits::PLAN_ATTEMPTS_MAX};
+use bitroster_types::{
+    Consistency, Deadline, GroupId, Key, UnixMillis, Version, limits::PLAN_ATTEMPTS_MAX,
+};
 use futures_util::{
     future::BoxFuture,
     stream::{self, StreamExt, TryStreamExt},
 };
 
-use crate::{Reading, Target, plan, route, router::Inner};
+use crate::{
+    Reading, Target, TransportError,
+    map::{NO_EPOCH, Pauses},
+    plan, route,
+    router::Inner,
+    transport::NOT_SERVED,
+};
+
+const KEPT_CHANGING: &str = "the key kept changing; nothing was applied";
 
 /// Why a plan stopped before its reply.
 #[derive(Debug)]
@@ -27,8 +37,10 @@ pub(crate) enum Stop {
     Error(CommandError),
     /// A key changed under the plan, which has changed nothing that is visible.
     Again,
-    /// A group does not own the slot; nothing was done.
+    /// A group does not own the slot, or not yet; nothing was done.
     NotOwner,
+    /// The plan's map is older than a group's; nothing was done.
+    StaleMap,
 }
 
 /// A step of a plan.
@@ -55,17 +67,19 @@ pub(crate) enum Answer {
 pub(crate) struct Call {
     pub(crate) inner: Arc<Inner>,
     pub(crate) map: Arc<ClusterMap>,
+    reading: Reading,
     started: Instant,
     pub(crate) deadline: Deadline,
 }
 
 impl Call {
     /// A request that starts now.
-    pub(crate) fn new(inner: &Arc<Inner>) -> Self {
+    pub(crate) fn new(inner: &Arc<Inner>, reading: &Reading) -> Self {
         let started = Instant::now();
         Self {
             inner: Arc::clone(inner),
-            map: Arc::clone(&inner.map),
+            map: inner.maps.newest(),
+            reading: reading.clone(),
             started,
             deadline: Deadline::at(started + inner.options.request_timeout),
         }
@@ -86,40 +100,89 @@ impl Call {
         &'a self,
         command: &'a ReadCommand,
     ) -> BoxFuture<'a, Result<Reply, CommandError>> {
-        Box::pin(self.attempts(|| self.read(command)))
+        Box::pin(self.attempts(move |call| async move { call.read(command).await }))
     }
 
-    /// Runs a write to its end, from the start again where a key changed under it.
+    /// Runs a write to its end, from the start again where a key changed under it. Its reads are
+    /// linearizable.
     pub(crate) fn complete_write<'a>(
         &'a self,
         command: &'a WriteCommand,
     ) -> BoxFuture<'a, Result<Reply, CommandError>> {
-        Box::pin(self.attempts(|| self.write(command)))
+        let call = self.linearizable();
+        Box::pin(async move {
+            call.attempts(move |call| async move { call.write(command).await }).await
+        })
     }
 
-    /// Repeats a plan until it comes to a reply or an error.
+    /// Repeats a plan until it comes to a reply or an error. Each attempt has the newest map, and
+    /// starts again only where the one before has changed nothing that is visible.
     pub(crate) async fn attempts<T, F>(
         &self,
-        mut attempt: impl FnMut() -> F,
+        mut attempt: impl FnMut(Self) -> F,
     ) -> Result<T, CommandError>
     where
         F: Future<Output = Step<T>>,
     {
-        for _ in 0..PLAN_ATTEMPTS_MAX {
-            match attempt().await {
+        let mut call = self.clone();
+        let mut pauses = Pauses::default();
+        let mut changes = 0;
+        loop {
+            call.refresh();
+            if call.map.epoch() == NO_EPOCH {
+                return Err(CommandError::Loading);
+            }
+            let stop = match attempt(call.clone()).await {
                 Ok(done) => return Ok(done),
-                Err(Stop::Error(error)) => return Err(error),
-                Err(Stop::Again) => self.inner.metrics.restarted(),
-                Err(Stop::NotOwner) => {
-                    return Err(CommandError::Text("CLUSTERDOWN Hash slot not served"));
+                Err(stop) => stop,
+            };
+            self.inner.metrics.restarted();
+            let pause = match stop {
+                Stop::Error(error) => return Err(error),
+                Stop::Again => {
+                    changes += 1;
+                    if changes == PLAN_ATTEMPTS_MAX || self.is_over() {
+                        return Err(CommandError::Busy(KEPT_CHANGING));
+                    }
+                    // Replicas that are behind by different times may never agree on a version.
+                    call.reading = self.inner.linearizable.clone();
+                    tokio::task::yield_now().await;
+                    continue;
                 }
+                Stop::NotOwner => Some(pauses.next()),
+                Stop::StaleMap => None,
+            };
+            if !self.inner.maps.wait_newer(call.map.epoch(), pause, self.deadline).await {
+                return Err(NOT_SERVED);
             }
-            if self.deadline.left(Instant::now()).is_zero() {
-                break;
-            }
-            tokio::task::yield_now().await;
         }
-        Err(CommandError::Busy("the key kept changing; nothing was applied"))
+    }
+
+    /// Takes the newest map.
+    fn refresh(&mut self) {
+        if self.inner.maps.epoch() != self.map.epoch() {
+            self.map = self.inner.maps.newest();
+        }
+    }
+
+    /// The same request, with linearizable reads.
+    fn linearizable(&self) -> Self {
+        Self { reading: self.inner.linearizable.clone(), ..self.clone() }
+    }
+
+    /// Whether its deadline has passed.
+    fn is_over(&self) -> bool {
+        self.deadline.left(Instant::now()).is_zero()
+    }
+
+    /// Why a request to a group that gave no outcome stops a plan.
+    fn stop_of(&self, error: TransportError) -> Stop {
+        match error {
+            TransportError::StaleMap { epoch } if epoch > self.map.epoch() => Stop::StaleMap,
+            // The map is not what is wrong: ask again after a while.
+            TransportError::StaleMap { .. } => Stop::NotOwner,
+            error => Stop::Error(self.noted(error.into())),
+        }
     }
 
     async fn read(&self, command: &ReadCommand) -> Step<Reply> {
@@ -151,15 +214,15 @@ impl Call {
 
     /// Asks one group, at once where it can answer in place.
     pub(crate) async fn ask(&self, group: GroupId, op: ReadOp) -> Step<Outcome> {
-        match self.inner.transport.read_now(self.target(group), &op) {
-            Some(outcome) if !matches!(outcome, Outcome::Tick) => Ok(outcome),
-            _ => self
-                .inner
-                .transport
-                .read(self.target(group), op, &Reading::default(), self.deadline)
-                .await
-                .map_err(|error| Stop::Error(error.into())),
+        let (to, transport) = (self.target(group), &self.inner.transport);
+        if self.reading.consistency == Consistency::Linearizable {
+            match transport.read_now(to, &op) {
+                None | Some(Outcome::Tick) => {}
+                Some(outcome) => return Ok(outcome),
+            }
         }
+        let read = transport.read(to, op, &self.reading, self.deadline);
+        read.await.map_err(|error| self.stop_of(error))
     }
 
     /// Commits one op in a group.
@@ -184,7 +247,7 @@ impl Call {
             .transport
             .write(self.target(group), batch, self.deadline)
             .await
-            .map_err(|error| Stop::Error(self.noted(error.into())))?;
+            .map_err(|error| self.stop_of(error))?;
         if outcomes.len() == count { Ok(outcomes) } else { Err(Stop::Error(self.unknown())) }
     }
 
@@ -232,15 +295,7 @@ impl Call {
     pub(crate) fn error_after_change(&self, stop: Stop) -> CommandError {
         match stop {
             Stop::Error(error @ CommandError::OutcomeUnknown { .. }) => error,
-            Stop::Error(_) | Stop::Again | Stop::NotOwner => self.unknown(),
-        }
-    }
-
-    /// The error that the client is told where nothing but one failed request happened.
-    pub(crate) fn error_of(&self, stop: &Stop) -> CommandError {
-        match stop {
-            Stop::Error(error) => error.clone(),
-            Stop::Again | Stop::NotOwner => self.unknown(),
+            Stop::Error(_) | Stop::Again | Stop::NotOwner | Stop::StaleMap => self.unknown(),
         }
     }
 
@@ -347,6 +402,8 @@ pub(crate) fn unexpected(outcome: Outcome) -> Stop {
         | Outcome::Header(_)
         | Outcome::Granted(_)
         | Outcome::Reserved(_)
+        | Outcome::Session(_)
+        | Outcome::Numbered(_)
         | Outcome::Replies(_) => {
             Stop::Error(CommandError::Text("ERR a group gave an answer that does not fit"))
         }

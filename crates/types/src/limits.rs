@@ -197,3 +197,66 @@ pub const CLUSTER_ADDRESS_BYTES_MAX: usize = 300;
 /// Longest state of a cluster that is read: slots and groups take 160 KiB at most, and a thousand
 /// nodes and ten thousand replicas as much again.
 pub const CLUSTER_STATE_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of calls or answers after which a frame between nodes is closed: large enough that its own
+/// cost is nothing, small enough that what comes next waits a millisecond at most.
+pub const RPC_FRAME_BYTES: usize = 1 << 20;
+
+/// Bodies longer than this take the second link to a node, and answers longer than this go in
+/// pieces of it, so that a heartbeat never waits behind megabytes.
+pub const RPC_PIECE_BYTES: usize = 256 << 10;
+
+/// Longest message between nodes: a whole log entry and what is said about it.
+pub const RPC_MESSAGE_BYTES_MAX: usize = WAL_ENTRY_BYTES_MAX + (1 << 20);
+
+/// What a router's numbering adds to a batch at most; its own batches are shorter than
+/// [`BATCH_BYTES_MAX`] by this.
+pub const RPC_NUMBERING_BYTES_MAX: usize = 64;
+
+/// Most calls of one link without an answer: ten milliseconds' worth at the highest rates.
+pub const LINK_CALLS_MAX: usize = 8 << 10;
+
+/// Most bytes of calls on one link without an answer; one call alone may exceed it.
+pub const LINK_BYTES_MAX: usize = 128 << 20;
+
+/// Most batches of one group that a router has on the way. With more, each would be smaller, and a
+/// group takes two entries at a time anyway.
+pub const SENDER_FLIGHTS_MAX: usize = 3;
+
+/// Most bytes that wait for their way to one group; one batch alone may exceed it.
+pub const SENDER_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// Most requests that wait for their way to one group.
+pub const SENDER_QUEUE_REQUESTS_MAX: usize = 64 << 10;
+
+const _: () = assert!(RPC_PIECE_BYTES <= RPC_FRAME_BYTES);
+const _: () = assert!(BATCH_BYTES_MAX < RPC_MESSAGE_BYTES_MAX);
+
+/// Most sessions of routers that a group keeps: one a router, and those of routers that are gone
+/// until they end. More than any cluster has routers.
+pub const SESSIONS_MAX: usize = 1024;
+
+/// Longest outcomes of a batch, encoded, that a session keeps for a repeat. Those of ten thousand
+/// bit commands fit; a longer answer holds whole values, and a router that lost it says so.
+pub const SESSION_REPLY_BYTES_MAX: usize = 64 << 10;
+
+/// Most bytes of outcomes that all sessions of a group keep together: they are replicated state, in
+/// memory and in every snapshot.
+pub const SESSIONS_REPLY_BYTES_MAX: u64 = 64 << 20;
+
+/// Most applied batches of a session without a confirmed answer: far more than a router has on
+/// their way to one group, whose queue takes them one entry at a time.
+pub const SESSION_WINDOW_MAX: usize = 64;
+
+/// How long a session stays without a batch, by log time. Far beyond any deadline, so that whoever
+/// may still repeat a batch finds it.
+pub const SESSION_IDLE_MS_MAX: u64 = 300_000;
+
+const _: () = assert!(SESSION_REPLY_BYTES_MAX as u64 <= SESSIONS_REPLY_BYTES_MAX);
+
+/// First pause of a router before it asks again a group that does not have its slots yet.
+pub const REROUTE_PAUSE_MS_MIN: u64 = 2;
+
+/// Longest such pause: it doubles up to here, so that a group that takes over is found soon and one
+/// that is away is not asked often.
+pub const REROUTE_PAUSE_MS_MAX: u64 = 64;

@@ -1,60 +1,16 @@
 //! Ops to bytes.
 
-use bitroster_types::{GroupId, Key, UnixMillis, Version};
+use bitroster_types::{Key, LogIndex, SessionId, Version};
 
-use super::tag;
+use super::{OpBatch, tag};
 use crate::{
     BitLogic, Expiry, Field, FieldAction, FieldOp, IndexUnit, Op, PartQuery, ReadCommand, ReadOp,
     SetReply, SourceRef, StageFrom, WriteCommand, WriteOp,
+    coding::put::{Out, flag, groups, list, number, option, signed, text, time, version},
 };
-
-type Out = Vec<u8>;
-
-fn number(out: &mut Out, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push((value & 0x7f) as u8);
-}
-
-fn signed(out: &mut Out, value: i64) {
-    number(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
-}
-
-fn flag(out: &mut Out, value: bool) {
-    out.push(u8::from(value));
-}
-
-fn text(out: &mut Out, bytes: &[u8]) {
-    number(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn list<T>(out: &mut Out, items: &[T], put: impl Fn(&mut Out, &T)) {
-    number(out, items.len() as u64);
-    for item in items {
-        put(out, item);
-    }
-}
-
-fn option<T>(out: &mut Out, value: Option<T>, put: impl FnOnce(&mut Out, T)) {
-    flag(out, value.is_some());
-    if let Some(value) = value {
-        put(out, value);
-    }
-}
 
 fn keys(out: &mut Out, keys: &[Key]) {
     list(out, keys, |out, key| text(out, key));
-}
-
-fn time(out: &mut Out, time: Option<UnixMillis>) {
-    option(out, time, |out, time| number(out, time.0));
-}
-
-fn version(out: &mut Out, version: Option<Version>) {
-    option(out, version, |out, version| number(out, version.0));
 }
 
 fn range(out: &mut Out, range: (u64, u64)) {
@@ -120,10 +76,6 @@ fn field_op(out: &mut Out, op: &FieldOp) {
 fn source(out: &mut Out, source: &SourceRef) {
     text(out, &source.key);
     version(out, source.version);
-}
-
-fn groups(out: &mut Out, groups: &[GroupId]) {
-    list(out, groups, |out, group| number(out, group.0.into()));
 }
 
 /// A combination, as [`ReadOp::CombineCount`] and [`StageFrom::Combine`] hold it.
@@ -357,6 +309,37 @@ fn stage_from(out: &mut Out, from: &StageFrom) {
     }
 }
 
+fn transaction(out: &mut Out, watches: &[(Key, LogIndex)], ops: &[Op]) {
+    out.push(tag::TRANSACTION);
+    list(out, watches, |out, (key, index)| {
+        text(out, key);
+        number(out, index.0);
+    });
+    list(out, ops, |out, op| match op {
+        Op::Read(ReadOp::Command(command)) => read_command(out, command),
+        Op::Write(WriteOp::Command(command)) => write_command(out, command),
+        Op::Read(_) | Op::Write(_) => panic!("a transaction holds commands only"),
+    });
+}
+
+/// A numbered batch.
+pub(super) fn numbered(
+    out: &mut Out,
+    session: SessionId,
+    batch: u64,
+    answered: u64,
+    ops: &OpBatch,
+) {
+    assert!(answered < batch, "batch {batch} is answered before it is sent");
+    assert!(!ops.has_sessions(), "a numbered batch holds neither sessions nor numbered batches");
+    out.push(tag::NUMBERED);
+    number(out, session.0);
+    number(out, batch);
+    number(out, answered);
+    number(out, ops.count().into());
+    text(out, ops.as_bytes());
+}
+
 /// A write.
 pub(super) fn write_op(out: &mut Out, op: &WriteOp) {
     use WriteOp as W;
@@ -390,31 +373,15 @@ pub(super) fn write_op(out: &mut Out, op: &WriteOp) {
             tagged_version(out, tag::SET_PART_EXPIRY, key, *version);
             time(out, *expiry);
         }
-        W::Transaction { watches, ops } => {
-            out.push(tag::TRANSACTION);
-            list(out, watches, |out, (key, index)| {
-                text(out, key);
-                number(out, index.0);
-            });
-            list(out, ops, |out, inner| {
-                let command =
-                    matches!(inner, Op::Read(ReadOp::Command(_)) | Op::Write(W::Command(_)));
-                assert!(command, "a transaction holds commands only");
-                self::op(out, inner);
-            });
+        W::Transaction { watches, ops } => transaction(out, watches, ops),
+        W::OpenSession => out.push(tag::OPEN_SESSION),
+        W::Numbered(batch) => {
+            numbered(out, batch.session, batch.number, batch.answered, &batch.ops);
         }
         W::Tick => out.push(tag::TICK),
         W::Adopt { slots } => {
             out.push(tag::ADOPT);
             list(out, slots, |out, slot| number(out, slot.number().into()));
         }
-    }
-}
-
-/// An op.
-pub(super) fn op(out: &mut Out, op: &Op) {
-    match op {
-        Op::Read(op) => read_op(out, op),
-        Op::Write(op) => write_op(out, op),
     }
 }

@@ -69,6 +69,8 @@ tags! {
     TRANSACTION = 0xa9,
     TICK = 0xaa,
     ADOPT = 0xab,
+    OPEN_SESSION = 0xac,
+    NUMBERED = 0xad,
 }
 
 /// Whether an op with this tag is a writing command.
@@ -84,4 +86,9 @@ pub(super) const fn is_read_command(tag: u8) -> bool {
 /// Whether an op with this tag is one of the router's reads.
 pub(super) const fn is_router_read(tag: u8) -> bool {
     tag >= 0x80 && tag < 0xa0
+}
+
+/// Whether an op with this tag opens a session or is numbered.
+pub(super) const fn is_session(tag: u8) -> bool {
+    matches!(tag, OPEN_SESSION | NUMBERED)
 }

@@ -1,131 +1,21 @@
 //! Bytes to ops. Nothing here trusts a length or a number that it reads.
 
 use bitroster_types::{
-    GroupId, Key, LogIndex, Slot, UnixMillis, Version,
-    limits::{BITMAP_BITS_MAX, ENTRY_LIST_CAPACITY_MAX, KEY_BYTES_MAX},
+    Key, LogIndex, SessionId, Slot, UnixMillis,
+    limits::{BITMAP_BITS_MAX, KEY_BYTES_MAX},
 };
-use bytes::Bytes;
 
-use super::{EntryError, SetBitRef, tag};
+use super::{EntryError, OpBatch, SetBitRef, tag};
 use crate::{
     BitLogic, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType, Grant,
-    IndexRange, IndexUnit, Op, Overflow, PartQuery, ReadCommand, ReadOp, SetReply, SourceRef,
-    StageFrom, TimeForm, WriteCommand, WriteOp,
+    IndexRange, IndexUnit, Numbered, Op, Overflow, PartQuery, ReadCommand, ReadOp, SetReply,
+    SourceRef, StageFrom, TimeForm, WriteCommand, WriteOp,
+    coding::{Cursor, Taken},
 };
 
-type Taken<T> = Result<T, EntryError>;
-
-/// A place in encoded ops.
-pub(super) struct Cursor<'a> {
-    bytes: &'a Bytes,
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    /// The place `at` bytes into `bytes`, at most their length.
-    pub(super) fn new(bytes: &'a Bytes, at: usize) -> Self {
-        Self { bytes, at }
-    }
-
-    /// Bytes read so far.
-    pub(super) fn at(&self) -> usize {
-        self.at
-    }
-
-    fn byte(&mut self) -> Taken<u8> {
-        let byte = *self.bytes.get(self.at).ok_or(EntryError::Truncated)?;
-        self.at += 1;
-        Ok(byte)
-    }
-
-    fn number(&mut self) -> Taken<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                break;
-            }
-            value |= bits << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(EntryError::Field("number"))
-    }
-
-    fn signed(&mut self) -> Taken<i64> {
-        let value = self.number()?;
-        Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
-    }
-
-    fn flag(&mut self) -> Taken<bool> {
-        match self.byte()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(EntryError::Field("flag")),
-        }
-    }
-
-    /// Where a byte string lies, its length being known to be there.
-    fn span(&mut self) -> Taken<std::ops::Range<usize>> {
-        let len = self.number()?;
-        let left = self.bytes.len() - self.at;
-        let len = usize::try_from(len).ok().filter(|len| *len <= left);
-        let end = self.at + len.ok_or(EntryError::Truncated)?;
-        let start = std::mem::replace(&mut self.at, end);
-        Ok(start..end)
-    }
-
-    fn value(&mut self) -> Taken<Bytes> {
-        let span = self.span()?;
-        Ok(self.bytes.slice(span))
-    }
-
-    fn key(&mut self) -> Taken<Key> {
-        Key::new(self.name()?).ok_or(EntryError::Field("key"))
-    }
-
-    /// A key's name; the caller checks its length.
-    fn name(&mut self) -> Taken<&'a [u8]> {
-        let span = self.span()?;
-        Ok(&self.bytes[span])
-    }
-
-    fn list<T>(&mut self, take: impl Fn(&mut Self) -> Taken<T>) -> Taken<Vec<T>> {
-        let len = self.number()?;
-        let mut items = Vec::new();
-        // Each item takes a byte at least; the list grows as they turn out to be there.
-        if len > (self.bytes.len() - self.at) as u64 {
-            return Err(EntryError::Truncated);
-        }
-        let len = usize::try_from(len).map_err(|_| EntryError::Truncated)?;
-        items.reserve_exact(len.min(ENTRY_LIST_CAPACITY_MAX));
-        for _ in 0..len {
-            items.push(take(self)?);
-        }
-        Ok(items)
-    }
-
-    fn option<T>(&mut self, take: impl FnOnce(&mut Self) -> Taken<T>) -> Taken<Option<T>> {
-        if self.flag()? { take(self).map(Some) } else { Ok(None) }
-    }
-
+impl Cursor<'_> {
     fn keys(&mut self) -> Taken<Vec<Key>> {
         self.list(Self::key)
-    }
-
-    fn time(&mut self) -> Taken<Option<UnixMillis>> {
-        self.option(|cursor| cursor.number().map(UnixMillis))
-    }
-
-    fn version(&mut self) -> Taken<Version> {
-        self.number().map(Version)
-    }
-
-    fn group(&mut self) -> Taken<GroupId> {
-        let group = u16::try_from(self.number()?).map_err(|_| EntryError::Field("group"))?;
-        Ok(GroupId(group))
     }
 
     fn slot(&mut self) -> Taken<Slot> {
@@ -390,6 +280,18 @@ fn stage_from(cursor: &mut Cursor<'_>) -> Taken<StageFrom> {
     })
 }
 
+/// A numbered batch, without a look at its ops.
+fn numbered(cursor: &mut Cursor<'_>) -> Taken<Numbered> {
+    let session = SessionId(cursor.number()?);
+    let (number, answered) = (cursor.number()?, cursor.number()?);
+    if answered >= number {
+        return Err(EntryError::Field("number of a batch"));
+    }
+    let count = u32::try_from(cursor.number()?).map_err(|_| EntryError::Truncated)?;
+    let bytes = cursor.value()?;
+    Ok(Numbered { session, number, answered, ops: OpBatch::nested(count, bytes) })
+}
+
 fn write_op(cursor: &mut Cursor<'_>, tag: u8) -> Taken<WriteOp> {
     use WriteOp as W;
     Ok(match tag {
@@ -422,6 +324,8 @@ fn write_op(cursor: &mut Cursor<'_>, tag: u8) -> Taken<WriteOp> {
             watches: cursor.list(|cursor| Ok((cursor.key()?, LogIndex(cursor.number()?))))?,
             ops: cursor.list(command)?,
         },
+        tag::OPEN_SESSION => W::OpenSession,
+        tag::NUMBERED => W::Numbered(numbered(cursor)?),
         tag::TICK => W::Tick,
         tag::ADOPT => W::Adopt { slots: cursor.list(Cursor::slot)? },
         _ => return Err(EntryError::Field("write")),

@@ -131,6 +131,8 @@ impl Turn {
                 Outcome::Header(_)
                 | Outcome::Granted(_)
                 | Outcome::Reserved(_)
+                | Outcome::Session(_)
+                | Outcome::Numbered(_)
                 | Outcome::Replies(_) => self.fill(place, call.unknown().into()),
             }
         }
