@@ -6,294 +6,21 @@
 //! Mutants killed: a tag used twice, a field left out or swapped with its neighbour, zigzag
 //! without its sign, a list's length not checked.
 
+#[path = "common/ops.rs"]
+mod ops;
+
 use bitroster_command::{
     BitLogic, EntryError, EntryReader, Existence, Expiry, ExpiryCondition, Field, FieldAction,
-    FieldOp, FieldType, Grant, IndexRange, IndexUnit, Op, OpBatch, Overflow, PartQuery,
+    FieldOp, FieldType, Grant, IndexRange, IndexUnit, Numbered, Op, OpBatch, Overflow, PartQuery,
     ReadCommand, ReadOp, SetBitRef, SetReply, SourceRef, StageFrom, TimeForm, WriteCommand,
     WriteOp, encode_entry,
 };
 use bitroster_types::{
-    GroupId, Key, LogIndex, Slot, UnixMillis, Version,
-    limits::{BITMAP_BITS_MAX, KEY_BYTES_MAX},
+    GroupId, Key, LogIndex, SessionId, Slot, UnixMillis, Version, limits::KEY_BYTES_MAX,
 };
 use bytes::Bytes;
-use proptest::{collection::vec, option, prelude::*};
-
-fn key() -> impl Strategy<Value = Key> + Clone {
-    vec(any::<u8>(), 0..40).prop_map(|name| Key::new(&name).expect("short"))
-}
-
-fn keys() -> impl Strategy<Value = Vec<Key>> {
-    vec(key(), 0..5)
-}
-
-fn value() -> impl Strategy<Value = Bytes> {
-    vec(any::<u8>(), 0..200).prop_map(Bytes::from)
-}
-
-fn offset() -> impl Strategy<Value = u64> {
-    prop_oneof![0..300_u64, 0..BITMAP_BITS_MAX, Just(BITMAP_BITS_MAX - 1)]
-}
-
-fn logic() -> impl Strategy<Value = BitLogic> {
-    use BitLogic::{And, AndOr, Diff, Diff1, Not, One, Or, Xor};
-    prop::sample::select(vec![And, Or, Xor, Not, Diff, Diff1, AndOr, One])
-}
-
-fn unit() -> impl Strategy<Value = IndexUnit> {
-    any::<bool>().prop_map(|bit| if bit { IndexUnit::Bit } else { IndexUnit::Byte })
-}
-
-fn field() -> impl Strategy<Value = Field> {
-    (any::<bool>(), 1..=64_u8, offset()).prop_map(|(signed, width, offset)| {
-        let width = width.min(63 + u8::from(signed));
-        let offset = offset.min(BITMAP_BITS_MAX - u64::from(width));
-        Field { kind: FieldType { signed, width }, offset }
-    })
-}
-
-fn field_op() -> impl Strategy<Value = FieldOp> {
-    let action = prop_oneof![
-        Just(FieldAction::Get),
-        any::<i64>().prop_map(FieldAction::Set),
-        any::<i64>().prop_map(FieldAction::IncrBy),
-    ];
-    let overflow = prop::sample::select(vec![Overflow::Wrap, Overflow::Sat, Overflow::Fail]);
-    (field(), action, overflow).prop_map(|(field, action, overflow)| FieldOp {
-        field,
-        action,
-        overflow,
-    })
-}
-
-fn time() -> impl Strategy<Value = UnixMillis> {
-    any::<u64>().prop_map(UnixMillis)
-}
-
-fn version() -> impl Strategy<Value = Version> {
-    any::<u64>().prop_map(Version)
-}
-
-fn expiry() -> impl Strategy<Value = Expiry> {
-    prop_oneof![
-        Just(Expiry::Clear),
-        Just(Expiry::Keep),
-        any::<i64>().prop_map(Expiry::In),
-        time().prop_map(Expiry::At),
-    ]
-}
-
-fn existence() -> impl Strategy<Value = Option<Existence>> {
-    prop::sample::select(vec![None, Some(Existence::IfAbsent), Some(Existence::IfPresent)])
-}
-
-fn set_reply() -> impl Strategy<Value = SetReply> {
-    prop::sample::select(vec![SetReply::Status, SetReply::Changed, SetReply::Old])
-}
-
-fn condition() -> impl Strategy<Value = ExpiryCondition> {
-    any::<[bool; 4]>().prop_map(|[if_none, if_some, if_later, if_earlier]| ExpiryCondition {
-        if_none,
-        if_some,
-        if_later,
-        if_earlier,
-    })
-}
-
-fn write_command() -> BoxedStrategy<WriteCommand> {
-    use WriteCommand as W;
-    prop_oneof![
-        (key(), offset(), any::<bool>()).prop_map(|(key, offset, value)| W::SetBit {
-            key,
-            offset,
-            value
-        }),
-        (key(), vec(field_op(), 0..5)).prop_map(|(key, ops)| W::BitField { key, ops }),
-        (logic(), key(), keys()).prop_map(|(logic, target, sources)| W::BitOp {
-            logic,
-            target,
-            sources
-        }),
-        (key(), value(), existence(), expiry(), set_reply()).prop_map(
-            |(key, value, existence, expiry, reply)| W::Set {
-                key,
-                value,
-                existence,
-                expiry,
-                reply
-            }
-        ),
-        key().prop_map(|key| W::GetDel { key }),
-        (key(), expiry()).prop_map(|(key, expiry)| W::GetEx { key, expiry }),
-        (vec((key(), value()), 0..4), any::<bool>())
-            .prop_map(|(pairs, only_if_none)| W::MSet { pairs, only_if_none }),
-        (key(), value()).prop_map(|(key, value)| W::Append { key, value }),
-        (key(), 0..BITMAP_BITS_MAX / 8 - 200, value())
-            .prop_map(|(key, offset, value)| W::SetRange { key, offset, value }),
-        (key(), any::<i64>()).prop_map(|(key, by)| W::IncrBy { key, by }),
-        keys().prop_map(|keys| W::Delete { keys }),
-        (key(), expiry(), condition()).prop_map(|(key, expiry, condition)| W::Expire {
-            key,
-            expiry,
-            condition
-        }),
-        key().prop_map(|key| W::Persist { key }),
-        (key(), key(), any::<bool>()).prop_map(|(source, target, only_if_new)| W::Rename {
-            source,
-            target,
-            only_if_new
-        }),
-        (key(), key(), any::<bool>()).prop_map(|(source, target, replace)| W::Copy {
-            source,
-            target,
-            replace
-        }),
-        Just(W::Flush),
-    ]
-    .boxed()
-}
-
-fn read_command() -> BoxedStrategy<ReadCommand> {
-    use ReadCommand as R;
-    let index_range = (any::<i64>(), any::<i64>(), unit())
-        .prop_map(|(start, end, unit)| IndexRange { start, end, unit });
-    let index = || option::of(any::<i64>());
-    prop_oneof![
-        (key(), offset()).prop_map(|(key, offset)| R::GetBit { key, offset }),
-        (key(), option::of(index_range)).prop_map(|(key, range)| R::BitCount { key, range }),
-        (key(), any::<bool>(), index(), index(), unit())
-            .prop_map(|(key, bit, start, end, unit)| R::BitPos { key, bit, start, end, unit }),
-        (key(), vec(field(), 0..5)).prop_map(|(key, fields)| R::BitFieldRo { key, fields }),
-        (logic(), keys()).prop_map(|(logic, sources)| R::BitOpCard { logic, sources }),
-        key().prop_map(|key| R::Get { key }),
-        keys().prop_map(|keys| R::MGet { keys }),
-        key().prop_map(|key| R::StrLen { key }),
-        (key(), any::<i64>(), any::<i64>()).prop_map(|(key, start, end)| R::GetRange {
-            key,
-            start,
-            end
-        }),
-        keys().prop_map(|keys| R::Exists { keys }),
-        key().prop_map(|key| R::Type { key }),
-        (key(), any::<bool>(), any::<bool>()).prop_map(|(key, millis, absolute)| R::Ttl {
-            key,
-            form: TimeForm { millis, absolute }
-        }),
-        (any::<u64>(), option::of(value()), any::<u64>(), any::<bool>()).prop_map(
-            |(cursor, pattern, count, type_matches)| R::Scan {
-                cursor,
-                pattern,
-                count,
-                type_matches
-            }
-        ),
-        value().prop_map(|pattern| R::Keys { pattern }),
-        Just(R::DbSize),
-        Just(R::RandomKey),
-    ]
-    .boxed()
-}
-
-fn source() -> impl Strategy<Value = SourceRef> {
-    (key(), option::of(version())).prop_map(|(key, version)| SourceRef { key, version })
-}
-
-fn range() -> impl Strategy<Value = (u64, u64)> {
-    (any::<u64>(), any::<u64>())
-}
-
-fn part_query() -> impl Strategy<Value = PartQuery> {
-    prop_oneof![
-        Just(PartQuery::Len),
-        range().prop_map(|(start, end)| PartQuery::Count { start, end }),
-        (any::<bool>(), range()).prop_map(|(bit, (start, end))| PartQuery::FirstBit {
-            bit,
-            start,
-            end
-        }),
-        range().prop_map(|(start, end)| PartQuery::Value { start, end }),
-    ]
-}
-
-fn read_op() -> impl Strategy<Value = ReadOp> {
-    prop_oneof![
-        4 => read_command().prop_map(ReadOp::Command),
-        1 => key().prop_map(|key| ReadOp::Header { key }),
-        1 => (key(), option::of(version()), part_query())
-            .prop_map(|(key, version, query)| ReadOp::Part { key, version, query }),
-        1 => (logic(), vec(source(), 0..4), range(), any::<u64>()).prop_map(
-            |(logic, sources, range, len_bytes)| {
-                ReadOp::CombineCount { logic, sources, range, len_bytes }
-            }
-        ),
-        1 => key().prop_map(|key| ReadOp::Fingerprint { key }),
-    ]
-}
-
-fn stage_from() -> impl Strategy<Value = StageFrom> {
-    prop_oneof![
-        value().prop_map(StageFrom::Value),
-        (logic(), vec(source(), 0..4), range(), any::<u64>()).prop_map(
-            |(logic, sources, range, len_bytes)| {
-                StageFrom::Combine { logic, sources, range, len_bytes }
-            }
-        ),
-        (source(), range()).prop_map(|(source, range)| StageFrom::Copy { source, range }),
-    ]
-}
-
-fn group() -> impl Strategy<Value = GroupId> {
-    any::<u16>().prop_map(GroupId)
-}
-
-fn transaction() -> impl Strategy<Value = WriteOp> {
-    let command =
-        prop_oneof![read_command().prop_map(Op::from), write_command().prop_map(Op::from)];
-    let watch = (key(), any::<u64>()).prop_map(|(key, index)| (key, LogIndex(index)));
-    (vec(watch, 0..3), vec(command, 0..4))
-        .prop_map(|(watches, ops)| WriteOp::Transaction { watches, ops })
-}
-
-fn write_op() -> impl Strategy<Value = WriteOp> {
-    use WriteOp as W;
-    prop_oneof![
-        6 => write_command().prop_map(W::Command),
-        1 => (version(), option::of(time()), write_command()).prop_map(
-            |(version, expiry, command)| W::Granted { grant: Grant { version, expiry }, command }
-        ),
-        1 => (key(), group()).prop_map(|(key, group)| W::Enlist { key, group }),
-        1 => key().prop_map(|key| W::Reserve { key }),
-        1 => (key(), version(), stage_from())
-            .prop_map(|(key, version, from)| W::Stage { key, version, from }),
-        1 => (key(), version(), vec(group(), 0..5), any::<u64>(), option::of(time())).prop_map(
-            |(key, version, spread, len_bytes, expiry)| {
-                W::Publish { key, version, spread, len_bytes, expiry }
-            }
-        ),
-        1 => (key(), version()).prop_map(|(key, version)| W::Activate { key, version }),
-        1 => (key(), version()).prop_map(|(key, version)| W::Drop { key, version }),
-        1 => (key(), version()).prop_map(|(key, version)| W::Forget { key, version }),
-        1 => (key(), version(), option::of(time()))
-            .prop_map(|(key, version, expiry)| W::SetPartExpiry { key, version, expiry }),
-        1 => transaction(),
-        1 => Just(W::Tick),
-        1 => vec(0..16384_u16, 0..100).prop_map(|slots| W::Adopt {
-            slots: slots.into_iter().filter_map(Slot::new).collect()
-        }),
-    ]
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![1 => read_op().prop_map(Op::Read), 2 => write_op().prop_map(Op::Write)]
-}
-
-fn batch(ops: &[Op]) -> OpBatch {
-    let mut batch = OpBatch::new();
-    for op in ops {
-        batch.push(op);
-    }
-    batch
-}
+use ops::{batch, numbered, op};
+use proptest::{collection::vec, prelude::*};
 
 /// As [`read_all`], with the short cut for SETBIT wherever it applies.
 fn read_all_short(entry: Bytes) -> Result<Vec<Op>, EntryError> {
@@ -373,6 +100,106 @@ proptest! {
     fn bytes_made_up_never_panic(bytes in vec(any::<u8>(), 0..300), count in any::<u32>()) {
         prop_assert!(OpBatch::from_encoded(count.max(500), bytes.into()).is_err());
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_numbered_batch_is_written_without_its_op_and_read_without_a_copy(sent in numbered()) {
+        let (mut short, mut long) = (OpBatch::new(), OpBatch::new());
+        short.push_numbered(sent.session, sent.number, sent.answered, &sent.ops);
+        long.push_write(&WriteOp::Numbered(sent.clone()));
+        prop_assert_eq!(&short, &long);
+
+        let entry = encode_entry(UnixMillis(1), [&short]);
+        let mut read = read_all(entry.clone()).unwrap();
+        let Some(Op::Write(WriteOp::Numbered(got))) = read.pop() else { panic!("{read:?}") };
+        prop_assert_eq!(&got, &sent);
+        if !got.ops.is_empty() {
+            prop_assert!(entry.as_ptr_range().contains(&got.ops.as_bytes().as_ptr()));
+        }
+        let (mut one, mut two) = (got.ops.into_reader(), sent.ops.into_reader());
+        while let Some(op) = two.next_op().unwrap() {
+            prop_assert_eq!(one.next_op(), Ok(Some(op)));
+        }
+        prop_assert_eq!(one.next_op(), Ok(None));
+    }
+
+    #[test]
+    fn a_batch_that_was_received_can_grow(
+        before in vec(op(), 0..4),
+        after in vec(op(), 0..4),
+        more in vec(op(), 0..4),
+    ) {
+        let sent = batch(&before);
+        let mut received = OpBatch::from_encoded(sent.count(), sent.into_bytes()).unwrap();
+        for op in &after {
+            received.push(op);
+        }
+        let sent = batch(&more);
+        received.append(OpBatch::from_encoded(sent.count(), sent.into_bytes()).unwrap());
+        prop_assert_eq!(received, batch(&[before, after, more].concat()));
+    }
+
+    #[test]
+    fn a_batch_with_numbered_ones_is_received_only_if_all_of_them_can_be_read(
+        sent in numbered(),
+        place in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut bytes = sent.ops.as_bytes().to_vec();
+        prop_assume!(!bytes.is_empty());
+        let at = place.index(bytes.len());
+        bytes[at] = byte;
+        let good = OpBatch::from_encoded(sent.ops.count(), bytes.clone().into());
+        let mut outer = OpBatch::new();
+        outer.push_numbered(sent.session, sent.number, sent.answered, &sent.ops);
+        let mut outer = outer.as_bytes().to_vec();
+        let start = outer.len() - bytes.len();
+        outer[start..].copy_from_slice(&bytes);
+        let received = OpBatch::from_encoded(1, outer.into());
+        let holds_sessions = good.as_ref().is_ok_and(has_sessions);
+        prop_assert_eq!(received.is_ok(), good.is_ok() && !holds_sessions);
+    }
+}
+
+fn has_sessions(batch: &OpBatch) -> bool {
+    let (mut reader, mut found) = (batch.clone().into_reader(), false);
+    while let Some(op) = reader.next_op().expect("checked when it came") {
+        found |= matches!(op, Op::Write(WriteOp::OpenSession | WriteOp::Numbered(_)));
+    }
+    found
+}
+
+#[test]
+fn numbered_batches_in_numbered_batches_are_refused() {
+    let refused = Err(EntryError::Field("op of a numbered batch"));
+    assert_eq!(decode(1, b"\xad\x01\x01\x00\x01\x01\xac"), refused);
+    assert_eq!(decode(1, b"\xad\x01\x01\x00\x01\x06\xad\x01\x01\x00\x00\x00"), refused);
+    // Answered before it was sent, more ops than bytes, more bytes than ops, more than there is.
+    assert_eq!(decode(1, b"\xad\x01\x02\x02\x00\x00"), Err(EntryError::Field("number of a batch")));
+    assert_eq!(decode(1, b"\xad\x01\x01\x00\x05\x01\xaa"), Err(EntryError::Truncated));
+    assert_eq!(
+        decode(1, b"\xad\x01\x01\x00\x01\x02\xaa\xaa"),
+        Err(EntryError::Trailing { bytes: 1 })
+    );
+    assert_eq!(decode(1, b"\xad\x01\x01\x00\x01\x02\xaa"), Err(EntryError::Truncated));
+    assert_eq!(
+        decode(1, b"\xad\x01\x01\x00\xff\xff\xff\xff\xff\x0f\x00"),
+        Err(EntryError::Truncated)
+    );
+}
+
+#[test]
+#[should_panic(expected = "neither sessions nor numbered batches")]
+fn a_batch_that_holds_a_numbered_one_cannot_be_numbered() {
+    let mut inner = OpBatch::new();
+    inner.push_numbered(SessionId(1), 1, 0, &OpBatch::new());
+    let mut outer = OpBatch::new();
+    outer.push_write(&WriteOp::Tick);
+    outer.append(inner);
+    OpBatch::new().push_numbered(SessionId(1), 2, 0, &outer);
 }
 
 fn decode(count: u32, bytes: &[u8]) -> Result<OpBatch, EntryError> {
@@ -546,6 +373,13 @@ fn one_of_each_of_the_router() -> Vec<Op> {
         W::Transaction { watches: vec![(key(), LogIndex(9))], ops: vec![command.into()] },
         W::Tick,
         W::Adopt { slots: vec![Slot::new(300).expect("a slot")] },
+        W::OpenSession,
+        W::Numbered(Numbered {
+            session: SessionId(300),
+            number: 12,
+            answered: 10,
+            ops: batch(&[WriteCommand::SetBit { key: key(), offset: 1, value: true }.into()]),
+        }),
     ];
     reads.map(Op::Read).into_iter().chain(writes.map(Op::Write)).collect()
 }

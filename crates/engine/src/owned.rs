@@ -1,7 +1,7 @@
 //! Which slots, and with them which segments, the group owns.
 
 use bitroster_placement::{slot_of_key, slot_of_segment};
-use bitroster_types::{Segment, SegmentWidth, Slot, limits::SLOTS};
+use bitroster_types::{Segment, SegmentWidth, Slot, limits::SLOTS, planted::Fault};
 
 /// The slots of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,24 @@ impl Owned {
 
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
         (0..SLOTS).filter_map(Slot::new).filter(|slot| self.has(*slot))
+    }
+
+    /// Whether a request that touches `segment` of a key with this slot is treated as at the key's
+    /// home.
+    pub(crate) fn acts_as_home(&self, slot: Slot, segment: Segment) -> bool {
+        self.has(slot) || segment.is_first() && Fault::SkipEpochCheck.is_planted()
+    }
+
+    /// Whether a request for a segment is taken, `is_home` being what
+    /// [`acts_as_home`](Self::acts_as_home) says.
+    pub(crate) fn takes_segment(&self, is_home: bool, segment: Segment) -> bool {
+        self.takes_all() || self.has_segment(is_home, segment)
+    }
+
+    /// Whether requests for all segments are taken: where the group owns them, or a test has
+    /// planted that fault.
+    pub(crate) fn takes_all(&self) -> bool {
+        self.has_all() || Fault::SkipEpochCheck.is_planted()
     }
 
     /// Whether the group is the key's home.

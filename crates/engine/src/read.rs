@@ -7,7 +7,7 @@ mod scan;
 pub(crate) use command::too_long;
 
 use bitroster_command::{CommandError, Header, Outcome, ReadOp, Reply};
-use bitroster_types::{Key, LogIndex, UnixMillis, limits::WORK_BYTES_MIN};
+use bitroster_types::{Key, LogIndex, Segment, UnixMillis, limits::WORK_BYTES_MIN};
 
 use crate::{
     Work,
@@ -112,7 +112,8 @@ impl<'a> Reader<'a> {
     /// The key's spot, if this group is its home.
     pub(crate) fn home(self, key: &[u8]) -> Result<Spot, Outcome> {
         let spot = Spot::of(key);
-        if self.store.owned.has(spot.slot) { Ok(spot) } else { Err(Outcome::NotOwner) }
+        let is_home = self.store.owned.acts_as_home(spot.slot, Segment(0));
+        if is_home { Ok(spot) } else { Err(Outcome::NotOwner) }
     }
 
     /// The entry, unless it is past its expiry by the log.

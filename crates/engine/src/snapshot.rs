@@ -5,7 +5,8 @@
 //! The eight bytes `BITROSTR`, a version, then blocks: length and CRC-32C of the payload, both
 //! little-endian `u32`, and the payload, of at most [`SNAPSHOT_BLOCK_BYTES_MAX`]. The payloads,
 //! joined, are one stream of records, each a kind and its fields; it starts with a head and ends
-//! with a count of the records. A value is written as its length in bytes and pieces in the bitmap
+//! with a count of the records. Sessions come last but for that: the newest id, then one record each,
+//! with the outcomes kept. A value is written as its length in bytes and pieces in the bitmap
 //! codec, each of a bounded range of bits, so that neither side ever holds a large value twice.
 //!
 //! [`SNAPSHOT_BLOCK_BYTES_MAX`]: bitroster_types::limits::SNAPSHOT_BLOCK_BYTES_MAX
@@ -21,13 +22,16 @@ use std::{io, sync::Arc};
 
 use bitroster_types::{LogIndex, UnixMillis};
 
-use crate::{Engine, EngineConfig, owned::Owned, root::Root, side::Side};
+use crate::{Engine, EngineConfig, owned::Owned, root::Root, session::Sessions, side::Side};
 
 /// What a file starts with.
 const MAGIC: [u8; 8] = *b"BITROSTR";
 
-/// The version of the form.
-const FORMAT: u16 = 1;
+/// The version of the form that is written. Version 1 had no sessions.
+const FORMAT: u16 = 2;
+
+/// The oldest version that is read.
+const FORMAT_MIN: u16 = 1;
 
 /// Bits of one piece of a value: 2 MiB dense, and a multiple of what bitmaps share at once.
 const PIECE_BITS: u64 = 1 << 24;
@@ -45,6 +49,8 @@ mod kind {
     pub(super) const RESERVED: u8 = 6;
     pub(super) const DROPPED: u8 = 7;
     pub(super) const END: u8 = 8;
+    pub(super) const SESSIONS: u8 = 9;
+    pub(super) const SESSION: u8 = 10;
 }
 
 /// The state at one entry, to be written out while the engine goes on.
@@ -58,6 +64,7 @@ pub struct Snapshot {
     owned: Owned,
     root: Root,
     side: Arc<Side>,
+    sessions: Arc<Sessions>,
 }
 
 /// Why bytes are not a snapshot of this group.
@@ -67,7 +74,7 @@ pub enum RestoreError {
     #[error("a snapshot cannot be read: {0}")]
     Io(#[from] io::Error),
     /// Not a snapshot, or of a version that this build does not know.
-    #[error("not a snapshot of format {FORMAT}")]
+    #[error("not a snapshot of format {FORMAT_MIN} to {FORMAT}")]
     Format,
     /// A block's checksum does not fit its bytes.
     #[error("checksum of a snapshot's block is {found:#010x}, not {expected:#010x}")]
@@ -100,6 +107,7 @@ impl Engine {
             owned: self.store.owned.clone(),
             root: self.store.root().clone(),
             side: Arc::clone(&self.side),
+            sessions: Arc::clone(&self.sessions),
         }
     }
 

@@ -245,8 +245,10 @@ impl Engine {
     ) -> Result<Spot, Outcome> {
         let spot = Spot::of(key);
         let (owned, width) = (&self.store.owned, self.config.width);
-        let is_home = owned.has(spot.slot);
-        if !ranges.clone().all(|range| owned.has_bits(is_home, width, range)) {
+        let start = ranges.clone().next().map_or(Segment(0), |(first, _)| width.segment_of(first));
+        let is_home = owned.acts_as_home(spot.slot, start);
+        if !owned.takes_all() && !ranges.clone().all(|range| owned.has_bits(is_home, width, range))
+        {
             let mut segments = ranges.flat_map(|(first, last)| [first, last]);
             let first = segments.next().map(|bit| width.segment_of(bit));
             let one = segments.all(|bit| Some(width.segment_of(bit)) == first);

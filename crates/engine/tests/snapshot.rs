@@ -4,7 +4,7 @@
 //! Method: random scripts on two engines, bytes compared; a restored engine answers as the first
 //! one for the rest of the script; every byte of a snapshot flipped, every length cut.
 //!
-//! Mutants killed: a block whose checksum nobody looks at.
+//! Mutants killed: a block whose checksum nobody looks at; a form from before that is refused.
 
 #![allow(
     clippy::cast_lossless,
@@ -18,7 +18,9 @@
 mod common;
 
 use bitroster_bitmap::Bitmap;
-use bitroster_command::{Op, ReadCommand, ReadOp, Reply, StageFrom, WriteCommand, WriteOp};
+use bitroster_command::{
+    Numbered, Op, OpBatch, Outcome, ReadCommand, ReadOp, Reply, StageFrom, WriteCommand, WriteOp,
+};
 use bitroster_engine::{Engine, EngineConfig, EngineStats, RestoreError, Snapshot};
 use bitroster_types::{GroupId, Key, SegmentWidth};
 use bytes::Bytes;
@@ -133,6 +135,12 @@ fn sample() -> Vec<u8> {
         lone.write(&append);
     }
     lone.op(&WriteOp::Reserve { key: key("k1") });
+    let Outcome::Session(session) = lone.op(&WriteOp::OpenSession) else { panic!("no session") };
+    for number in 1..4 {
+        let mut ops = OpBatch::new();
+        ops.push_set_bit(&key("k2"), number, true);
+        lone.op(&WriteOp::Numbered(Numbered { session, number, answered: 0, ops }));
+    }
     bytes(lone.engine.snapshot())
 }
 
@@ -155,8 +163,9 @@ fn a_snapshot_cut_anywhere_is_refused() {
 }
 
 /// Wraps a stream of records in one block with a true checksum.
-fn forged(records: &[u8]) -> Vec<u8> {
-    let mut image = b"BITROSTR\x01\x00".to_vec();
+fn forged(format: u8, records: &[u8]) -> Vec<u8> {
+    let mut image = b"BITROSTR".to_vec();
+    image.extend_from_slice(&[format, 0]);
     image.extend_from_slice(&u32::try_from(records.len()).unwrap().to_le_bytes());
     image.extend_from_slice(&crc32c::crc32c(records).to_le_bytes());
     image.extend_from_slice(records);
@@ -175,10 +184,29 @@ proptest! {
         let mut records = image[18..].to_vec();
         let at = at.min(records.len() - with.len());
         records[at..at + with.len()].copy_from_slice(&with);
-        let engine = Engine::restore(config(), &mut &forged(&records)[..]);
+        let engine = Engine::restore(config(), &mut &forged(2, &records)[..]);
         if let Ok(engine) = engine {
             bytes(engine.snapshot());
         }
+    }
+}
+
+#[test]
+fn a_snapshot_from_before_there_were_sessions_is_read() {
+    let mut lone = Lone::new();
+    lone.write(&WriteCommand::SetBit { key: key("k"), offset: 3, value: true });
+    let image = bytes(lone.engine.snapshot());
+    // Without the newest session's id, a record of nine bytes before the count of records.
+    let (records, end) = image[18..].split_at(image.len() - 18 - 18);
+    let (newest, end) = end.split_at(9);
+    assert_eq!(newest, [9, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let count = u64::from_le_bytes(end[1..].try_into().unwrap()) - 1;
+    let old = [records, &end[..1], &count.to_le_bytes()[..]].concat();
+    let engine = Engine::restore(config(), &mut &forged(1, &old)[..]).unwrap();
+    assert_eq!(bytes(engine.snapshot()), image);
+    for unknown in [0, 3, 255] {
+        let refused = Engine::restore(config(), &mut &forged(unknown, &old)[..]);
+        assert!(matches!(refused, Err(RestoreError::Format)), "format {unknown}");
     }
 }
 

@@ -6,7 +6,7 @@ use bitroster_bitmap::Bitmap;
 use bitroster_command::{
     BitLogic, CommandError, Field, IndexRange, IndexUnit, Outcome, ReadCommand, Reply, TimeForm,
 };
-use bitroster_types::{Key, UnixMillis, limits::WORK_BYTES_MIN};
+use bitroster_types::{Key, Segment, UnixMillis, limits::WORK_BYTES_MIN};
 
 use super::{Reader, Stepped};
 use crate::{
@@ -66,8 +66,9 @@ impl Reader<'_> {
 
     fn get_bit(self, key: &Key, offset: u64) -> Stepped {
         let spot = Spot::of(key);
-        let is_home = self.store.owned.has(spot.slot);
-        if !self.store.owned.has_segment(is_home, self.config.width.segment_of(offset)) {
+        let segment = self.config.width.segment_of(offset);
+        let is_home = self.store.owned.acts_as_home(spot.slot, segment);
+        if !self.store.owned.takes_segment(is_home, segment) {
             return Err(Outcome::NotOwner);
         }
         let bit = self.live(spot, key)?.is_some_and(|view| view.value.get(offset));
@@ -113,14 +114,15 @@ impl Reader<'_> {
     }
 
     fn bit_field_ro(self, key: &Key, fields: &[Field]) -> Stepped {
-        let spot = Spot::of(key);
-        let is_home = self.store.owned.has(spot.slot);
+        let (spot, width) = (Spot::of(key), self.config.width);
+        let start = fields.first().map_or(Segment(0), |field| width.segment_of(field.offset));
+        let is_home = self.store.owned.acts_as_home(spot.slot, start);
         let view = self.live(spot, key)?;
         let is_whole = is_home && view.is_none_or(|view| view.spread.is_empty());
         let owns_all = || {
             fields.iter().all(|field| {
                 let last = field.offset + u64::from(field.kind.width) - 1;
-                self.store.owned.has_bits(is_home, self.config.width, (field.offset, last))
+                self.store.owned.has_bits(is_home, width, (field.offset, last))
             })
         };
         if !is_whole && !owns_all() {

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use bitroster_types::limits::SNAPSHOT_BLOCK_BYTES_MAX;
 
-use super::{FORMAT, MAGIC, RestoreError};
+use super::{FORMAT, FORMAT_MIN, MAGIC, RestoreError};
 
 /// Blocks are cut near this size, well below the longest.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -61,7 +61,9 @@ impl<'a, R: Read> BlockReader<'a, R> {
     pub(super) fn new(input: &'a mut R) -> Result<Self, RestoreError> {
         let mut head = [0; MAGIC.len() + 2];
         input.read_exact(&mut head)?;
-        if head[..MAGIC.len()] != MAGIC || head[MAGIC.len()..] != FORMAT.to_le_bytes() {
+        let [magic @ .., low, high] = head;
+        let format = u16::from_le_bytes([low, high]);
+        if magic != MAGIC || !(FORMAT_MIN..=FORMAT).contains(&format) {
             return Err(RestoreError::Format);
         }
         Ok(Self { input, block: Vec::new(), at: 0 })

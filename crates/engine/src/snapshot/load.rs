@@ -3,9 +3,13 @@
 use std::io::Read;
 
 use bitroster_bitmap::Bitmap;
+use bitroster_command::OutcomeBatch;
 use bitroster_types::{
-    GroupId, Key, LogIndex, SegmentWidth, Slot, UnixMillis, Version,
-    limits::{BITMAP_BITS_MAX, KEY_BYTES_MAX, SMALL_VALUE_BYTES_MAX},
+    GroupId, Key, LogIndex, SegmentWidth, SessionId, Slot, UnixMillis, Version,
+    limits::{
+        BITMAP_BITS_MAX, KEY_BYTES_MAX, SESSION_REPLY_BYTES_MAX, SESSION_WINDOW_MAX, SESSIONS_MAX,
+        SMALL_VALUE_BYTES_MAX,
+    },
 };
 
 use super::{PIECE_BYTES_MAX, RestoreError, block::BlockReader, kind};
@@ -14,6 +18,7 @@ use crate::{
     entry::Entry,
     leaf::MODIFIED_END,
     owned::Owned,
+    session::{Session, Sessions},
     side::{Side, Staged},
     spot::Spot,
 };
@@ -98,6 +103,11 @@ impl<R: Read> Loader<'_, R> {
                 let (key, version) = self.name()?;
                 side.dropped.insert(key, (version, UnixMillis(self.u64()?)));
             }
+            kind::SESSIONS => engine.sessions_mut().newest = SessionId(self.u64()?),
+            kind::SESSION => {
+                let time = engine.time;
+                self.session(engine.sessions_mut(), time)?;
+            }
             _ => return Err(malformed("kind of record")),
         }
         Ok(())
@@ -121,6 +131,35 @@ impl<R: Read> Loader<'_, R> {
             None => Ok(()),
             Some(_) => Err(malformed("a key twice")),
         }
+    }
+
+    fn session(&mut self, sessions: &mut Sessions, time: UnixMillis) -> Result<()> {
+        let id = SessionId(self.u64()?);
+        let mut session =
+            Session { answered: self.u64()?, used: UnixMillis(self.u64()?), ..Session::default() };
+        if id > sessions.newest || session.used > time || sessions.open.len() >= SESSIONS_MAX {
+            return Err(malformed("a session"));
+        }
+        let rows = usize::from(self.u16()?);
+        if rows > SESSION_WINDOW_MAX {
+            return Err(malformed("number of a session's batches"));
+        }
+        for _ in 0..rows {
+            let number = self.u64()?;
+            let kept = if self.u8()? == 1 { Some(self.outcomes()?) } else { None };
+            if number <= session.answered || session.window.insert(number, kept).is_some() {
+                return Err(malformed("number of a batch"));
+            }
+        }
+        if sessions.put(id, session) { Ok(()) } else { Err(malformed("a session twice")) }
+    }
+
+    fn outcomes(&mut self) -> Result<OutcomeBatch> {
+        let (count, len) = (self.u32()?, self.u32()?);
+        if len as usize > SESSION_REPLY_BYTES_MAX {
+            return Err(malformed("length of outcomes"));
+        }
+        Ok(OutcomeBatch::from_encoded(count, self.0.take_vec(len.into())?.into()))
     }
 
     fn value(&mut self) -> Result<Bitmap> {

@@ -25,6 +25,7 @@ pub(super) fn save(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> 
         return Err(error);
     }
     out.side(snapshot)?;
+    out.sessions(snapshot)?;
     out.record.push(kind::END);
     let count = out.count;
     out.u64(count);
@@ -98,6 +99,31 @@ impl<W: Write> Saver<'_, W> {
             self.start(kind::DROPPED);
             self.name(key, *version);
             self.u64(time.0);
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// The newest id first, for it bounds those that follow.
+    fn sessions(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+        let sessions = &snapshot.sessions;
+        self.start(kind::SESSIONS);
+        self.u64(sessions.newest.0);
+        self.flush()?;
+        for (id, session) in &sessions.open {
+            self.start(kind::SESSION);
+            self.u64(id.0);
+            self.u64(session.answered);
+            self.u64(session.used.0);
+            self.u16(u16::try_from(session.window.len()).expect("a window is bounded"));
+            for (number, kept) in &session.window {
+                self.u64(*number);
+                self.record.push(u8::from(kept.is_some()));
+                if let Some(outcomes) = kept {
+                    self.record.extend_from_slice(&outcomes.count().to_le_bytes());
+                    self.bytes(outcomes.bytes());
+                }
+            }
             self.flush()?;
         }
         Ok(())

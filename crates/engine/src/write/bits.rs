@@ -18,8 +18,9 @@ impl Engine {
             return Err(bad_offset().into());
         }
         let spot = Spot::of(key);
-        let is_home = self.store.owned.has(spot.slot);
-        if !self.store.owned.has_segment(is_home, self.config.width.segment_of(bit.0)) {
+        let segment = self.config.width.segment_of(bit.0);
+        let is_home = self.store.owned.acts_as_home(spot.slot, segment);
+        if !self.store.owned.takes_segment(is_home, segment) {
             return Err(Outcome::NotOwner);
         }
         if grant.is_some() && !is_home {

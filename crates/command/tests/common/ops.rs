@@ -1,0 +1,310 @@
+//! Ops made up.
+
+#![allow(dead_code, reason = "each test file uses its own share of this")]
+
+use bitroster_command::{
+    BitLogic, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType, Grant,
+    IndexRange, IndexUnit, Numbered, Op, OpBatch, Overflow, PartQuery, ReadCommand, ReadOp,
+    SetReply, SourceRef, StageFrom, TimeForm, WriteCommand, WriteOp,
+};
+use bitroster_types::{
+    GroupId, Key, LogIndex, SessionId, Slot, UnixMillis, Version, limits::BITMAP_BITS_MAX,
+};
+use bytes::Bytes;
+use proptest::{collection::vec, option, prelude::*};
+
+pub(crate) fn key() -> impl Strategy<Value = Key> + Clone {
+    vec(any::<u8>(), 0..40).prop_map(|name| Key::new(&name).expect("short"))
+}
+
+pub(crate) fn keys() -> impl Strategy<Value = Vec<Key>> {
+    vec(key(), 0..5)
+}
+
+pub(crate) fn value() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..200).prop_map(Bytes::from)
+}
+
+pub(crate) fn offset() -> impl Strategy<Value = u64> {
+    prop_oneof![0..300_u64, 0..BITMAP_BITS_MAX, Just(BITMAP_BITS_MAX - 1)]
+}
+
+pub(crate) fn logic() -> impl Strategy<Value = BitLogic> {
+    use BitLogic::{And, AndOr, Diff, Diff1, Not, One, Or, Xor};
+    prop::sample::select(vec![And, Or, Xor, Not, Diff, Diff1, AndOr, One])
+}
+
+pub(crate) fn unit() -> impl Strategy<Value = IndexUnit> {
+    any::<bool>().prop_map(|bit| if bit { IndexUnit::Bit } else { IndexUnit::Byte })
+}
+
+pub(crate) fn field() -> impl Strategy<Value = Field> {
+    (any::<bool>(), 1..=64_u8, offset()).prop_map(|(signed, width, offset)| {
+        let width = width.min(63 + u8::from(signed));
+        let offset = offset.min(BITMAP_BITS_MAX - u64::from(width));
+        Field { kind: FieldType { signed, width }, offset }
+    })
+}
+
+pub(crate) fn field_op() -> impl Strategy<Value = FieldOp> {
+    let action = prop_oneof![
+        Just(FieldAction::Get),
+        any::<i64>().prop_map(FieldAction::Set),
+        any::<i64>().prop_map(FieldAction::IncrBy),
+    ];
+    let overflow = prop::sample::select(vec![Overflow::Wrap, Overflow::Sat, Overflow::Fail]);
+    (field(), action, overflow).prop_map(|(field, action, overflow)| FieldOp {
+        field,
+        action,
+        overflow,
+    })
+}
+
+pub(crate) fn time() -> impl Strategy<Value = UnixMillis> {
+    any::<u64>().prop_map(UnixMillis)
+}
+
+pub(crate) fn version() -> impl Strategy<Value = Version> {
+    any::<u64>().prop_map(Version)
+}
+
+pub(crate) fn expiry() -> impl Strategy<Value = Expiry> {
+    prop_oneof![
+        Just(Expiry::Clear),
+        Just(Expiry::Keep),
+        any::<i64>().prop_map(Expiry::In),
+        time().prop_map(Expiry::At),
+    ]
+}
+
+pub(crate) fn existence() -> impl Strategy<Value = Option<Existence>> {
+    prop::sample::select(vec![None, Some(Existence::IfAbsent), Some(Existence::IfPresent)])
+}
+
+pub(crate) fn set_reply() -> impl Strategy<Value = SetReply> {
+    prop::sample::select(vec![SetReply::Status, SetReply::Changed, SetReply::Old])
+}
+
+pub(crate) fn condition() -> impl Strategy<Value = ExpiryCondition> {
+    any::<[bool; 4]>().prop_map(|[if_none, if_some, if_later, if_earlier]| ExpiryCondition {
+        if_none,
+        if_some,
+        if_later,
+        if_earlier,
+    })
+}
+
+pub(crate) fn write_command() -> BoxedStrategy<WriteCommand> {
+    use WriteCommand as W;
+    prop_oneof![
+        (key(), offset(), any::<bool>()).prop_map(|(key, offset, value)| W::SetBit {
+            key,
+            offset,
+            value
+        }),
+        (key(), vec(field_op(), 0..5)).prop_map(|(key, ops)| W::BitField { key, ops }),
+        (logic(), key(), keys()).prop_map(|(logic, target, sources)| W::BitOp {
+            logic,
+            target,
+            sources
+        }),
+        (key(), value(), existence(), expiry(), set_reply()).prop_map(
+            |(key, value, existence, expiry, reply)| W::Set {
+                key,
+                value,
+                existence,
+                expiry,
+                reply
+            }
+        ),
+        key().prop_map(|key| W::GetDel { key }),
+        (key(), expiry()).prop_map(|(key, expiry)| W::GetEx { key, expiry }),
+        (vec((key(), value()), 0..4), any::<bool>())
+            .prop_map(|(pairs, only_if_none)| W::MSet { pairs, only_if_none }),
+        (key(), value()).prop_map(|(key, value)| W::Append { key, value }),
+        (key(), 0..BITMAP_BITS_MAX / 8 - 200, value())
+            .prop_map(|(key, offset, value)| W::SetRange { key, offset, value }),
+        (key(), any::<i64>()).prop_map(|(key, by)| W::IncrBy { key, by }),
+        keys().prop_map(|keys| W::Delete { keys }),
+        (key(), expiry(), condition()).prop_map(|(key, expiry, condition)| W::Expire {
+            key,
+            expiry,
+            condition
+        }),
+        key().prop_map(|key| W::Persist { key }),
+        (key(), key(), any::<bool>()).prop_map(|(source, target, only_if_new)| W::Rename {
+            source,
+            target,
+            only_if_new
+        }),
+        (key(), key(), any::<bool>()).prop_map(|(source, target, replace)| W::Copy {
+            source,
+            target,
+            replace
+        }),
+        Just(W::Flush),
+    ]
+    .boxed()
+}
+
+pub(crate) fn read_command() -> BoxedStrategy<ReadCommand> {
+    use ReadCommand as R;
+    let index_range = (any::<i64>(), any::<i64>(), unit())
+        .prop_map(|(start, end, unit)| IndexRange { start, end, unit });
+    let index = || option::of(any::<i64>());
+    prop_oneof![
+        (key(), offset()).prop_map(|(key, offset)| R::GetBit { key, offset }),
+        (key(), option::of(index_range)).prop_map(|(key, range)| R::BitCount { key, range }),
+        (key(), any::<bool>(), index(), index(), unit())
+            .prop_map(|(key, bit, start, end, unit)| R::BitPos { key, bit, start, end, unit }),
+        (key(), vec(field(), 0..5)).prop_map(|(key, fields)| R::BitFieldRo { key, fields }),
+        (logic(), keys()).prop_map(|(logic, sources)| R::BitOpCard { logic, sources }),
+        key().prop_map(|key| R::Get { key }),
+        keys().prop_map(|keys| R::MGet { keys }),
+        key().prop_map(|key| R::StrLen { key }),
+        (key(), any::<i64>(), any::<i64>()).prop_map(|(key, start, end)| R::GetRange {
+            key,
+            start,
+            end
+        }),
+        keys().prop_map(|keys| R::Exists { keys }),
+        key().prop_map(|key| R::Type { key }),
+        (key(), any::<bool>(), any::<bool>()).prop_map(|(key, millis, absolute)| R::Ttl {
+            key,
+            form: TimeForm { millis, absolute }
+        }),
+        (any::<u64>(), option::of(value()), any::<u64>(), any::<bool>()).prop_map(
+            |(cursor, pattern, count, type_matches)| R::Scan {
+                cursor,
+                pattern,
+                count,
+                type_matches
+            }
+        ),
+        value().prop_map(|pattern| R::Keys { pattern }),
+        Just(R::DbSize),
+        Just(R::RandomKey),
+    ]
+    .boxed()
+}
+
+pub(crate) fn source() -> impl Strategy<Value = SourceRef> {
+    (key(), option::of(version())).prop_map(|(key, version)| SourceRef { key, version })
+}
+
+pub(crate) fn range() -> impl Strategy<Value = (u64, u64)> {
+    (any::<u64>(), any::<u64>())
+}
+
+pub(crate) fn part_query() -> impl Strategy<Value = PartQuery> {
+    prop_oneof![
+        Just(PartQuery::Len),
+        range().prop_map(|(start, end)| PartQuery::Count { start, end }),
+        (any::<bool>(), range()).prop_map(|(bit, (start, end))| PartQuery::FirstBit {
+            bit,
+            start,
+            end
+        }),
+        range().prop_map(|(start, end)| PartQuery::Value { start, end }),
+    ]
+}
+
+pub(crate) fn read_op() -> impl Strategy<Value = ReadOp> {
+    prop_oneof![
+        4 => read_command().prop_map(ReadOp::Command),
+        1 => key().prop_map(|key| ReadOp::Header { key }),
+        1 => (key(), option::of(version()), part_query())
+            .prop_map(|(key, version, query)| ReadOp::Part { key, version, query }),
+        1 => (logic(), vec(source(), 0..4), range(), any::<u64>()).prop_map(
+            |(logic, sources, range, len_bytes)| {
+                ReadOp::CombineCount { logic, sources, range, len_bytes }
+            }
+        ),
+        1 => key().prop_map(|key| ReadOp::Fingerprint { key }),
+    ]
+}
+
+pub(crate) fn stage_from() -> impl Strategy<Value = StageFrom> {
+    prop_oneof![
+        value().prop_map(StageFrom::Value),
+        (logic(), vec(source(), 0..4), range(), any::<u64>()).prop_map(
+            |(logic, sources, range, len_bytes)| {
+                StageFrom::Combine { logic, sources, range, len_bytes }
+            }
+        ),
+        (source(), range()).prop_map(|(source, range)| StageFrom::Copy { source, range }),
+    ]
+}
+
+pub(crate) fn group() -> impl Strategy<Value = GroupId> {
+    any::<u16>().prop_map(GroupId)
+}
+
+pub(crate) fn transaction() -> impl Strategy<Value = WriteOp> {
+    let command =
+        prop_oneof![read_command().prop_map(Op::from), write_command().prop_map(Op::from)];
+    let watch = (key(), any::<u64>()).prop_map(|(key, index)| (key, LogIndex(index)));
+    (vec(watch, 0..3), vec(command, 0..4))
+        .prop_map(|(watches, ops)| WriteOp::Transaction { watches, ops })
+}
+
+fn plain_write_op() -> impl Strategy<Value = WriteOp> {
+    use WriteOp as W;
+    prop_oneof![
+        6 => write_command().prop_map(W::Command),
+        1 => (version(), option::of(time()), write_command()).prop_map(
+            |(version, expiry, command)| W::Granted { grant: Grant { version, expiry }, command }
+        ),
+        1 => (key(), group()).prop_map(|(key, group)| W::Enlist { key, group }),
+        1 => key().prop_map(|key| W::Reserve { key }),
+        1 => (key(), version(), stage_from())
+            .prop_map(|(key, version, from)| W::Stage { key, version, from }),
+        1 => (key(), version(), vec(group(), 0..5), any::<u64>(), option::of(time())).prop_map(
+            |(key, version, spread, len_bytes, expiry)| {
+                W::Publish { key, version, spread, len_bytes, expiry }
+            }
+        ),
+        1 => (key(), version()).prop_map(|(key, version)| W::Activate { key, version }),
+        1 => (key(), version()).prop_map(|(key, version)| W::Drop { key, version }),
+        1 => (key(), version()).prop_map(|(key, version)| W::Forget { key, version }),
+        1 => (key(), version(), option::of(time()))
+            .prop_map(|(key, version, expiry)| W::SetPartExpiry { key, version, expiry }),
+        1 => transaction(),
+        1 => Just(W::Tick),
+        1 => vec(0..16384_u16, 0..100).prop_map(|slots| W::Adopt {
+            slots: slots.into_iter().filter_map(Slot::new).collect()
+        }),
+    ]
+}
+
+/// An op that is neither numbered nor opens a session.
+pub(crate) fn plain_op() -> impl Strategy<Value = Op> {
+    prop_oneof![1 => read_op().prop_map(Op::Read), 2 => plain_write_op().prop_map(Op::Write)]
+}
+
+pub(crate) fn numbered() -> impl Strategy<Value = Numbered> {
+    (any::<u64>(), 1..=u64::MAX, any::<u64>(), vec(plain_op(), 0..4)).prop_map(
+        |(session, number, answered, ops)| Numbered {
+            session: SessionId(session),
+            number,
+            answered: answered.min(number - 1),
+            ops: batch(&ops),
+        },
+    )
+}
+
+pub(crate) fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => plain_op(),
+        1 => numbered().prop_map(|batch| Op::Write(WriteOp::Numbered(batch))),
+        1 => Just(Op::Write(WriteOp::OpenSession)),
+    ]
+}
+
+pub(crate) fn batch(ops: &[Op]) -> OpBatch {
+    let mut batch = OpBatch::new();
+    for op in ops {
+        batch.push(op);
+    }
+    batch
+}
