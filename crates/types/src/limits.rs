@@ -260,3 +260,18 @@ pub const REROUTE_PAUSE_MS_MIN: u64 = 2;
 /// Longest such pause: it doubles up to here, so that a group that takes over is found soon and one
 /// that is away is not asked often.
 pub const REROUTE_PAUSE_MS_MAX: u64 = 64;
+
+/// Bytes of entries in one message from a leader to a follower, unless one entry alone is longer:
+/// large enough that a message's own cost is nothing, small enough that its loss is cheap.
+pub const APPEND_BYTES: usize = 1 << 20;
+
+/// Longest piece of a snapshot on its way to a follower: each is acknowledged before the next.
+pub const SNAPSHOT_PIECE_BYTES: usize = 256 << 10;
+
+/// Log kept for followers that lag when a snapshot covers it, in bytes. A follower that was away
+/// for a moment then gets entries, not the whole state.
+pub const LOG_KEPT_BYTES: u64 = 8 << 20;
+
+/// Most entries that a learner may be behind when it is made a voter. Few: until it has them it
+/// counts as a voter that answers late.
+pub const MEMBER_BEHIND_MAX: u64 = 64;

@@ -1,0 +1,36 @@
+//! A client of another node's service `Cluster`, for discovery and for operators.
+
+use std::time::Duration;
+
+use bitroster_proto::internal::cluster_client;
+use tokio::time::timeout;
+use tonic::{Status, transport::Channel};
+
+use crate::{
+    error::{Error, with_causes},
+    link::endpoint,
+};
+
+/// A client of the service `Cluster`. Its methods are the service's.
+pub type ClusterClient = cluster_client::ClusterClient<Channel>;
+
+/// Connects to the node at `address`, `host:port`. `patience` bounds the connection, and then each
+/// request.
+///
+/// # Errors
+///
+/// [`Error::Address`], [`Error::Unreachable`].
+pub async fn connect(address: &str, patience: Duration) -> Result<ClusterClient, Error> {
+    let unreachable = |reason| Error::Unreachable { address: address.to_owned(), reason };
+    let endpoint = endpoint(address)?.timeout(patience);
+    let channel = timeout(patience, endpoint.connect()).await;
+    let channel = channel
+        .map_err(|_| unreachable(format!("no connection within {patience:?}")))?
+        .map_err(|error| unreachable(with_causes(&error)))?;
+    Ok(ClusterClient::new(channel))
+}
+
+/// What a refused request says, for people.
+pub fn reason(status: &Status) -> &str {
+    status.message()
+}

@@ -1,0 +1,233 @@
+//! The calls of one lane: what waits to be sent, and what waits for an answer.
+
+use std::collections::{HashMap, VecDeque};
+
+use bitroster_proto::internal::{Answer, Frame};
+use bitroster_types::{
+    Deadline,
+    limits::{LINK_BYTES_MAX, LINK_CALLS_MAX, RPC_FRAME_BYTES, RPC_MESSAGE_BYTES_MAX},
+};
+use bytes::{Bytes, BytesMut};
+use tokio::sync::oneshot;
+
+use crate::{
+    error::CallError,
+    metrics::Metrics,
+    outbox::Contents,
+    request::{Kind, Request, Response},
+};
+
+/// What a call ends with.
+pub(crate) type Reply = Result<Response, CallError>;
+
+/// Whether the other end can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Not tried, or broken and tried again at once: calls wait.
+    Opening,
+    /// Calls are sent.
+    Up,
+    /// The last try failed, for this reason: calls fail at once.
+    Down(String),
+    /// Ended for good.
+    Closed,
+}
+
+/// The calls of one lane.
+pub(crate) struct Calls {
+    phase: Phase,
+    /// Calls not sent, in order; a number without a call was forgotten.
+    queue: VecDeque<u64>,
+    open: HashMap<u64, Open>,
+    open_bytes: usize,
+    last_id: u64,
+    metrics: Metrics,
+}
+
+/// A call without an answer.
+struct Open {
+    kind: Kind,
+    bytes: usize,
+    reply: oneshot::Sender<Reply>,
+    /// The call, until it is sent.
+    unsent: Option<(Request, Deadline)>,
+    /// What has come of an answer in pieces.
+    pieces: Vec<Bytes>,
+    pieces_bytes: usize,
+}
+
+impl Calls {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self {
+            phase: Phase::Opening,
+            queue: VecDeque::new(),
+            open: HashMap::new(),
+            open_bytes: 0,
+            last_id: 0,
+            metrics,
+        }
+    }
+
+    pub(crate) const fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    pub(crate) const fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Queues a call and returns its number and where its answer comes.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::NotSent`] where the other end cannot be reached or too much waits for it.
+    pub(crate) fn push(
+        &mut self,
+        request: Request,
+        deadline: Deadline,
+    ) -> Result<(u64, oneshot::Receiver<Reply>), CallError> {
+        match &self.phase {
+            Phase::Opening | Phase::Up => {}
+            Phase::Down(reason) => return Err(CallError::not_sent(reason.clone())),
+            Phase::Closed => return Err(CallError::not_sent("the link is closed")),
+        }
+        let bytes = request.body_len();
+        let is_full = self.open_bytes + bytes > LINK_BYTES_MAX && !self.open.is_empty();
+        if is_full || self.open.len() >= LINK_CALLS_MAX {
+            return Err(CallError::not_sent("too much waits for this node"));
+        }
+        self.last_id += 1;
+        self.open_bytes += bytes;
+        let (reply, answer) = oneshot::channel();
+        let open = Open {
+            kind: request.kind(),
+            bytes,
+            reply,
+            unsent: Some((request, deadline)),
+            pieces: Vec::new(),
+            pieces_bytes: 0,
+        };
+        self.open.insert(self.last_id, open);
+        self.queue.push_back(self.last_id);
+        Ok((self.last_id, answer))
+    }
+
+    /// Forgets a call that nobody waits for any more. Says whether it may have arrived.
+    pub(crate) fn forget(&mut self, id: u64) -> bool {
+        let was_sent = self.remove(id).is_some_and(|open| open.unsent.is_none());
+        if was_sent {
+            self.metrics.lost.increment(1);
+        }
+        was_sent
+    }
+
+    /// Hands an answer, or a piece of one, to who waits for it.
+    pub(crate) fn answer(&mut self, mut answer: Answer) {
+        self.metrics.received_bytes.increment(answer.body.len() as u64);
+        let Some(open) = self.open.get_mut(&answer.id) else { return };
+        if answer.more || !open.pieces.is_empty() {
+            open.pieces_bytes += answer.body.len();
+            open.pieces.push(std::mem::take(&mut answer.body));
+            if open.pieces_bytes > RPC_MESSAGE_BYTES_MAX {
+                let lost = CallError::lost("the answer is longer than any");
+                self.finish(answer.id, Err(lost));
+                return;
+            }
+            if answer.more {
+                return;
+            }
+            let mut body = BytesMut::with_capacity(open.pieces_bytes);
+            open.pieces.drain(..).for_each(|piece| body.extend_from_slice(&piece));
+            answer.body = body.freeze();
+        }
+        let (id, response) = (answer.id, Response::from_answer(open.kind, answer));
+        self.finish(id, Ok(response));
+    }
+
+    /// Calls may be sent from now on.
+    pub(crate) fn up(&mut self) {
+        if !self.is_closed() {
+            self.phase = Phase::Up;
+        }
+    }
+
+    /// The stream broke: what was sent is lost, what was not waits for the next one.
+    pub(crate) fn broken(&mut self, reason: &str) {
+        if !self.is_closed() {
+            self.phase = Phase::Opening;
+        }
+        let sent = self.open.iter().filter(|(_, open)| open.unsent.is_none());
+        let sent: Vec<u64> = sent.map(|(id, _)| *id).collect();
+        for id in sent {
+            self.metrics.lost.increment(1);
+            self.finish(id, Err(CallError::lost(reason)));
+        }
+    }
+
+    /// The other end cannot be reached: all calls fail, and others until the next try succeeds.
+    pub(crate) fn down(&mut self, reason: &str) {
+        self.broken(reason);
+        if !self.is_closed() {
+            self.phase = Phase::Down(reason.to_owned());
+        }
+        self.fail_unsent(reason);
+    }
+
+    /// The next call makes the next try.
+    pub(crate) fn reset(&mut self) {
+        if !self.is_closed() {
+            self.phase = Phase::Opening;
+        }
+    }
+
+    /// Fails all calls, now and ever after.
+    pub(crate) fn close(&mut self) {
+        self.broken("the link is closed");
+        self.phase = Phase::Closed;
+        self.fail_unsent("the link is closed");
+    }
+
+    fn fail_unsent(&mut self, reason: &str) {
+        for id in std::mem::take(&mut self.queue) {
+            self.finish(id, Err(CallError::not_sent(reason)));
+        }
+    }
+
+    fn finish(&mut self, id: u64, reply: Reply) {
+        if let Some(open) = self.remove(id) {
+            // Who waits may have gone.
+            drop(open.reply.send(reply));
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Open> {
+        let open = self.open.remove(&id)?;
+        self.open_bytes -= open.bytes;
+        Some(open)
+    }
+}
+
+impl Contents for Calls {
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    fn fill(&mut self, frame: &mut Frame) {
+        let mut bytes = 0;
+        while let Some(id) = self.queue.pop_front() {
+            let Some(open) = self.open.get_mut(&id) else { continue };
+            if bytes > 0 && bytes + open.bytes > RPC_FRAME_BYTES {
+                self.queue.push_front(id);
+                break;
+            }
+            if let Some((request, deadline)) = open.unsent.take() {
+                bytes += open.bytes;
+                self.metrics.call_sent(open.kind);
+                frame.calls.push(request.into_call(id, deadline));
+            }
+        }
+        self.metrics.sent_bytes.increment(bytes as u64);
+        #[expect(clippy::cast_precision_loss, reason = "a histogram")]
+        self.metrics.frame_messages.record(frame.calls.len() as f64);
+    }
+}

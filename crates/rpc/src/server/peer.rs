@@ -1,0 +1,230 @@
+//! The node's end of links that other nodes open.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock, atomic::AtomicU64, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use bitroster_proto::{
+    convert,
+    internal::{Call, CallKind, Frame, Hello, Role, Status as Verdict, peer_server::Peer},
+};
+use bitroster_types::limits::LINK_CALLS_MAX;
+use futures_util::{StreamExt as _, stream::BoxStream};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::timeout,
+};
+use tonic::{Request as Incoming, Response as Reply, Status, Streaming};
+
+use super::answers::Answers;
+use crate::{
+    dispatcher::Dispatcher,
+    error::with_causes,
+    link::Ends,
+    links::Links,
+    outbox::Outbox,
+    request::{Request, Response},
+    spawn::Spawn,
+    state::StateFeed,
+};
+
+/// Answers that may wait on a link whose other side does not read, before it is broken.
+const ANSWERS_WAITING_MAX: usize = 4 * LINK_CALLS_MAX;
+
+/// Where links of other nodes arrive. Before the node is a member of a cluster they are refused.
+#[derive(Default)]
+pub struct PeerHost {
+    links: OnceLock<Links>,
+    open: Mutex<BTreeMap<u64, Hello>>,
+    last: AtomicU64,
+}
+
+impl PeerHost {
+    /// A host that refuses links.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// Lets links in, with what this node's own links have: its identity, the cluster's state and
+    /// the dispatcher. Later calls change nothing.
+    pub fn admit(&self, links: Links) {
+        self.links.get_or_init(|| links);
+    }
+
+    /// The addresses of routers that have a link to this node, ascending.
+    pub fn routers(&self) -> Vec<String> {
+        let open = self.open.lock();
+        let routers = open.values().filter(|hello| hello.role() == Role::Router);
+        let mut addresses: Vec<String> = routers.map(|hello| hello.address.clone()).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+}
+
+/// How long the calls of a link that is closed may take: they carry deadlines of their own.
+const CLOSING_MAX: Duration = Duration::from_secs(5);
+
+/// The service behind [`PeerHost`].
+pub(crate) struct PeerService {
+    pub(crate) host: Arc<PeerHost>,
+    /// Turns true when links are to end.
+    pub(crate) closing: watch::Receiver<bool>,
+}
+
+#[tonic::async_trait]
+impl Peer for PeerService {
+    type LinkStream = BoxStream<'static, Result<Frame, Status>>;
+
+    async fn link(
+        &self,
+        request: Incoming<Streaming<Frame>>,
+    ) -> Result<Reply<Self::LinkStream>, Status> {
+        let Some(links) = self.host.links.get() else {
+            return Err(Status::unavailable("not a member of a cluster yet"));
+        };
+        let mut incoming = request.into_inner();
+        let first = incoming.message().await?;
+        let Some(hello) = first.and_then(|frame| frame.hello) else {
+            return Err(Status::invalid_argument("a link begins with a greeting"));
+        };
+        let ends = links.ends();
+        if let Err(why) = ends.identity.check(&hello) {
+            tracing::warn!(why, "a link was refused");
+            return Err(Status::failed_precondition(why));
+        }
+        let outbox = Outbox::new(Answers::new(ends.metrics.clone()));
+        let frames = outbox.open(ends.identity.hello());
+        let ear = Ear {
+            hello,
+            host: Arc::clone(&self.host),
+            incoming,
+            outbox,
+            ends: ends.clone(),
+            dispatcher: Arc::clone(links.dispatcher()),
+            spawn: Arc::clone(links.spawn()),
+            closing: self.closing.clone(),
+            messages: Arc::new(Semaphore::new(LINK_CALLS_MAX)),
+            requests: Arc::new(Semaphore::new(LINK_CALLS_MAX)),
+        };
+        links.spawn().spawn("link end", Box::pin(ear.run()));
+        Ok(Reply::new(frames.map(Ok).boxed()))
+    }
+}
+
+/// The task that listens to one link.
+struct Ear {
+    hello: Hello,
+    host: Arc<PeerHost>,
+    incoming: Streaming<Frame>,
+    outbox: Arc<Outbox<Answers>>,
+    ends: Ends,
+    dispatcher: Arc<Dispatcher>,
+    spawn: Arc<dyn Spawn>,
+    closing: watch::Receiver<bool>,
+    /// Shares for messages between replicas, which must not wait for reads and writes.
+    messages: Arc<Semaphore>,
+    /// Shares for reads and writes.
+    requests: Arc<Semaphore>,
+}
+
+impl Ear {
+    /// Answers calls until the link breaks or ends.
+    async fn run(mut self) {
+        let number = self.host.last.fetch_add(1, Relaxed);
+        let node = convert::optional_node(self.hello.node);
+        tracing::debug!(?node, address = self.hello.address, "a link came in");
+        self.host.open.lock().insert(number, self.hello.clone());
+        let broken = self.listen().await;
+        self.host.open.lock().remove(&number);
+        tracing::debug!(?node, address = self.hello.address, broken, "a link went");
+        if broken.is_none() && timeout(CLOSING_MAX, self.drain()).await.is_err() {
+            tracing::info!(?node, "a link was closed with calls unanswered");
+        }
+        self.outbox.end();
+    }
+
+    /// Takes calls until the link breaks, and returns why, or is to be closed.
+    async fn listen(&mut self) -> Option<String> {
+        let mut feed = StateFeed::new(&self.ends.states);
+        let mut closing = self.closing.clone();
+        // Whoever closes holds the sender, or has gone.
+        let closing = async move { drop(closing.wait_for(|closing| *closing).await) };
+        tokio::pin!(closing);
+        loop {
+            tokio::select! {
+                frame = self.incoming.message() => match frame {
+                    Ok(Some(frame)) => {
+                        if !frame.state.is_empty() {
+                            feed.receive(&frame.state);
+                        }
+                        frame.calls.into_iter().for_each(|call| self.take(call));
+                        if self.outbox.update(|answers| answers.len()) > ANSWERS_WAITING_MAX {
+                            return Some("it does not read its answers".to_owned());
+                        }
+                    }
+                    Ok(None) => return Some("closed by the other side".to_owned()),
+                    Err(status) => return Some(with_causes(&status)),
+                },
+                state = feed.next() => self.outbox.put_state(state),
+                () = &mut closing => return None,
+            }
+        }
+    }
+
+    /// Starts a call, or refuses it where too many are open.
+    fn take(&self, call: Call) {
+        let shares = match call.kind() {
+            CallKind::Raft => &self.messages,
+            CallKind::Read | CallKind::Write | CallKind::Unspecified => &self.requests,
+        };
+        self.ends.metrics.received_bytes.increment(call.body.len() as u64);
+        let Ok(permit) = Arc::clone(shares).try_acquire_owned() else {
+            let busy = Response::refused(Verdict::Busy, "too many requests of this node are open");
+            self.outbox.update(|answers| answers.push(busy.into_answer(call.id), None));
+            return;
+        };
+        let work = Work {
+            ends: self.ends.clone(),
+            dispatcher: Arc::clone(&self.dispatcher),
+            outbox: Arc::clone(&self.outbox),
+            permit,
+        };
+        self.spawn.spawn("call", Box::pin(work.run(call)));
+    }
+
+    /// Waits until what was taken is answered and sent.
+    async fn drain(&self) {
+        let all = u32::try_from(LINK_CALLS_MAX).expect("a small constant");
+        for shares in [&self.messages, &self.requests] {
+            // Never closed.
+            drop(shares.acquire_many(all).await);
+        }
+    }
+}
+
+/// One call at work.
+struct Work {
+    ends: Ends,
+    dispatcher: Arc<Dispatcher>,
+    outbox: Arc<Outbox<Answers>>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Work {
+    async fn run(self, call: Call) {
+        let id = call.id;
+        let response = match Request::from_call(call) {
+            Ok((request, deadline)) => {
+                self.ends.metrics.call_received(request.kind());
+                self.dispatcher.handle(request, deadline).await
+            }
+            Err(error) => Response::refused(Verdict::Refused, error.to_string()),
+        };
+        let Self { outbox, permit, .. } = self;
+        outbox.update(|answers| answers.push(response.into_answer(id), Some(permit)));
+    }
+}
