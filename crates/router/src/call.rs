@@ -136,7 +136,6 @@ impl Call {
                 Ok(done) => return Ok(done),
                 Err(stop) => stop,
             };
-            self.inner.metrics.restarted();
             let pause = match stop {
                 Stop::Error(error) => return Err(error),
                 Stop::Again => {
@@ -146,6 +145,7 @@ impl Call {
                     }
                     // Replicas that are behind by different times may never agree on a version.
                     call.reading = self.inner.linearizable.clone();
+                    self.inner.metrics.restarted();
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -155,14 +155,20 @@ impl Call {
             if !self.inner.maps.wait_newer(call.map.epoch(), pause, self.deadline).await {
                 return Err(NOT_SERVED);
             }
+            self.inner.metrics.restarted();
         }
     }
 
     /// Takes the newest map.
-    fn refresh(&mut self) {
-        if self.inner.maps.epoch() != self.map.epoch() {
+    pub(crate) fn refresh(&mut self) {
+        if self.has_old_map() {
             self.map = self.inner.maps.newest();
         }
+    }
+
+    /// Whether there is a newer map than this attempt's.
+    pub(crate) fn has_old_map(&self) -> bool {
+        self.inner.maps.epoch() != self.map.epoch()
     }
 
     /// The same request, with linearizable reads.

@@ -10,6 +10,7 @@
 //!   failure after a plan's first visible change.
 //! - Commands of one connection that touch the same key keep their order.
 //! - A reply about a whole key speaks of one version of it.
+//! - A plan follows one cluster map from its start to its end.
 //!
 //! # Map
 //!
@@ -18,6 +19,7 @@
 //! | [`router`]    | one command in, one reply out; WATCH and EXEC; clean-ups   |
 //! | [`turn`]      | the hot path: a pipeline's commands, queued a group        |
 //! | [`transport`] | the trait through which groups are reached                 |
+//! | `map`         | the newest cluster map, and waiting for a newer one        |
 //! | `route`       | where a command goes first; pure                           |
 //! | `conflict`    | what must not wait in one turn together; pure              |
 //! | `call`        | one request: deadline, asking, telling, starting again     |
@@ -29,6 +31,7 @@ mod arithmetic;
 #[expect(clippy::wildcard_enum_match_arm, reason = "any other answer stops a plan")]
 mod call;
 mod conflict;
+mod map;
 mod metrics;
 #[expect(clippy::wildcard_enum_match_arm, reason = "any other answer stops a plan")]
 mod plan;

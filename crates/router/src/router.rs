@@ -6,7 +6,13 @@ use bitroster_command::{Command, CommandError, FollowUp, Reply};
 use bitroster_placement::ClusterMap;
 use bitroster_types::{GroupId, Key, LogIndex};
 
-use crate::{Transport, Turn, call::Call, metrics::Metrics, plan};
+use crate::{
+    Reading, Transport, Turn,
+    call::Call,
+    map::{Maps, NO_EPOCH},
+    metrics::Metrics,
+    plan,
+};
 
 /// What a router may be told.
 #[derive(Clone, Debug)]
@@ -25,6 +31,8 @@ pub struct Watched {
     pub(crate) key: Key,
     /// The groups that held the key, home first, and the log entry that last changed it there.
     pub(crate) marks: Vec<(GroupId, LogIndex)>,
+    /// The epoch of the map by which they did.
+    pub(crate) epoch: u64,
 }
 
 impl Watched {
@@ -39,24 +47,52 @@ impl Watched {
 pub struct Router(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) map: Arc<ClusterMap>,
+    pub(crate) maps: Maps,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) options: RouterOptions,
+    /// How a write's plan reads.
+    pub(crate) linearizable: Reading,
     pub(crate) metrics: Metrics,
 }
 
 impl Router {
-    /// A router over the groups of `map`.
+    /// A router over the groups of `map`. It follows newer ones as it is [told](Self::follow).
     ///
     /// Its metrics go to the recorder that is installed at this moment.
     pub fn new(map: ClusterMap, transport: Arc<dyn Transport>, options: RouterOptions) -> Self {
-        let metrics = Metrics::new();
-        Self(Arc::new(Inner { map: Arc::new(map), transport, options, metrics }))
+        Self::over(Maps::new(Arc::new(map)), transport, options)
     }
 
-    /// The cluster map that is followed.
+    /// A router that has no map yet: it refuses every command with `LOADING` until it
+    /// [follows](Self::follow) one.
+    pub fn without_map(transport: Arc<dyn Transport>, options: RouterOptions) -> Self {
+        Self::over(Maps::none(), transport, options)
+    }
+
+    fn over(maps: Maps, transport: Arc<dyn Transport>, options: RouterOptions) -> Self {
+        let (linearizable, metrics) = (Reading::default(), Metrics::new());
+        Self(Arc::new(Inner { maps, transport, options, linearizable, metrics }))
+    }
+
+    /// The cluster map that is followed. Before the first one it is a map of epoch 0 with the meta
+    /// group alone, by which nothing is routed.
     pub fn map(&self) -> Arc<ClusterMap> {
-        Arc::clone(&self.0.map)
+        self.0.maps.newest()
+    }
+
+    /// Whether there is a map to route by. Costs a load.
+    #[inline]
+    pub fn has_map(&self) -> bool {
+        self.0.maps.epoch() != NO_EPOCH
+    }
+
+    /// Follows `map` from now on: whether it does. A map that is no newer than the one followed is
+    /// left aside, and one of another segment width too, with an error in the log.
+    ///
+    /// Requests under way finish by the map of their start, unless a group refuses them because of
+    /// it; connections take the new one with their next pipeline.
+    pub fn follow(&self, map: Arc<ClusterMap>) -> bool {
+        self.0.maps.follow(map)
     }
 
     /// An empty turn; a connection makes one and uses it again and again.
@@ -64,13 +100,16 @@ impl Router {
         Turn::new(self.clone())
     }
 
-    /// Runs any one read or write to its end.
+    /// Runs any one read or write to its end; a read is as fresh as `reading` wants it.
+    ///
+    /// Where a group does not own what the map says, it waits for a newer map and starts again,
+    /// until the deadline.
     ///
     /// # Cancel safety
     ///
     /// A write may be applied although the future was dropped.
-    pub async fn run(&self, command: Command) -> Reply {
-        let call = Call::new(&self.0);
+    pub async fn run(&self, command: Command, reading: &Reading) -> Reply {
+        let call = Call::new(&self.0, reading);
         self.0.metrics.note(&command);
         let reply = call.complete(&command).await;
         self.0.metrics.run_done(call.elapsed());
@@ -83,10 +122,11 @@ impl Router {
     ///
     /// Those of a read of the keys.
     pub async fn watch(&self, keys: &[Key]) -> Result<Vec<Watched>, CommandError> {
-        let call = &Call::new(&self.0);
+        let call = Call::new(&self.0, &self.0.linearizable);
         let mut watched = Vec::with_capacity(keys.len());
         for key in keys {
-            watched.push(call.attempts(|| plan::transaction::watch(call, key)).await?);
+            let watch = |call| async move { plan::transaction::watch(&call, key).await };
+            watched.push(call.attempts(watch).await?);
         }
         Ok(watched)
     }
@@ -95,10 +135,12 @@ impl Router {
     /// watched key has changed.
     ///
     /// Atomic and isolated where all commands and watched keys lie in one group; otherwise the
-    /// watches are checked first and the commands run one after the other.
+    /// watches are checked first and the commands run one after the other. A watched key whose
+    /// bits have moved to another group since counts as changed. All reads are linearizable.
     pub async fn transaction(&self, watched: &[Watched], commands: Vec<Command>) -> Reply {
-        let call = &Call::new(&self.0);
-        let run = || plan::transaction::run(call, watched, &commands);
+        let call = Call::new(&self.0, &self.0.linearizable);
+        let commands = &commands;
+        let run = |call| async move { plan::transaction::run(&call, watched, commands).await };
         let reply = Box::pin(call.attempts(run)).await.into();
         self.0.metrics.run_done(call.elapsed());
         reply
@@ -109,7 +151,7 @@ impl Router {
     /// What cannot be finished now stays with `home` for the next time.
     pub async fn finish_cleanups(&self, pending: Vec<FollowUp>, home: GroupId) {
         for follow in pending {
-            let call = Call::new(&self.0);
+            let call = Call::new(&self.0, &self.0.linearizable);
             if let Err(stop) = plan::retire::follow(&call, std::slice::from_ref(&follow)).await {
                 tracing::debug!(group = home.0, ?stop, "a clean-up is left for later");
             }

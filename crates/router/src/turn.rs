@@ -6,17 +6,20 @@ use bitroster_command::{
     Command, OpBatch, Outcome, ReadCommand, ReadOp, Reply, SetReply, WriteCommand, WriteOp,
 };
 use bitroster_placement::ClusterMap;
-use bitroster_types::{GroupId, Key};
+use bitroster_types::{Consistency, GroupId, Key};
 
 use crate::{
-    Router, Target,
+    Reading, Router, Target,
     call::Call,
     conflict::Ledger,
+    map::NO_EPOCH,
     metrics::Counts,
     route::{self, Class},
 };
 
 mod flush;
+
+use flush::Retry;
 
 /// One pipeline's worth of commands of one connection, and their replies in request order.
 ///
@@ -26,10 +29,14 @@ mod flush;
 /// order; commands of different groups may be done in any order between two flushes. Commands that
 /// are answered with a value do not wait: at most one such reply is made at a time.
 ///
+/// A turn follows one map from its first command to its [`drain`](Self::drain). What a group refuses
+/// because of it is run by itself, under the newest.
+///
 /// Reused from pipeline to pipeline, a turn allocates only what it hands to the groups.
 pub struct Turn {
     router: Router,
     map: Arc<ClusterMap>,
+    reading: Reading,
     /// Whether one group has everything: then nothing can overtake.
     sole: bool,
     /// The replies, in request order; `None` until known.
@@ -43,6 +50,8 @@ pub struct Turn {
     ledger: Ledger,
     reply_bytes: usize,
     counts: Counts,
+    /// Where another turn could not do these commands: how far it came.
+    retry: Option<Box<Retry>>,
 }
 
 /// What waits for one group.
@@ -55,18 +64,27 @@ struct Queue {
     has_reads: bool,
 }
 
+impl Queue {
+    /// An empty queue for each group.
+    fn of_map(map: &ClusterMap) -> Vec<Self> {
+        let (batch, queued, has_reads) = (OpBatch::default(), Vec::new(), false);
+        let queue = |group: &GroupId| Self {
+            group: *group,
+            batch: batch.clone(),
+            queued: queued.clone(),
+            has_reads,
+        };
+        map.groups().iter().map(queue).collect()
+    }
+}
+
 impl Turn {
     pub(crate) fn new(router: Router) -> Self {
         let map = router.map();
-        let queue = |group: &GroupId| Queue {
-            group: *group,
-            batch: OpBatch::default(),
-            queued: Vec::new(),
-            has_reads: false,
-        };
         Self {
-            queues: map.groups().iter().map(queue).collect(),
+            queues: Queue::of_map(&map),
             sole: route::sole(&map).is_some(),
+            reading: Reading::default(),
             router,
             map,
             places: Vec::new(),
@@ -75,6 +93,7 @@ impl Turn {
             ledger: Ledger::default(),
             reply_bytes: 0,
             counts: Counts::default(),
+            retry: None,
         }
     }
 
@@ -85,11 +104,23 @@ impl Turn {
     ///
     /// Gives the command back where it needs [`run`](Self::run); nothing was done.
     pub fn try_push(&mut self, command: Command) -> Result<(), Command> {
+        if self.places.is_empty() && !self.has_newest_map() {
+            self.take_map();
+        }
+        if self.map.epoch() == NO_EPOCH {
+            return Err(command);
+        }
         match command {
             Command::Read(read) => self.push_read(read).map_err(Command::Read),
             Command::Write(write) => self.push_write(write).map_err(Command::Write),
             Command::Session(_) => Err(command),
         }
+    }
+
+    /// How the connection's reads are answered from now on. Reads that wait in the turn already go
+    /// with it too.
+    pub fn set_reading(&mut self, reading: Reading) {
+        self.reading = reading;
     }
 
     /// Adds a reply that the session made by itself, in its place.
@@ -105,7 +136,7 @@ impl Turn {
     /// Not cancel safe: writes that were sent may be applied, and the turn must not be used again.
     pub async fn run(&mut self, command: Command) {
         self.flush().await;
-        let reply = self.router.run(command).await;
+        let reply = self.router.run(command, &self.reading).await;
         self.push_reply(reply);
     }
 
@@ -160,9 +191,9 @@ impl Turn {
             self.queue_read(index, class, read);
             return Ok(());
         }
-        let read = if self.queues[index].has_reads {
-            read
-        } else {
+        let in_place =
+            self.reading.consistency == Consistency::Linearizable && !self.queues[index].has_reads;
+        let read = if in_place {
             let op = ReadOp::Command(read);
             let outcome = self.router.0.transport.read_now(self.target(group), &op);
             let ReadOp::Command(read) = op else { unreachable!("the op was made above") };
@@ -171,6 +202,8 @@ impl Turn {
                 self.push_reply(reply);
                 return Ok(());
             }
+            read
+        } else {
             read
         };
         if !may_wait {
@@ -253,8 +286,24 @@ impl Turn {
         Target { group, epoch: self.map.epoch() }
     }
 
+    #[inline]
+    fn has_newest_map(&self) -> bool {
+        self.router.0.maps.epoch() == self.map.epoch()
+    }
+
+    /// Takes the newest map; nothing may wait.
+    #[cold]
+    fn take_map(&mut self) {
+        self.map = self.router.map();
+        self.queues = Queue::of_map(&self.map);
+        self.sole = route::sole(&self.map).is_some();
+    }
+
     fn call(&self) -> Call {
-        Call::new(&self.router.0)
+        match &self.retry {
+            Some(retry) => retry.call(),
+            None => Call::new(&self.router.0, &self.reading),
+        }
     }
 }
 

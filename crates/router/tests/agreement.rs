@@ -14,7 +14,7 @@ use std::sync::{LazyLock, atomic::Ordering};
 use bitroster_command::{Command, ReadCommand, Reply};
 use bitroster_placement::ClusterMap;
 use proptest::{collection::vec, prelude::*};
-use support::{block_on, commands::command, fresh, key, map, pipeline, twin::Twin};
+use support::{Ask, block_on, commands::command, fresh, key, map, pipeline, twin::Twin};
 
 static MAPS: LazyLock<[ClusterMap; 4]> = LazyLock::new(|| [map(1), map(2), map(3), map(4)]);
 
@@ -47,10 +47,10 @@ proptest! {
         cluster.in_place.store(in_place, Ordering::Relaxed);
         let mut twin = Twin::default();
         for command in &commands {
-            let reply = block_on(router.run(command.clone()));
+            let reply = block_on(router.ask(command.clone()));
             prop_assert_eq!(reply, twin.run(command), "{:?}", command);
         }
-        check_values(&mut twin, |get| block_on(router.run(get)))?;
+        check_values(&mut twin, |get| block_on(router.ask(get)))?;
         prop_assert_eq!(cluster.pending(), vec![]);
     }
 
@@ -68,7 +68,7 @@ proptest! {
         for (command, reply) in commands.iter().zip(replies) {
             prop_assert_eq!(reply, twin.run(command), "{:?}", command);
         }
-        check_values(&mut twin, |get| block_on(router.run(get)))?;
+        check_values(&mut twin, |get| block_on(router.ask(get)))?;
     }
 
     #[test]
@@ -80,11 +80,11 @@ proptest! {
         let (router, _) = fresh(&MAPS[groups]);
         let mut twin = Twin::default();
         for command in &before {
-            prop_assert_eq!(block_on(router.run(command.clone())), twin.run(command));
+            prop_assert_eq!(block_on(router.ask(command.clone())), twin.run(command));
         }
         let expected = commands.iter().map(|command| twin.run(command)).collect();
         let reply = block_on(router.transaction(&[], commands));
         prop_assert_eq!(reply, Reply::Array(expected));
-        check_values(&mut twin, |get| block_on(router.run(get)))?;
+        check_values(&mut twin, |get| block_on(router.ask(get)))?;
     }
 }

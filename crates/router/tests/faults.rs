@@ -20,7 +20,7 @@ use bitroster_router::Router;
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
 use support::{
-    Fault, block_on,
+    Ask, Fault, block_on,
     commands::{command, of_spread, spread},
     fresh, key, map, pipeline,
     twin::Twin,
@@ -40,7 +40,7 @@ fn values(mut answer: impl FnMut(Command) -> Reply) -> Vec<Reply> {
 }
 
 fn values_now(router: &Router) -> Vec<Reply> {
-    values(|get| block_on(router.run(get)))
+    values(|get| block_on(router.ask(get)))
 }
 
 /// Whether a command shows at once or not at all.
@@ -87,21 +87,21 @@ proptest! {
         let mut twin = Twin::default();
         before.extend(spread("c"));
         for command in &before {
-            prop_assert_eq!(block_on(router.run(command.clone())), twin.run(command));
+            prop_assert_eq!(block_on(router.ask(command.clone())), twin.run(command));
         }
         let values_before = values(|get| twin.run(&get));
         let expected = twin.run(&command);
         let values_after = values(|get| twin.run(&get));
 
         cluster.fail_after(at, fault);
-        let reply = block_on(router.run(command.clone()));
+        let reply = block_on(router.ask(command.clone()));
         cluster.heal();
         if reply == expected {
             // Bits are read from the parts themselves, before any clean-up.
             for segment in 0..10 {
                 let get = ReadCommand::GetBit { key: key("c"), offset: (segment << 16) + 9 };
                 let get = Command::Read(get);
-                prop_assert_eq!(block_on(router.run(get.clone())), twin.run(&get));
+                prop_assert_eq!(block_on(router.ask(get.clone())), twin.run(&get));
             }
         }
         for (home, pending) in cluster.pending() {
@@ -142,7 +142,7 @@ proptest! {
         cluster.heal();
         for (segment, reply) in (0..20).zip(replies) {
             let get = ReadCommand::GetBit { key: key("k"), offset: segment << 16 };
-            let bit = block_on(router.run(Command::Read(get)));
+            let bit = block_on(router.ask(Command::Read(get)));
             match reply {
                 Reply::Integer(0) => prop_assert_eq!(bit, Reply::Integer(1)),
                 Reply::Error(error) => match *error {
@@ -173,29 +173,29 @@ fn leave_without_its_write_leaves_a_key_without_a_value() {
     let away = (1..).find(|segment| MAP.group_of_bit(b"k", segment << 16) != home).unwrap();
     let set = WriteCommand::SetBit { key: key("k"), offset: away << 16, value: true };
     cluster.fail_after(2, Fault::NoLeader);
-    let Reply::Error(error) = block_on(router.run(Command::Write(set))) else { panic!("written") };
+    let Reply::Error(error) = block_on(router.ask(Command::Write(set))) else { panic!("written") };
     assert!(matches!(*error, CommandError::NoLeader { .. }), "{error}");
     let get = Command::Read(ReadCommand::Get { key: key("k") });
-    assert_eq!(block_on(router.run(get)), Reply::Nil);
+    assert_eq!(block_on(router.ask(get)), Reply::Nil);
     // Known: home cannot tell such a record from a key, so its name still shows.
     let exists = Command::Read(ReadCommand::Exists { keys: vec![key("k")] });
-    assert_eq!(block_on(router.run(exists)), Reply::Integer(1));
+    assert_eq!(block_on(router.ask(exists)), Reply::Integer(1));
 }
 
 #[test]
 fn a_range_that_was_written_before_its_length_was_read_is_unknown() {
     let (router, cluster) = fresh(&MAP);
     for command in spread("c") {
-        block_on(router.run(command));
+        block_on(router.ask(command));
     }
     cluster.in_place.store(false, Ordering::Relaxed);
     let value = Bytes::from_static(b"written");
     let write = WriteCommand::SetRange { key: key("c"), offset: 0, value };
     cluster.fail_after(1, Fault::NoLeader);
-    let Reply::Error(error) = block_on(router.run(Command::Write(write))) else {
+    let Reply::Error(error) = block_on(router.ask(Command::Write(write))) else {
         panic!("the length was read")
     };
     assert!(matches!(*error, CommandError::OutcomeUnknown { .. }), "{error}");
     let get = ReadCommand::GetRange { key: key("c"), start: 0, end: 6 };
-    assert_eq!(block_on(router.run(Command::Read(get))), Reply::bulk("written"));
+    assert_eq!(block_on(router.ask(Command::Read(get))), Reply::bulk("written"));
 }

@@ -19,6 +19,7 @@ use bitroster_types::Key;
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use support::{
+    Ask,
     commands::{command, of_spread, spread},
     fresh, key, map, poll_to_end,
     twin::Twin,
@@ -139,21 +140,21 @@ proptest! {
         }
         let (router, cluster) = fresh(&MAP);
         for command in &before {
-            poll_to_end(router.run(command.clone()));
+            poll_to_end(router.ask(command.clone()));
         }
         cluster.in_place.store(false, Ordering::Relaxed);
         let between = Arc::new(Mutex::new(None));
         let act = {
             let (router, between, second) = (router.clone(), Arc::clone(&between), second.clone());
-            move || *between.lock().unwrap() = Some(poll_to_end(router.run(second)))
+            move || *between.lock().unwrap() = Some(poll_to_end(router.ask(second)))
         };
         cluster.interfere_after(at, Box::new(act));
-        let reply = poll_to_end(router.run(first.clone()));
+        let reply = poll_to_end(router.ask(first.clone()));
         if cluster.stop_interference() {
             return Ok(());
         }
         let other = between.lock().unwrap().take().unwrap();
-        let found = values(|get| poll_to_end(router.run(get)));
+        let found = values(|get| poll_to_end(router.ask(get)));
         let (one, one_values) = in_order(&before, [&first, &second]);
         let (two, two_values) = in_order(&before, [&second, &first]);
         let is_one = one == [reply.clone(), other.clone()] && found == one_values;
@@ -174,15 +175,15 @@ fn two_long_appends_to_an_absent_key_lose_nothing() {
         cluster.in_place.store(false, Ordering::Relaxed);
         let other = router.clone();
         let act = move || {
-            let reply = poll_to_end(other.run(append(b'b')));
+            let reply = poll_to_end(other.ask(append(b'b')));
             assert_eq!(reply, Reply::Integer(20 << 10));
         };
         cluster.interfere_after(at, Box::new(act));
-        let reply = poll_to_end(router.run(append(b'a')));
+        let reply = poll_to_end(router.ask(append(b'a')));
         assert!(!cluster.stop_interference());
         assert_eq!(reply, Reply::Integer(40 << 10), "before call {at}");
         let get = Command::Read(ReadCommand::Get { key: key("c") });
         let both = [vec![b'b'; 20 << 10], vec![b'a'; 20 << 10]].concat();
-        assert_eq!(poll_to_end(router.run(get)), Reply::bulk(both));
+        assert_eq!(poll_to_end(router.ask(get)), Reply::bulk(both));
     }
 }

@@ -19,7 +19,7 @@ use bitroster_placement::ClusterMap;
 use bitroster_router::Router;
 use bitroster_types::Key;
 use bytes::Bytes;
-use support::{Cluster, block_on, fresh, key, map, pipeline};
+use support::{Ask, Cluster, block_on, fresh, key, map, pipeline};
 
 static MAP: LazyLock<ClusterMap> = LazyLock::new(|| map(4));
 
@@ -50,7 +50,7 @@ fn set(name: &str, value: &'static str) -> Command {
 }
 
 fn run(router: &Router, command: Command) -> Reply {
-    block_on(router.run(command))
+    block_on(router.ask(command))
 }
 
 /// A router whose key `big` has a bit in each of 40 segments.

@@ -58,11 +58,13 @@ pub(crate) async fn write_all(
                     }
                 }
             }
-            Err(stop) => {
+            Err(Stop::Error(error)) => {
                 for place in places {
-                    replies[place] = Some(call.error_of(&stop).into());
+                    replies[place] = Some(error.clone().into());
                 }
             }
+            // Nothing was applied.
+            Err(Stop::Again | Stop::NotOwner | Stop::StaleMap) => {}
         }
     }
     replies

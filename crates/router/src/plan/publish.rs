@@ -81,6 +81,10 @@ impl<'a> Draft<'a> {
     /// Makes the staged value the key's value and waits until every part shows it.
     pub(crate) async fn publish(self, len_bytes: u64, expiry: Option<UnixMillis>) -> Step<()> {
         let Self { call, key, home, version, spread, home_share } = self;
+        if call.has_old_map() {
+            // A slot whose share was staged may have moved: nothing is visible yet, so build again.
+            return Err(Stop::StaleMap);
+        }
         let stage = |from| WriteOp::Stage { key: key.clone(), version, from };
         let mut ops: Vec<WriteOp> = home_share.into_iter().map(stage).collect();
         let (key, groups) = (key.clone(), spread.clone());
@@ -95,11 +99,15 @@ impl<'a> Draft<'a> {
         if outcomes.iter().any(|outcome| *outcome != Outcome::Reply(Reply::Ok)) {
             return Err(Stop::Error(call.unknown()));
         }
-        activate(call, self.key, version, &spread).await.map_err(|stop| call.after_change(stop))?;
+        let (key, spread) = (self.key, &spread);
+        let activated =
+            call.attempts(|call| async move { activate(&call, key, version, spread).await });
+        activated.await.map_err(|error| call.after_change(error.into()))?;
         retire::follow(call, &old).await
     }
 }
 
+/// May be repeated.
 async fn activate(call: &Call, key: &Key, version: Version, spread: &[GroupId]) -> Step<()> {
     call.each(spread, |group| async move {
         done(call.tell(*group, WriteOp::Activate { key: key.clone(), version }).await?)

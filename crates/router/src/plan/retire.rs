@@ -7,17 +7,22 @@ use bitroster_types::GroupId;
 
 use crate::call::{Call, Step, done};
 
-/// Tells every part and, after removals, lets home forget.
+/// Tells every part and, after removals, lets home forget; again under a newer map where a group
+/// says that the plan's is old.
 ///
 /// # Errors
 ///
 /// "Unknown" whatever went wrong: home's change stands and will be finished, but a read of a part
 /// may not show it yet.
 pub(crate) async fn follow(call: &Call, follow: &[FollowUp]) -> Step<()> {
-    call.each(follow, |one| tell(call, one)).await.map_err(|stop| call.after_change(stop))?;
-    Ok(())
+    let told = call.attempts(|call| async move {
+        call.each(follow, |one| tell(&call, one)).await?;
+        Ok(())
+    });
+    told.await.map_err(|error| call.after_change(error.into()))
 }
 
+/// May be repeated.
 async fn tell(call: &Call, follow: &FollowUp) -> Step<()> {
     match follow {
         FollowUp::Drop { key, version, groups } => {

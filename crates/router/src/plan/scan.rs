@@ -6,20 +6,23 @@ use bitroster_types::GroupId;
 use super::keys::refusal;
 use crate::call::{Call, Step, Stop, count_of, done, reply_of, wall_clock};
 
-/// The bits of a cursor that are the group's own; above them stands the group's place in the map.
+/// The bits of a cursor that are the group's own; above them stands the group's number.
 const CURSOR_GROUP_SHIFT: u32 = 48;
 
-/// SCAN: the groups one after the other, in the map's order.
+/// SCAN: the groups one after the other, in the order of their numbers, which maps to come keep.
 pub(crate) async fn scan(call: &Call, command: &ReadCommand) -> Step<Reply> {
     let ReadCommand::Scan { cursor, pattern, count, type_matches } = command else {
         return Err(Stop::Again);
     };
-    let place = usize::try_from(cursor >> CURSOR_GROUP_SHIFT).unwrap_or(usize::MAX);
-    let Some(group) = call.map.groups().get(place) else {
+    let groups = call.map.groups();
+    let number = cursor >> CURSOR_GROUP_SHIFT;
+    let place = groups.partition_point(|group| u64::from(group.0) < number);
+    let Some(group) = groups.get(place) else {
         return Ok(page(0, Reply::Array(Vec::new())));
     };
+    let is_same = u64::from(group.0) == number;
     let within = ReadCommand::Scan {
-        cursor: cursor & ((1 << CURSOR_GROUP_SHIFT) - 1),
+        cursor: if is_same { cursor & ((1 << CURSOR_GROUP_SHIFT) - 1) } else { 0 },
         pattern: pattern.clone(),
         count: *count,
         type_matches: *type_matches,
@@ -28,11 +31,10 @@ pub(crate) async fn scan(call: &Call, command: &ReadCommand) -> Step<Reply> {
     let Some((next, keys)) = open_page(reply)? else {
         return Err(Stop::Error(CommandError::Text("ERR a group gave no cursor")));
     };
-    let base = (place as u64) << CURSOR_GROUP_SHIFT;
+    let start_of = |group: &GroupId| u64::from(group.0) << CURSOR_GROUP_SHIFT;
     let cursor = match next {
-        0 if place + 1 == call.map.groups().len() => 0,
-        0 => base + (1 << CURSOR_GROUP_SHIFT),
-        next => base | next,
+        0 => groups.get(place + 1).map_or(0, start_of),
+        next => start_of(group) | next,
     };
     Ok(page(cursor, keys))
 }
@@ -80,14 +82,23 @@ pub(crate) async fn random_key(call: &Call) -> Step<Reply> {
     reply_of(call.ask(group, ReadOp::Command(ReadCommand::RandomKey)).await?)
 }
 
-/// FLUSHALL and FLUSHDB: every group at once, but not at one instant.
+/// FLUSHALL and FLUSHDB: every group at once, but not at one instant. All groups are told again
+/// where one says that the map is old: a slot may have moved past the first telling.
 pub(crate) async fn flush(call: &Call) -> Step<Reply> {
-    call.each(call.map.groups(), |group: &GroupId| async move {
-        done(call.tell(*group, WriteOp::Command(WriteCommand::Flush)).await?)
-    })
-    .await
-    .map_err(|stop| call.after_change(stop))?;
-    Ok(Reply::Ok)
+    // Every answer is waited for: a telling that is still on its way must not follow the reply.
+    let told = call
+        .each(call.map.groups(), |group: &GroupId| async move {
+            Ok(call.tell(*group, WriteOp::Command(WriteCommand::Flush)).await.and_then(done))
+        })
+        .await?;
+    let mut refused = Ok(Reply::Ok);
+    for stop in told.into_iter().filter_map(Result::err) {
+        match stop {
+            Stop::Error(_) | Stop::Again => return Err(call.after_change(stop)),
+            Stop::NotOwner | Stop::StaleMap => refused = Err(stop),
+        }
+    }
+    refused
 }
 
 /// Asks every group the same, side by side; replies in the map's order.

@@ -23,11 +23,14 @@ pub(crate) async fn watch(call: &Call, key: &Key) -> Step<Watched> {
     let marks = call
         .each(groups, |group| async move { Ok((group, mark(call, group, key).await?)) })
         .await?;
-    Ok(Watched { key: key.clone(), marks })
+    Ok(Watched { key: key.clone(), marks, epoch: call.map.epoch() })
 }
 
 /// Runs the commands if no watched key has changed.
 pub(crate) async fn run(call: &Call, watched: &[Watched], commands: &[Command]) -> Step<Reply> {
+    if watched.iter().any(|watched| has_moved(call, watched)) {
+        return Ok(Reply::NilArray);
+    }
     if let Some(group) = sole_group(call, watched, commands).await? {
         let watches = watched
             .iter()
@@ -37,11 +40,19 @@ pub(crate) async fn run(call: &Call, watched: &[Watched], commands: &[Command]) 
         match call.tell(group, WriteOp::Transaction { watches, ops }).await? {
             Outcome::Replies(replies) => return Ok(Reply::Array(replies)),
             Outcome::Reply(reply) => return Ok(reply),
-            Outcome::Spread(_) | Outcome::Enlist | Outcome::NotOwner => {}
+            Outcome::Spread(_) | Outcome::Enlist => {}
             outcome => return Err(unexpected(outcome)),
         }
     }
     run_in_order(call, watched, commands).await
+}
+
+/// Whether bits of a watched key may lie elsewhere now, where its marks say nothing of them.
+fn has_moved(call: &Call, watched: &Watched) -> bool {
+    let home = Some(call.map.home(&watched.key));
+    let moved = watched.marks.first().map(|(group, _)| *group) != home;
+    // Where parts are is known for the watch's own map only.
+    moved || watched.marks.len() > 1 && watched.epoch != call.map.epoch()
 }
 
 async fn run_in_order(call: &Call, watched: &[Watched], commands: &[Command]) -> Step<Reply> {

@@ -19,7 +19,10 @@ pub(crate) async fn set_range(call: &Call, key: &Key, offset: u64, value: &Bytes
         if end > call.value_bytes_max() {
             return Err(gather::too_long().into());
         }
-        write_pieces(call, pieces(call, key, offset, value)).await?;
+        let pieces = pieces(call, key, offset, value);
+        let alone = pieces.len() == 1;
+        let written = write_pieces(call, pieces, alone).await;
+        written.map_err(|stop| if alone { stop } else { call.after_change(stop) })?;
     }
     let len = call.complete_read(&ReadCommand::StrLen { key: key.clone() }).await;
     len.map_err(
@@ -71,7 +74,7 @@ pub(crate) async fn append(call: &Call, key: &Key, value: &Bytes) -> Step<Reply>
         }
         outcome => return Err(unexpected(outcome)),
     }
-    write_pieces(call, pieces).await.map_err(|stop| call.after_change(stop))?;
+    write_pieces(call, pieces, false).await.map_err(|stop| call.after_change(stop))?;
     Ok(gather::number(end))
 }
 
@@ -131,38 +134,55 @@ fn pieces(call: &Call, key: &Key, offset: u64, value: &Bytes) -> Vec<(GroupId, W
     pieces
 }
 
-/// Writes pieces of one key, side by side over the groups.
-async fn write_pieces(call: &Call, pieces: Vec<(GroupId, WriteCommand)>) -> Step<()> {
-    let alone = pieces.len() == 1;
+/// Writes pieces of one key, side by side over the groups. `alone` says that the one piece is all
+/// of a command: then the plan starts again where its group does not take it.
+async fn write_pieces(call: &Call, pieces: Vec<(GroupId, WriteCommand)>, alone: bool) -> Step<()> {
     let mut groups: BTreeMap<GroupId, Vec<WriteCommand>> = BTreeMap::new();
     for (group, piece) in pieces {
         groups.entry(group).or_default().push(piece);
     }
     call.inner.metrics.fanned_out(groups.len());
-    let written =
-        call.each(groups, |(group, pieces)| write_in_group(call, group, pieces)).await.map(drop);
-    written.map_err(|stop| if alone { stop } else { call.after_change(stop) })
+    call.each(groups, |(group, pieces)| write_in_group(call, group, pieces, alone)).await.map(drop)
 }
 
-/// Writes one group's pieces, in one entry.
-async fn write_in_group(call: &Call, group: GroupId, pieces: Vec<WriteCommand>) -> Step<()> {
+/// Writes one group's pieces, in one entry; those that it does not own by themselves.
+async fn write_in_group(
+    call: &Call,
+    group: GroupId,
+    pieces: Vec<WriteCommand>,
+    alone: bool,
+) -> Step<()> {
     let ops: Vec<WriteOp> = pieces.iter().cloned().map(WriteOp::Command).collect();
-    let mut touches = Vec::new();
-    for (piece, outcome) in pieces.iter().zip(call.tell_all(group, &ops).await?) {
-        match outcome {
-            Outcome::Reply(Reply::Error(error)) => return Err(Stop::Error(*error)),
-            Outcome::Reply(_) => {}
-            _ => touches.push((group, piece)),
+    let (mut touches, mut rest) = (Vec::new(), Vec::new());
+    match call.tell_all(group, &ops).await {
+        Ok(outcomes) => {
+            for (piece, outcome) in pieces.iter().zip(outcomes) {
+                match outcome {
+                    Outcome::Reply(Reply::Error(error)) => return Err(Stop::Error(*error)),
+                    Outcome::Reply(_) => {}
+                    Outcome::NotOwner if alone => return Err(Stop::NotOwner),
+                    Outcome::NotOwner => rest.push(piece),
+                    _ => touches.push((group, piece)),
+                }
+            }
+        }
+        Err(Stop::StaleMap | Stop::NotOwner) if !alone => rest.extend(&pieces),
+        Err(stop) => return Err(stop),
+    }
+    if !touches.is_empty() {
+        let touched: Vec<&WriteCommand> = touches.iter().map(|(_, piece)| *piece).collect();
+        for (piece, reply) in touched.into_iter().zip(enlist::write_all(call, touches).await) {
+            match reply {
+                Some(Reply::Error(error)) => return Err(Stop::Error(*error)),
+                Some(_) => {}
+                None if alone => return Err(Stop::Again),
+                None => rest.push(piece),
+            }
         }
     }
-    if touches.is_empty() {
-        return Ok(());
-    }
-    for reply in enlist::write_all(call, touches).await {
-        match reply {
-            Some(Reply::Error(error)) => return Err(Stop::Error(*error)),
-            Some(_) => {}
-            None => return Err(Stop::Again),
+    for piece in rest {
+        if let Reply::Error(error) = call.complete_write(piece).await? {
+            return Err(Stop::Error(*error));
         }
     }
     Ok(())

@@ -5,14 +5,48 @@ use bitroster_types::Key;
 use futures_util::future::join_all;
 
 use super::{Queue, Turn, first_key_of_read, first_key_of_write};
-use crate::{Target, TransportError, call::Call, plan, route};
+use crate::{Target, TransportError, call::Call, map::Pauses, plan, route, transport::NOT_SERVED};
 
 /// A command that its group could not do alone.
 struct Deferred {
     place: usize,
     command: Command,
-    /// Whether all that is missing is the group's leave to hold a part.
-    enlist: bool,
+    why: Why,
+}
+
+impl Deferred {
+    /// Whether the map is why its group did not do it.
+    fn is_astray(&self) -> bool {
+        matches!(self.why, Why::NotOwner | Why::StaleMap)
+    }
+}
+
+/// Why a command was deferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// All that is missing is the group's leave to hold a part.
+    Enlist,
+    /// The group does not own the slot, or not yet.
+    NotOwner,
+    /// The turn's map is older than the group's.
+    StaleMap,
+    /// Several groups have to be asked.
+    Several,
+}
+
+/// What a turn goes by that runs again what another one could not do.
+pub(super) struct Retry {
+    call: Call,
+    pauses: Pauses,
+}
+
+impl Retry {
+    /// The request that these commands belong to, under the newest map.
+    pub(super) fn call(&self) -> Call {
+        let mut call = self.call.clone();
+        call.refresh();
+        call
+    }
 }
 
 /// A command that is done, but of which parts must be told before the client is.
@@ -43,9 +77,13 @@ impl Turn {
             }
             self.waiting = 0;
             self.ledger.clear();
-            self.router.0.metrics.turn_done(call.elapsed());
+            if self.retry.is_none() {
+                self.router.0.metrics.turn_done(call.elapsed());
+            }
         }
-        self.counts.publish(&self.router.0.metrics);
+        if self.retry.is_none() {
+            self.counts.publish(&self.router.0.metrics);
+        }
     }
 
     /// Runs the reads that come before all queues, side by side.
@@ -107,26 +145,42 @@ impl Turn {
         let mut queued = std::mem::take(&mut self.queues[index].queued);
         let outcomes = match outcomes {
             Ok(outcomes) if outcomes.len() == queued.len() => outcomes,
+            Err(TransportError::StaleMap { epoch }) => {
+                let is_newer = epoch > self.map.epoch();
+                let why = if is_newer { Why::StaleMap } else { Why::NotOwner };
+                let refused = queued.drain(..);
+                deferred.extend(refused.map(|(place, command)| Deferred { place, command, why }));
+                self.queues[index].queued = queued;
+                return;
+            }
             Ok(_) => return self.fail(index, queued, &call.unknown()),
             Err(error) => return self.fail(index, queued, &call.noted(error.into())),
         };
         let first = deferred.len();
         for ((place, command), outcome) in queued.drain(..).zip(outcomes) {
+            if self.sole && deferred.len() > first && is_change(&command, &outcome) {
+                self.refuse_overtaken(first, &command, deferred);
+            }
             match outcome {
                 // A read behind a write that was not done yet did not see it.
                 Outcome::Reply(_)
                     if matches!(&command, Command::Read(_))
                         && is_held_up(&deferred[first..], &command) =>
                 {
-                    deferred.push(Deferred { place, command, enlist: false });
+                    let is_astray = deferred[first..].iter().all(Deferred::is_astray);
+                    let why = if is_astray { Why::NotOwner } else { Why::Several };
+                    deferred.push(Deferred { place, command, why });
                 }
                 Outcome::Reply(reply) => self.fill(place, reply),
                 Outcome::Follow { reply, follow: tell } => {
                     follow.push(Follow { place, reply, tell });
                 }
-                Outcome::Enlist => deferred.push(Deferred { place, command, enlist: true }),
-                Outcome::Spread(_) | Outcome::NotOwner | Outcome::Newer(_) | Outcome::Tick => {
-                    deferred.push(Deferred { place, command, enlist: false });
+                Outcome::Enlist => deferred.push(Deferred { place, command, why: Why::Enlist }),
+                Outcome::NotOwner => {
+                    deferred.push(Deferred { place, command, why: Why::NotOwner });
+                }
+                Outcome::Spread(_) | Outcome::Newer(_) | Outcome::Tick => {
+                    deferred.push(Deferred { place, command, why: Why::Several });
                 }
                 Outcome::Header(_)
                 | Outcome::Granted(_)
@@ -162,13 +216,63 @@ impl Turn {
     /// Runs what no group could do alone, in the order of the requests.
     async fn finish(&mut self, call: &Call, mut deferred: Vec<Deferred>) {
         deferred.sort_by_key(|deferred| deferred.place);
-        if deferred.iter().any(|deferred| deferred.enlist) {
+        if deferred.iter().all(Deferred::is_astray) {
+            return self.reroute(call, deferred).await;
+        }
+        if deferred.iter().any(|deferred| deferred.why == Why::Enlist) {
             deferred = self.finish_first_touches(call, deferred).await;
         }
         for Deferred { place, command, .. } in deferred {
             let reply = call.complete(&command).await;
             self.fill(place, reply);
         }
+    }
+
+    /// Runs commands that no group took in a turn of their own, under the next map.
+    async fn reroute(&mut self, call: &Call, deferred: Vec<Deferred>) {
+        let pauses = self.retry.as_ref().map(|retry| retry.pauses.clone()).unwrap_or_default();
+        let mut retry = Box::new(Retry { call: call.clone(), pauses });
+        let stale = deferred.iter().all(|deferred| deferred.why == Why::StaleMap);
+        let pause = (!stale).then(|| retry.pauses.next());
+        let epoch = self.map.epoch();
+        if !call.inner.maps.wait_newer(epoch, pause, call.deadline).await {
+            for Deferred { place, .. } in deferred {
+                self.fill(place, NOT_SERVED.into());
+            }
+            return;
+        }
+        call.inner.metrics.restarted();
+        let mut turn = self.router.turn();
+        turn.set_reading(self.reading.clone());
+        turn.retry = Some(retry);
+        let mut places = Vec::with_capacity(deferred.len());
+        for Deferred { place, command, .. } in deferred {
+            places.push(place);
+            if let Err(command) = turn.try_push(command) {
+                turn.flush().await;
+                turn.push_reply(call.complete(&command).await);
+            }
+        }
+        turn.flush().await;
+        let mut places = places.into_iter();
+        turn.drain(|reply| {
+            let place = places.next().expect("a turn has a reply for each of its commands");
+            self.fill(place, reply);
+        });
+    }
+
+    /// Refuses the commands that `command`, which came later and is done, has overtaken: they must
+    /// not be done any more. Only where the turn took one group to have everything.
+    fn refuse_overtaken(&mut self, first: usize, command: &Command, deferred: &mut Vec<Deferred>) {
+        let kept = deferred.split_off(first).into_iter().filter_map(|deferred| {
+            let overtaken = is_held_up(std::slice::from_ref(&deferred), command);
+            if overtaken {
+                self.fill(deferred.place, NOT_SERVED.into());
+            }
+            (!overtaken).then_some(deferred)
+        });
+        let kept: Vec<Deferred> = kept.collect();
+        deferred.extend(kept);
     }
 
     /// Does the writes that only lack leave, one round for all leaves and one for all writes, and
@@ -181,8 +285,8 @@ impl Turn {
         let mut rest = Vec::new();
         let mut touches = Vec::new();
         for deferred in deferred {
-            match (&deferred.command, deferred.enlist) {
-                (Command::Write(_), true) if !is_held_up(&rest, &deferred.command) => {
+            match (&deferred.command, deferred.why) {
+                (Command::Write(_), Why::Enlist) if !is_held_up(&rest, &deferred.command) => {
                     touches.push(deferred);
                 }
                 _ => rest.push(deferred),
@@ -204,6 +308,13 @@ impl Turn {
         rest.sort_by_key(|deferred| deferred.place);
         rest
     }
+}
+
+/// Whether a command has changed something.
+fn is_change(command: &Command, outcome: &Outcome) -> bool {
+    let is_refused = matches!(outcome, Outcome::Reply(reply) if reply.is_error());
+    let is_done = matches!(outcome, Outcome::Reply(_) | Outcome::Follow { .. });
+    is_done && !is_refused && matches!(command, Command::Write(_))
 }
 
 /// Whether a command's key has another command that is not done yet.

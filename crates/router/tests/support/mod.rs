@@ -25,7 +25,7 @@ use bitroster_command::{Command, FollowUp, Op, OpBatch, Outcome, ReadOp, Reply, 
 use bitroster_engine::{Engine, EngineConfig};
 use bitroster_placement::ClusterMap;
 use bitroster_router::{Reading, Router, RouterOptions, Target, Transport, TransportError};
-use bitroster_types::{Deadline, GroupId, Key, LogIndex, SegmentWidth, UnixMillis};
+use bitroster_types::{Consistency, Deadline, GroupId, Key, LogIndex, SegmentWidth, UnixMillis};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
 /// Segments of one container: the smallest there are, so that small offsets cross many.
@@ -45,6 +45,17 @@ pub(crate) enum Fault {
     LostRequest,
 }
 
+/// What groups say while the cluster changes.
+#[derive(Default)]
+struct Changes {
+    /// The epoch of each group that knows of a newer map than the first.
+    epochs: BTreeMap<GroupId, u64>,
+    /// How many more requests a group answers with "not owner".
+    asleep: BTreeMap<GroupId, u64>,
+    /// The map that routers hear of when the next request is refused.
+    news: Option<(Router, Arc<ClusterMap>)>,
+}
+
 /// Some groups, each one engine.
 pub(crate) struct Cluster {
     groups: BTreeMap<GroupId, Mutex<Engine>>,
@@ -56,6 +67,10 @@ pub(crate) struct Cluster {
     calls: AtomicU64,
     fault: Mutex<Option<(u64, Fault)>>,
     interference: Mutex<Option<(u64, Interference)>>,
+    changes: Mutex<Changes>,
+    /// Reads that were not linearizable, and the age that they tell of.
+    pub(crate) lax_reads: AtomicU64,
+    pub(crate) age_ms: AtomicU64,
 }
 
 /// What somebody else does between two calls.
@@ -83,6 +98,9 @@ impl Cluster {
             calls: AtomicU64::new(0),
             fault: Mutex::new(None),
             interference: Mutex::new(None),
+            changes: Mutex::default(),
+            lax_reads: AtomicU64::new(0),
+            age_ms: AtomicU64::new(0),
         })
     }
 
@@ -99,6 +117,53 @@ impl Cluster {
     /// Whether that has not happened yet; it will not any more.
     pub(crate) fn stop_interference(&self) -> bool {
         self.interference.lock().unwrap().take().is_some()
+    }
+
+    /// Makes a group refuse requests that were routed by a map older than this epoch.
+    pub(crate) fn set_epoch(&self, group: GroupId, epoch: u64) {
+        self.changes.lock().unwrap().epochs.insert(group, epoch);
+    }
+
+    /// Makes a group say for this many requests that it owns nothing.
+    pub(crate) fn put_to_sleep(&self, group: GroupId, requests: u64) {
+        self.changes.lock().unwrap().asleep.insert(group, requests);
+    }
+
+    /// Lets a router hear of a map when the next request is refused.
+    pub(crate) fn tell_when_refused(&self, router: &Router, map: ClusterMap) {
+        self.changes.lock().unwrap().news = Some((router.clone(), Arc::new(map)));
+    }
+
+    /// Gives all that a group has to another one, which must not have anything.
+    pub(crate) fn hand_over(&self, from: GroupId, to: GroupId) {
+        let (mut from, mut to) =
+            (self.groups[&from].lock().unwrap(), self.groups[&to].lock().unwrap());
+        std::mem::swap(&mut *from, &mut *to);
+    }
+
+    /// Whether a group refuses a request because of the map.
+    fn check(&self, to: Target) -> Result<(), TransportError> {
+        let mut changes = self.changes.lock().unwrap();
+        let epoch = changes.epochs.get(&to.group).copied().unwrap_or(0);
+        if to.epoch >= epoch {
+            return Ok(());
+        }
+        let news = changes.news.take();
+        drop(changes);
+        if let Some((router, map)) = news {
+            router.follow(map);
+        }
+        Err(TransportError::StaleMap { epoch })
+    }
+
+    /// Whether a group says that it owns nothing; counted unless the request only looks.
+    fn is_asleep(&self, group: GroupId, looks: bool) -> bool {
+        let mut changes = self.changes.lock().unwrap();
+        let Some(left) = changes.asleep.get_mut(&group).filter(|left| **left > 0) else {
+            return false;
+        };
+        *left -= u64::from(!looks);
+        true
     }
 
     pub(crate) fn heal(&self) {
@@ -169,7 +234,8 @@ impl Cluster {
 
 impl Transport for Cluster {
     fn read_now(&self, to: Target, op: &ReadOp) -> Option<Outcome> {
-        if !self.in_place.load(Ordering::Relaxed) {
+        let is_away = self.check(to).is_err() || self.is_asleep(to.group, true);
+        if is_away || !self.in_place.load(Ordering::Relaxed) {
             return None;
         }
         let outcome = self.groups[&to.group].lock().unwrap().read(op, self.now());
@@ -180,11 +246,21 @@ impl Transport for Cluster {
         &self,
         to: Target,
         op: ReadOp,
-        _reading: &Reading,
+        reading: &Reading,
         _deadline: Deadline,
     ) -> BoxFuture<'_, Result<Outcome, TransportError>> {
         if self.due_fault().is_some() {
             return ready(Err(TransportError::NoLeader { group: to.group })).boxed();
+        }
+        if let Err(error) = self.check(to) {
+            return ready(Err(error)).boxed();
+        }
+        if self.is_asleep(to.group, false) {
+            return ready(Ok(Outcome::NotOwner)).boxed();
+        }
+        if reading.consistency != Consistency::Linearizable {
+            self.lax_reads.fetch_add(1, Ordering::Relaxed);
+            reading.note_age(self.age_ms.load(Ordering::Relaxed));
         }
         let engine = &mut *self.groups[&to.group].lock().unwrap();
         let now = self.now();
@@ -204,7 +280,15 @@ impl Transport for Cluster {
         _deadline: Deadline,
     ) -> BoxFuture<'_, Result<Vec<Outcome>, TransportError>> {
         let unknown = TransportError::OutcomeUnknown { waited: Duration::from_secs(1) };
-        let result = match self.due_fault() {
+        let fault = self.due_fault();
+        if let Err(error) = self.check(to) {
+            return ready(Err(error)).boxed();
+        }
+        if self.is_asleep(to.group, false) {
+            let outcomes = (0..batch.len()).map(|_| Outcome::NotOwner).collect();
+            return ready(Ok(outcomes)).boxed();
+        }
+        let result = match fault {
             None => Ok(self.apply(to.group, batch)),
             Some(Fault::NoLeader) => Err(TransportError::NoLeader { group: to.group }),
             Some(Fault::LostRequest) => Err(unknown),
@@ -224,12 +308,16 @@ pub(crate) fn map(groups: u16) -> ClusterMap {
 }
 
 pub(crate) fn router(map: &ClusterMap, cluster: &Arc<Cluster>) -> Router {
-    let options = RouterOptions {
-        request_timeout: Duration::from_secs(600),
+    Router::new(map.clone(), Arc::clone(cluster) as Arc<dyn Transport>, options(600_000))
+}
+
+/// Options with this many milliseconds for a request.
+pub(crate) fn options(request_timeout_ms: u64) -> RouterOptions {
+    RouterOptions {
+        request_timeout: Duration::from_millis(request_timeout_ms),
         fan_out_max: 8,
         value_bytes_max: VALUE_BYTES_MAX,
-    };
-    Router::new(map.clone(), Arc::clone(cluster) as Arc<dyn Transport>, options)
+    }
 }
 
 /// A router over a fresh cluster.
@@ -238,9 +326,20 @@ pub(crate) fn fresh(map: &ClusterMap) -> (Router, Arc<Cluster>) {
     (router(map, &cluster), cluster)
 }
 
-/// Runs a future whose every step is ready, on this thread.
+/// What most tests ask: linearizably.
+pub(crate) trait Ask {
+    async fn ask(&self, command: Command) -> Reply;
+}
+
+impl Ask for Router {
+    async fn ask(&self, command: Command) -> Reply {
+        self.run(command, &Reading::default()).await
+    }
+}
+
+/// Runs a future whose every step is ready or waits for a while, on this thread.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
 /// As [`block_on`], also from within another future.
