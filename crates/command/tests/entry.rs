@@ -69,8 +69,15 @@ proptest! {
         let [mut first, second] = batches;
         first.append(second);
         prop_assert_eq!(&first, &batch(&all));
+        let inner = all.iter().map(|op| match op {
+            Op::Write(WriteOp::Numbered(batch)) => batch.ops.len() as u64,
+            Op::Write(_) | Op::Read(_) => 0,
+        });
+        prop_assert_eq!(first.ops_total(), all.len() as u64 + inner.sum::<u64>());
         let sent = Bytes::copy_from_slice(first.as_bytes());
-        prop_assert_eq!(OpBatch::from_encoded(first.count(), sent), Ok(first));
+        let received = OpBatch::from_encoded(first.count(), sent).unwrap();
+        prop_assert_eq!(received.ops_total(), first.ops_total());
+        prop_assert_eq!(received, first);
     }
 
     #[test]

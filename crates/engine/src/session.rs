@@ -44,6 +44,8 @@ pub(crate) struct Sessions {
     pub(crate) open: BTreeMap<SessionId, Session>,
     /// Bytes of all kept outcomes.
     kept_bytes: u64,
+    /// Batches in all windows.
+    batches: usize,
     /// No session ends before. Not part of the state: only saves looking at all of them.
     next_end: UnixMillis,
 }
@@ -86,6 +88,7 @@ impl Sessions {
     /// Puts a session in its place. Whether the place was free.
     pub(crate) fn put(&mut self, id: SessionId, session: Session) -> bool {
         self.kept_bytes += session.kept_bytes();
+        self.batches += session.window.len();
         self.next_end = self.next_end.min(session.end());
         self.open.insert(id, session).is_none()
     }
@@ -101,6 +104,7 @@ impl Sessions {
                 break;
             }
             self.kept_bytes -= bytes_of(&row.remove());
+            self.batches -= 1;
         }
         if number <= session.answered {
             return Batch::Repeat(NumberedOutcome::Forgotten);
@@ -113,6 +117,7 @@ impl Sessions {
             }
             None => {
                 session.window.insert(number, None);
+                self.batches += 1;
                 Batch::Fresh
             }
         }
@@ -138,11 +143,12 @@ impl Sessions {
     /// Ends the sessions that nobody used for long. Costs a look at each; called at most once for
     /// each time that one may end.
     pub(crate) fn sweep(&mut self, time: UnixMillis) {
-        let Self { open, kept_bytes, .. } = self;
+        let Self { open, kept_bytes, batches, .. } = self;
         open.retain(|_, session| {
             let stays = session.end() > time;
             if !stays {
                 *kept_bytes -= session.kept_bytes();
+                *batches -= session.window.len();
             }
             stays
         });
@@ -153,8 +159,7 @@ impl Sessions {
     pub(crate) fn bytes(&self) -> u64 {
         let row = class(size_of::<(u64, Option<OutcomeBatch>)>()) as u64;
         let session = class(size_of::<(SessionId, Session)>()) as u64;
-        let rows: usize = self.open.values().map(|session| session.window.len()).sum();
-        self.kept_bytes + rows as u64 * row + self.open.len() as u64 * session
+        self.kept_bytes + self.batches as u64 * row + self.open.len() as u64 * session
     }
 }
 
@@ -162,9 +167,9 @@ impl Engine {
     /// Starts a numbered batch of the entry begun last and says what is to be done about it.
     ///
     /// Whoever applies a batch's ops one by one calls this first, and [`end_batch`] after the last
-    /// one, with no other batch in between; [`Engine::apply`] of a
-    /// [`WriteOp::Numbered`](bitroster_command::WriteOp::Numbered) does all of it. What is kept of
-    /// batches up to `answered` is forgotten, and the session counts as used at log time.
+    /// one, with no other batch in between; [`Engine::apply`] of a [`WriteOp::Numbered`] does all
+    /// of it. What is kept of batches up to `answered` is forgotten, and the session counts as
+    /// used at log time.
     ///
     /// Costs a few look-ups in ordered maps.
     ///

@@ -5,9 +5,10 @@
 //! The eight bytes `BITROSTR`, a version, then blocks: length and CRC-32C of the payload, both
 //! little-endian `u32`, and the payload, of at most [`SNAPSHOT_BLOCK_BYTES_MAX`]. The payloads,
 //! joined, are one stream of records, each a kind and its fields; it starts with a head and ends
-//! with a count of the records. Sessions come last but for that: the newest id, then one record each,
-//! with the outcomes kept. A value is written as its length in bytes and pieces in the bitmap
+//! with a count of the records. A value is written as its length in bytes and pieces in the bitmap
 //! codec, each of a bounded range of bits, so that neither side ever holds a large value twice.
+//! Sessions come after all entries: the newest id, then a record for each, with the outcomes kept.
+//! Version 1 had none of these and is read as a state without sessions.
 //!
 //! [`SNAPSHOT_BLOCK_BYTES_MAX`]: bitroster_types::limits::SNAPSHOT_BLOCK_BYTES_MAX
 //!

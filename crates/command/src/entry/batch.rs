@@ -13,6 +13,8 @@ use crate::{Op, ReadOp, WriteOp};
 #[derive(Clone, Debug, Default)]
 pub struct OpBatch {
     count: u32,
+    /// Ops in numbered batches.
+    inner: u64,
     encoded: Encoded,
     /// What of sessions it may hold or holds.
     sessions: Sessions,
@@ -56,7 +58,7 @@ impl Eq for OpBatch {}
 impl OpBatch {
     /// No ops. Allocates nothing.
     pub const fn new() -> Self {
-        Self { count: 0, encoded: Encoded::Own(Vec::new()), sessions: Sessions::None }
+        Self { count: 0, inner: 0, encoded: Encoded::Own(Vec::new()), sessions: Sessions::None }
     }
 
     /// The batch that another node sent as `count` and [`as_bytes`](Self::as_bytes).
@@ -70,13 +72,13 @@ impl OpBatch {
     /// session.
     pub fn from_encoded(count: u32, bytes: Bytes) -> Result<Self, EntryError> {
         let reader = OpReader { bytes: bytes.clone(), at: 0, left: count, is_nested: false };
-        let sessions = if check(reader)? { Sessions::Some } else { Sessions::None };
-        Ok(Self { count, encoded: Encoded::Shared(bytes), sessions })
+        let (sessions, inner) = check(reader)?;
+        Ok(Self { count, inner, encoded: Encoded::Shared(bytes), sessions })
     }
 
     /// The ops of a numbered batch as they lie in an entry. Nothing is looked at; the reader does.
     pub(super) fn nested(count: u32, bytes: Bytes) -> Self {
-        Self { count, encoded: Encoded::Shared(bytes), sessions: Sessions::Never }
+        Self { count, inner: 0, encoded: Encoded::Shared(bytes), sessions: Sessions::Never }
     }
 
     /// Adds an op at the end.
@@ -104,6 +106,9 @@ impl OpBatch {
     /// As [`push`](Self::push).
     pub fn push_write(&mut self, op: &WriteOp) {
         put::write_op(self.next(), op);
+        if let WriteOp::Numbered(batch) = op {
+            self.inner += u64::from(batch.ops.count);
+        }
         if matches!(op, WriteOp::OpenSession | WriteOp::Numbered(_)) {
             self.sessions = Sessions::Some;
         }
@@ -124,6 +129,7 @@ impl OpBatch {
     /// `number`: such an entry could not be read back.
     pub fn push_numbered(&mut self, session: SessionId, number: u64, answered: u64, ops: &Self) {
         put::numbered(self.next(), session, number, answered, ops);
+        self.inner += u64::from(ops.count);
         self.sessions = Sessions::Some;
     }
 
@@ -137,6 +143,7 @@ impl OpBatch {
         }
         self.own().extend_from_slice(other.as_bytes());
         self.count += other.count;
+        self.inner += other.inner;
         if other.sessions == Sessions::Some {
             self.sessions = Sessions::Some;
         }
@@ -150,6 +157,11 @@ impl OpBatch {
     /// Number of ops; a numbered batch is one.
     pub fn len(&self) -> usize {
         self.count as usize
+    }
+
+    /// Number of ops, those within numbered batches counted too: what applying them is a matter of.
+    pub fn ops_total(&self) -> u64 {
+        u64::from(self.count) + self.inner
     }
 
     /// Whether there are no ops.
@@ -204,19 +216,21 @@ impl OpBatch {
     }
 }
 
-/// Reads all ops, in numbered batches too. Whether there is an op of a session among them.
-fn check(mut reader: OpReader) -> Result<bool, EntryError> {
-    let mut has_sessions = false;
+/// Reads all ops, in numbered batches too: what of sessions is among them, and how many ops the
+/// numbered batches hold.
+fn check(mut reader: OpReader) -> Result<(Sessions, u64), EntryError> {
+    let (mut sessions, mut inner) = (Sessions::None, 0);
     loop {
         while reader.next_set_bit()?.is_some() {}
-        let Some(op) = reader.next_op()? else { return Ok(has_sessions) };
+        let Some(op) = reader.next_op()? else { return Ok((sessions, inner)) };
         match op {
             // Its reader refuses further numbered batches: this goes one level deep.
             Op::Write(WriteOp::Numbered(batch)) => {
+                sessions = Sessions::Some;
+                inner += u64::from(batch.ops.count);
                 check(batch.ops.into_reader())?;
-                has_sessions = true;
             }
-            Op::Write(WriteOp::OpenSession) => has_sessions = true,
+            Op::Write(WriteOp::OpenSession) => sessions = Sessions::Some,
             Op::Read(_) | Op::Write(_) => {}
         }
     }
