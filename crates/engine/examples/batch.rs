@@ -29,9 +29,7 @@ fn time<T>(what: &str, per: usize, mut set_up: impl FnMut() -> T, mut run: impl 
     println!("op={what:?} ns={:.1}", rounds[ROUNDS / 2]);
 }
 
-fn set_bits(ops: usize) -> OpBatch {
-    let keys: Vec<Key> =
-        (0..64).map(|n| Key::new(format!("k{n}").as_bytes()).expect("short")).collect();
+fn set_bits(keys: &[Key], ops: usize) -> OpBatch {
     let mut batch = OpBatch::new();
     for n in 0..ops {
         batch.push_set_bit(&keys[n % keys.len()], n as u64 * 37 % 100_000, true);
@@ -64,9 +62,11 @@ fn main() {
     engine.begin(LogIndex(1), UnixMillis(1));
     engine.apply(&WriteOp::Adopt { slots: (0..16_384).filter_map(Slot::new).collect() });
     engine.apply(&WriteOp::OpenSession);
+    let name = |n: u32| Key::new(format!("k{n}").as_bytes()).expect("a short name");
+    let keys: Vec<Key> = (0..64).map(name).collect();
     let mut number = 0;
     for ops in [1, 16, 1000] {
-        let plain = set_bits(ops);
+        let plain = set_bits(&keys, ops);
         let mut numbered = || {
             let mut batch = OpBatch::new();
             number += 1;
@@ -78,7 +78,7 @@ fn main() {
             ops,
             || (),
             |()| {
-                black_box(set_bits(ops));
+                black_box(set_bits(&keys, ops));
             },
         );
         time(&format!("number a batch of {ops}"), ops, &mut numbered, |batch| {
@@ -106,29 +106,29 @@ fn main() {
                 apply_numbered(&mut engine, reader);
             },
         );
-        let outcomes: Vec<Outcome> =
-            (0..ops).map(|n| Reply::Integer(i64::from(n % 2 == 0)).into()).collect();
-        time(
-            &format!("write {ops} outcomes"),
-            ops,
-            || (),
-            |()| {
-                let mut writer = OutcomeWriter::new();
-                outcomes.iter().for_each(|outcome| writer.push(outcome));
-                black_box(writer.finish());
-            },
-        );
-        let encoded =
-            OutcomeBatch::from_encoded(u32::try_from(ops).expect("few"), vec![1; ops].into());
-        time(
-            &format!("read {ops} outcomes"),
-            ops,
-            || encoded.clone(),
-            |batch| {
-                black_box(batch.decode().expect("made above"));
-            },
-        );
+        time_outcomes(ops);
     }
+}
+
+fn time_outcomes(ops: usize) {
+    let outcomes: Vec<Outcome> =
+        (0..ops).map(|n| Reply::Integer(i64::from(n % 2 == 0)).into()).collect();
+    let write = || {
+        let mut writer = OutcomeWriter::new();
+        outcomes.iter().for_each(|outcome| writer.push(outcome));
+        writer.finish()
+    };
+    time(
+        &format!("write {ops} outcomes"),
+        ops,
+        || (),
+        |()| {
+            black_box(write());
+        },
+    );
+    time(&format!("read {ops} outcomes"), ops, write, |batch: OutcomeBatch| {
+        black_box(batch.decode().expect("made above"));
+    });
 }
 
 /// The ops within a numbered batch, as they were received.

@@ -47,13 +47,7 @@ impl Owned {
     /// Whether a request for a segment is taken, `is_home` being what
     /// [`acts_as_home`](Self::acts_as_home) says.
     pub(crate) fn takes_segment(&self, is_home: bool, segment: Segment) -> bool {
-        self.takes_all() || self.has_segment(is_home, segment)
-    }
-
-    /// Whether requests for all segments are taken: where the group owns them, or a test has
-    /// planted that fault.
-    pub(crate) fn takes_all(&self) -> bool {
-        self.has_all() || Fault::SkipEpochCheck.is_planted()
+        self.has_segment(is_home, segment) || Fault::SkipEpochCheck.is_planted()
     }
 
     /// Whether the group is the key's home.
