@@ -47,7 +47,7 @@ pub mod request;
 pub mod server;
 pub mod spawn;
 pub mod state;
-//pub mod transport;
+pub mod transport;
 
 pub use backend::ShardBackend;
 pub use client::ClusterClient;
@@ -59,4 +59,4 @@ pub use request::{Body, Outcomes, Request, Response};
 pub use server::{Control, ControlError, PeerHost, Services, serve};
 pub use spawn::Spawn;
 pub use state::StateCell;
-//pub use transport::ClusterTransport;
+pub use transport::ClusterTransport;

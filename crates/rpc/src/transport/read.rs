@@ -1,0 +1,159 @@
+//! Reads on their way. They change nothing, and are asked again freely.
+
+use std::{sync::Arc, time::Duration};
+
+use bitroster_command::{CommandError, OpBatch, Outcome, PartQuery, ReadCommand, ReadOp};
+use bitroster_proto::{convert, internal::Status};
+use bitroster_router::TransportError;
+use bitroster_types::{
+    Consistency, Deadline,
+    limits::{ENTRY_OPS_MAX, RPC_PIECE_BYTES},
+};
+use tokio::sync::oneshot;
+
+use super::{busy, queue::Item, sender::Sender};
+use crate::request::{Body, Request};
+
+/// How long a node may take over short reads before another one is asked; it doubles.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long it may take over a read that is not short: only a broken link ends it earlier.
+const PATIENCE_LONG: Duration = Duration::from_secs(3600);
+
+/// A caller's read, and how old its answer may be.
+pub(super) struct WaitingRead {
+    pub(super) ops: OpBatch,
+    pub(super) consistency: Consistency,
+    pub(super) epoch: u64,
+    pub(super) deadline: Deadline,
+    pub(super) reply: oneshot::Sender<Result<(Outcome, u64), TransportError>>,
+}
+
+impl Item for WaitingRead {
+    fn bytes(&self) -> usize {
+        self.ops.bytes_len()
+    }
+
+    fn goes_with(&self, other: &Self) -> bool {
+        self.epoch == other.epoch && self.consistency == other.consistency
+    }
+}
+
+/// Whether a read takes microseconds and answers a few bytes, so that others may share its call.
+pub(super) const fn is_short(op: &ReadOp) -> bool {
+    match op {
+        ReadOp::Command(command) => matches!(
+            command,
+            ReadCommand::GetBit { .. }
+                | ReadCommand::BitFieldRo { .. }
+                | ReadCommand::StrLen { .. }
+                | ReadCommand::Type { .. }
+                | ReadCommand::Ttl { .. }
+                | ReadCommand::Exists { .. }
+        ),
+        ReadOp::Header { .. } | ReadOp::Fingerprint { .. } => true,
+        ReadOp::Part { query, .. } => matches!(query, PartQuery::Len),
+        ReadOp::CombineCount { .. } => false,
+    }
+}
+
+/// Takes reads to the group for as long as some wait.
+pub(super) async fn fly(sender: Arc<Sender>) {
+    loop {
+        let mut callers = sender.reads.take(ENTRY_OPS_MAX, RPC_PIECE_BYTES);
+        // Who has left needs no answer.
+        let has_taken = !callers.is_empty();
+        callers.retain(|caller| !caller.reply.is_closed());
+        let Some(first) = callers.first() else {
+            if has_taken {
+                continue;
+            }
+            return;
+        };
+        let (epoch, consistency) = (first.epoch, first.consistency);
+        let deadline = callers.iter().map(|caller| caller.deadline).max();
+        let deadline = deadline.expect("a batch has a caller");
+        let mut ops = OpBatch::new();
+        for caller in &mut callers {
+            ops.append(std::mem::take(&mut caller.ops));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a histogram")]
+        sender.metrics().read_batch.record(callers.len() as f64);
+        let ask = Ask { epoch, consistency, deadline, is_short: true };
+        match ask.run(&sender, ops).await {
+            Ok((outcomes, age_ms)) => {
+                for (caller, outcome) in callers.into_iter().zip(outcomes) {
+                    drop(caller.reply.send(Ok((outcome, age_ms))));
+                }
+            }
+            Err(error) => {
+                for caller in callers {
+                    drop(caller.reply.send(Err(error.clone())));
+                }
+            }
+        }
+    }
+}
+
+/// How reads are asked.
+#[derive(Clone, Copy)]
+pub(super) struct Ask {
+    pub(super) epoch: u64,
+    pub(super) consistency: Consistency,
+    pub(super) deadline: Deadline,
+    pub(super) is_short: bool,
+}
+
+impl Ask {
+    /// Asks until a replica answers: one outcome an op, and how old they may be.
+    pub(super) async fn run(
+        self,
+        sender: &Sender,
+        ops: OpBatch,
+    ) -> Result<(Vec<Outcome>, u64), TransportError> {
+        let Self { epoch, consistency, deadline, is_short } = self;
+        let (group, count) = (sender.group, ops.len());
+        let mut refusal = TransportError::NoLeader { group };
+        let mut search = sender.search(consistency == Consistency::Stale);
+        let mut patience = if is_short { PATIENCE } else { PATIENCE_LONG };
+        while let Some(node) = search.next(deadline).await {
+            let request = Request::Read { group, epoch, consistency, ops: ops.clone() };
+            let Ok(response) = sender.ask(node, request, deadline, patience).await else {
+                refusal = TransportError::NoLeader { group };
+                patience = patience.saturating_mul(2);
+                continue;
+            };
+            match (response.status, response.body) {
+                (Status::Ok, Body::Outcomes { outcomes, age_ms }) => match outcomes.decode() {
+                    Ok(outcomes) if outcomes.len() == count => {
+                        if consistency != Consistency::Stale {
+                            sender.lead.found(node);
+                        }
+                        return Ok((outcomes, age_ms));
+                    }
+                    _ => return Err(busy("a read had an answer of no sense")),
+                },
+                (Status::Ok, _) => return Err(busy("a read had an answer of no sense")),
+                (Status::NotLeader, _) => {
+                    refusal = TransportError::NoLeader { group };
+                    search.follow(node, convert::optional_node(response.detail));
+                }
+                (Status::StaleEpoch, _) => {
+                    return Err(TransportError::StaleMap { epoch: response.detail });
+                }
+                (Status::Refused, _) => {
+                    let text = format!("ERR {}", response.reason);
+                    return Err(CommandError::Message(text).into());
+                }
+                (Status::Busy, _) => {
+                    refusal = busy("the group has too much to do");
+                    search.rest();
+                }
+                (Status::Unavailable | Status::Unknown, _) => {
+                    refusal = TransportError::NoLeader { group };
+                }
+            }
+        }
+        Err(refusal)
+    }
+}

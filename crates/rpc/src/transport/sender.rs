@@ -1,0 +1,153 @@
+//! What one group's requests share.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bitroster_command::{OpBatch, Outcome, ReadOp};
+use bitroster_proto::internal::Status;
+use bitroster_router::{Reading, TransportError};
+use bitroster_types::{Deadline, GroupId, NodeId};
+use tokio::{sync::oneshot, time::timeout_at};
+
+use super::{
+    busy,
+    mark::{Mark, Standing},
+    queue::{Pushed, Queue},
+    read::{self, WaitingRead},
+    search::{Lead, Search},
+    session::Session,
+    unknown, within,
+    write::{self, WaitingWrite},
+};
+use crate::{
+    error::CallError,
+    links::Links,
+    metrics::Metrics,
+    request::{Request, Response},
+};
+
+/// What one group's requests share: who is believed to lead it, the session, and what waits.
+pub(super) struct Sender {
+    pub(super) group: GroupId,
+    pub(super) links: Links,
+    pub(super) lead: Lead,
+    pub(super) session: Session,
+    pub(super) writes: Queue<WaitingWrite>,
+    pub(super) reads: Queue<WaitingRead>,
+}
+
+impl Sender {
+    pub(super) fn new(group: GroupId, links: Links) -> Self {
+        Self {
+            group,
+            links,
+            lead: Lead::default(),
+            session: Session::default(),
+            writes: Queue::new(),
+            reads: Queue::new(),
+        }
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        self.links.metrics()
+    }
+
+    pub(super) fn search(&self, prefers_here: bool) -> Search<'_> {
+        Search::new(self.group, &self.links, &self.lead, prefers_here)
+    }
+
+    /// Queues writes and waits for their outcomes.
+    pub(super) async fn write(
+        self: Arc<Self>,
+        epoch: u64,
+        batch: OpBatch,
+        deadline: Deadline,
+    ) -> Result<Vec<Outcome>, TransportError> {
+        let (started, mark) = (Instant::now(), Arc::<Mark>::default());
+        let (reply, outcomes) = oneshot::channel();
+        let mark_of_batch = Arc::clone(&mark);
+        let waiting = WaitingWrite { batch, epoch, deadline, started, reply, mark: mark_of_batch };
+        match self.writes.push(waiting) {
+            Pushed::Full => return Err(busy("too many writes wait for their group")),
+            Pushed::Waits => {}
+            Pushed::Launch => {
+                let flight = write::fly(Arc::clone(&self));
+                self.links.spawn().spawn("writes of a group", Box::pin(flight));
+            }
+        }
+        match timeout_at(deadline.instant().into(), outcomes).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err(match mark.leave() {
+                Standing::Sent | Standing::Left => unknown(started),
+                Standing::NoLeader => TransportError::NoLeader { group: self.group },
+                Standing::Waiting if !self.lead.is_known() => {
+                    TransportError::NoLeader { group: self.group }
+                }
+                Standing::Waiting | Standing::Busy => {
+                    busy("the write waited for its group past its deadline")
+                }
+            }),
+        }
+    }
+
+    /// Answers a read: with others that wait if it is short, on its own if it may be long.
+    pub(super) async fn read(
+        self: Arc<Self>,
+        epoch: u64,
+        op: ReadOp,
+        reading: &Reading,
+        deadline: Deadline,
+    ) -> Result<Outcome, TransportError> {
+        let consistency = reading.consistency;
+        let is_short = read::is_short(&op);
+        let mut ops = OpBatch::new();
+        ops.push_read(&op);
+        let (outcome, age_ms) = if is_short {
+            let (reply, answer) = oneshot::channel();
+            match self.reads.push(WaitingRead { ops, consistency, epoch, deadline, reply }) {
+                Pushed::Full => return Err(busy("too many reads wait for their group")),
+                Pushed::Waits => {}
+                Pushed::Launch => {
+                    let flight = read::fly(Arc::clone(&self));
+                    self.links.spawn().spawn("reads of a group", Box::pin(flight));
+                }
+            }
+            match timeout_at(deadline.instant().into(), answer).await {
+                Ok(Ok(result)) => result?,
+                Ok(Err(_)) | Err(_) => {
+                    return Err(TransportError::NoLeader { group: self.group });
+                }
+            }
+        } else {
+            let ask = read::Ask { epoch, consistency, deadline, is_short };
+            let (mut outcomes, age_ms) = ask.run(&self, ops).await?;
+            (outcomes.pop().ok_or_else(|| busy("a read had no outcome"))?, age_ms)
+        };
+        if age_ms > 0 {
+            reading.note_age(age_ms);
+        }
+        Ok(outcome)
+    }
+
+    /// Asks one node, at most for `patience`, and notes what that says of the group's leader.
+    pub(super) async fn ask(
+        &self,
+        node: NodeId,
+        request: Request,
+        deadline: Deadline,
+        patience: Duration,
+    ) -> Result<Response, CallError> {
+        let deadline = within(deadline, patience);
+        let answer = self.links.call(node, request, deadline).await;
+        match answer.as_ref().map(|response| response.status) {
+            Ok(Status::Ok | Status::Busy | Status::Refused) => {}
+            Ok(Status::NotLeader | Status::Unavailable | Status::Unknown) | Err(_) => {
+                self.lead.lost(node);
+            }
+            Ok(Status::StaleEpoch) => {}
+        }
+        answer
+    }
+}
