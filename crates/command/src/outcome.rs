@@ -9,7 +9,7 @@ mod put;
 mod tag;
 mod take;
 
-use bitroster_types::limits::ENTRY_OPS_MAX;
+use bitroster_types::limits::{ENTRY_OPS_MAX, SESSION_REPLY_BYTES_MAX};
 use bytes::Bytes;
 
 use crate::{EntryError, Outcome, coding::Cursor};
@@ -121,8 +121,12 @@ impl OutcomeWriter {
         self.bytes.len()
     }
 
-    /// The outcomes. Copies nothing.
-    pub fn finish(self) -> OutcomeBatch {
+    /// The outcomes. Those that a session may keep give back the room they do not need, at the
+    /// cost of a copy at most; longer ones are not copied.
+    pub fn finish(mut self) -> OutcomeBatch {
+        if self.bytes.len() <= SESSION_REPLY_BYTES_MAX {
+            self.bytes.shrink_to_fit();
+        }
         OutcomeBatch { count: self.count, bytes: self.bytes.into(), is_nested: false }
     }
 }

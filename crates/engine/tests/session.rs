@@ -211,6 +211,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(key, offset, value)| WriteCommand::SetBit { key, offset, value }.into()),
         3 => name().prop_map(|key| ReadCommand::Get { key }.into()),
         1 => name().prop_map(|key| ReadCommand::Type { key }.into()),
+        1 => Just(ReadCommand::RandomKey.into()),
+        1 => Just(ReadCommand::Keys { pattern: Bytes::from_static(b"*") }.into()),
         1 => name().prop_map(|key| WriteCommand::Delete { keys: vec![key] }.into()),
         1 => name().prop_map(move |key| WriteCommand::Append { key, value: long.clone() }.into()),
         1 => Just(WriteCommand::Flush.into()),

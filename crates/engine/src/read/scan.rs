@@ -63,10 +63,10 @@ impl Reader<'_> {
         .into()
     }
 
-    /// Some record. The reader's clock is the die: replicas need not agree on an answer that no
-    /// state depends on.
+    /// Some record. The reader's clock is the die, which in a batch is the log's: replicas keep the
+    /// answers of batches and must agree on them.
     pub(super) fn random_key(self) -> Reply {
-        let die = self.now.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.store.tally().bytes;
+        let die = self.now.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.store.tally().records;
         let start = Spot::unpack(die.wrapping_mul(0xD1B5_4A32_D192_ED03) >> 18);
         let starts = [start.expect("46 bits are a spot"), Spot::FIRST];
         for start in starts {
