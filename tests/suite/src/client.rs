@@ -27,11 +27,20 @@ impl Client {
     ///
     /// If nobody listens.
     pub fn connect(port: u16) -> Result<Self> {
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let stream = TcpStream::connect_timeout(&address, REPLY_TIMEOUT)
+        Self::connect_to(SocketAddr::from(([127, 0, 0, 1], port)), REPLY_TIMEOUT)
+    }
+
+    /// Connects to any address; `timeout` is for the connection and then for each reply.
+    ///
+    /// # Errors
+    ///
+    /// If nobody listens, or nobody answers in time.
+    pub fn connect_to(address: SocketAddr, timeout: Duration) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, timeout)
             .with_context(|| format!("connect to {address}"))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_write_timeout(Some(timeout))?;
         Ok(Self { stream, received: BytesMut::new() })
     }
 

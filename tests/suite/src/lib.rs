@@ -3,22 +3,36 @@
 //!
 //! # Map
 //!
-//! | module      | job                                                             |
-//! |-------------|-----------------------------------------------------------------|
-//! | [`server`]  | Bitroster and redis-server as child processes                   |
-//! | [`client`]  | a plain blocking client, for requests and raw bytes             |
-//! | [`history`] | what clients asked, when, and what they were told               |
-//! | [`checker`] | whether a history is linearizable                               |
-//! | [`random`]  | a seeded generator that prints its seed                         |
-//! | [`wait`]    | polling for a condition, with a reason when it fails            |
+//! | module       | job                                                               |
+//! |--------------|-------------------------------------------------------------------|
+//! | [`server`]   | one Bitroster or redis-server as a child process                  |
+//! | [`cluster`]  | shard nodes and routers, their faults and their state             |
+//! | [`node`]     | one process of a cluster                                          |
+//! | [`status`]   | what `bitroster cluster status` says, as values                   |
+//! | [`network`]  | network namespaces of a test's own, whose links can be cut        |
+//! | [`client`]   | a plain blocking client, for requests and raw bytes               |
+//! | [`programs`] | programs with the clients that teams use                          |
+//! | [`load`]     | clients that change random bits and record what they were told    |
+//! | [`history`]  | what clients asked, when, and what they were told                 |
+//! | [`checker`]  | whether a history is linearizable                                 |
+//! | [`random`]   | a seeded generator that prints its seed                           |
+//! | [`wait`]     | polling for a condition, with a reason when it fails              |
 
 pub mod checker;
 pub mod client;
+pub mod cluster;
 pub mod history;
+pub mod load;
+pub mod network;
+pub mod node;
+pub mod programs;
 pub mod random;
 pub mod server;
+pub mod status;
 pub mod wait;
 
 pub use client::Client;
+pub use cluster::Cluster;
+pub use load::{Load, LoadPlan};
 pub use random::Random;
 pub use server::Server;

@@ -36,6 +36,19 @@ impl Random {
         self.bits() % limit
     }
 
+    /// An index into something of length `len`, which must not be zero.
+    #[expect(clippy::cast_possible_truncation, reason = "below a length")]
+    pub fn index(&mut self, len: usize) -> usize {
+        self.below(len as u64) as usize
+    }
+
+    /// Brings `items` into random order.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for at in (1..items.len()).rev() {
+            items.swap(at, self.index(at + 1));
+        }
+    }
+
     /// A byte.
     #[expect(clippy::cast_possible_truncation, reason = "eight bits are wanted")]
     pub fn byte(&mut self) -> u8 {
@@ -48,8 +61,7 @@ impl Random {
     }
 
     /// One of `choices`, which must not be empty.
-    #[expect(clippy::cast_possible_truncation, reason = "below a slice's length")]
     pub fn pick<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
-        choices[self.below(choices.len() as u64) as usize]
+        choices[self.index(choices.len())]
     }
 }

@@ -4,81 +4,30 @@
 //! against Bitroster, in the same run; what it prints must be equal byte for byte. The programs do
 //! what such teams do: active users, retention, flags, permissions, presence, transactions.
 
-use std::{
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+use std::process::Command;
 
 use bitroster_resp::Frame;
-use bitroster_suite::{Server, server::workspace};
+use bitroster_suite::{Server, programs, server::workspace};
 
-/// Runs a program against a server; its standard output.
-fn run(program: &mut Command, server: &Server) -> String {
-    let output = program
-        .arg(server.port().to_string())
-        .env("NODE_PATH", workspace().join("target/clients/node/node_modules"))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("start {program:?}: {error}; run `cargo xtask test`"));
-    let Output { status, stdout, stderr } = output;
-    let stderr = String::from_utf8_lossy(&stderr);
-    assert!(status.success(), "{program:?} ended with {status}:\n{stderr}\n{}", text(&stdout));
-    text(&stdout)
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Runs a program against both servers and compares line by line.
+/// Runs a program against Redis and against one process of Bitroster.
 fn prints_the_same(program: impl Fn() -> Command, lines_min: usize) {
-    let redis = run(&mut program(), &Server::redis());
-    let bitroster = run(&mut program(), &Server::bitroster(&["--groups", "4"]));
-    for (at, (expected, got)) in redis.lines().zip(bitroster.lines()).enumerate() {
-        assert_eq!(got, expected, "line {}", at + 1);
-    }
-    assert_eq!(bitroster, redis);
-    assert!(redis.lines().count() >= lines_min, "the program printed too little:\n{redis}");
-}
-
-fn python() -> Command {
-    let mut command = Command::new(workspace().join("target/clients/python/bin/python"));
-    command.arg(workspace().join("tests/clients/python/usage.py"));
-    command
-}
-
-fn node(program: &str) -> Command {
-    let mut command = Command::new("node");
-    command.arg(workspace().join("tests/clients/node").join(program));
-    command
+    let (redis, bitroster) = (Server::redis(), Server::bitroster(&["--groups", "4"]));
+    programs::prints_the_same(program, lines_min, redis.port(), bitroster.port());
 }
 
 #[test]
 fn redis_py_programs_get_what_redis_gives() {
-    prints_the_same(python, 80);
+    prints_the_same(programs::python, 80);
 }
 
 #[test]
 fn ioredis_programs_get_what_redis_gives() {
-    prints_the_same(|| node("ioredis.cjs"), 30);
+    prints_the_same(|| programs::node("ioredis.cjs"), 30);
 }
 
 #[test]
 fn node_redis_programs_get_what_redis_gives() {
-    prints_the_same(|| node("node_redis.cjs"), 30);
-}
-
-/// Feeds a script of commands to redis-cli's standard input.
-fn redis_cli(server: &Server, script: &Path, options: &[&str]) -> String {
-    let file = std::fs::File::open(script).expect("the script is there");
-    let output = Command::new("redis-cli")
-        .args(["-p", &server.port().to_string()])
-        .args(options)
-        .stdin(file)
-        .output()
-        .expect("redis-cli starts; `cargo xtask test` installs it");
-    assert!(output.status.success(), "redis-cli ended with {}", output.status);
-    text(&output.stdout)
+    prints_the_same(|| programs::node("node_redis.cjs"), 30);
 }
 
 #[test]
@@ -87,10 +36,9 @@ fn redis_cli_scripts_print_the_same_in_both_protocols() {
     let redis = Server::redis();
     let bitroster = Server::bitroster(&["--groups", "4"]);
     for options in [&["-2"][..], &["-3"], &["--no-raw"]] {
-        let expected = redis_cli(&redis, &script, options);
-        let got = redis_cli(&bitroster, &script, options);
-        assert_eq!(got, expected, "with {options:?}");
-        assert!(expected.lines().count() >= 60, "the script printed too little:\n{expected}");
+        let expected = programs::redis_cli(redis.port(), &script, options);
+        let got = programs::redis_cli(bitroster.port(), &script, options);
+        programs::compare(&expected, &got, 60);
     }
 }
 
@@ -108,7 +56,8 @@ fn redis_benchmark_runs_at_every_pipeline_depth() {
                 .args(request.split(' '))
                 .output()
                 .expect("redis-benchmark starts; `cargo xtask test` installs it");
-            let said = text(&output.stdout) + &text(&output.stderr);
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
             assert!(output.status.success(), "{request}: {}\n{said}", output.status);
             assert!(!said.contains("rror"), "{request}: {said}");
         }
