@@ -8,7 +8,8 @@
 //!
 //! Mutants killed: a repeat applied again; a batch applied below the answered mark; a window
 //! without an end; outcomes kept beyond their bound; a session that never ends, or ends early; an
-//! id given twice after a restart; a snapshot without sessions.
+//! id given twice after a restart; a snapshot without sessions; an answer that depends on how the
+//! state is kept, not on what it is.
 
 #![allow(
     clippy::cast_lossless,
