@@ -7,6 +7,7 @@ mod cluster;
 mod command;
 mod config;
 pub(crate) mod info;
+pub(crate) mod replication;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,6 +27,8 @@ pub(crate) fn run(shared: &Shared, client: &Client, name: &str, args: &[Bytes]) 
             shared.status.start_snapshot().map(|()| Reply::Status("Background saving started"))
         }
         "lastsave" => Ok(Reply::Integer(integer(shared.status.snapshot_time_secs()))),
+        "role" if args.is_empty() => Ok(replication::role(shared)),
+        "waitaof" => replication::wait_disks(shared, args),
         other => Err(CommandError::Message(format!("ERR '{other}' is not served here"))),
     };
     answer.into()

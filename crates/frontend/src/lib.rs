@@ -19,6 +19,7 @@
 //! | [`server`]   | the listener, admission, the clock and the end               |
 //! | [`options`]  | what a front end is started with, and what may change later  |
 //! | [`status`]   | what INFO and CONFIG ask of the node, as a trait             |
+//! | [`view`]     | the cluster as CLUSTER, WAIT and INFO tell of it             |
 //! | [`spawn`]    | who starts tasks                                             |
 //! | [`metrics`]  | what is counted                                              |
 //! | `catalog`    | places in the command table                                  |
@@ -39,9 +40,11 @@ pub mod server;
 mod session;
 pub mod spawn;
 pub mod status;
+pub mod view;
 
 pub use metrics::Metrics;
 pub use options::Options;
 pub use server::Frontend;
 pub use spawn::Spawn;
 pub use status::{NodeStatus, Status};
+pub use view::{ClusterView, GroupView, NodeView, SlotRange};

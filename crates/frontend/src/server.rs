@@ -66,10 +66,10 @@ impl Shared {
         self.ops_per_sec.load(Relaxed)
     }
 
-    /// Whether the groups have recovered, so that keys can be asked for.
+    /// Whether the groups have recovered and are known, so that keys can be asked for.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
-        self.is_ready.load(Relaxed)
+        self.is_ready.load(Relaxed) && self.router.has_map()
     }
 
     /// Whether writes that take memory are refused.
@@ -87,7 +87,7 @@ pub struct Frontend {
 
 impl Frontend {
     /// A front end that listens nowhere yet and answers `LOADING` until
-    /// [`set_ready`](Self::set_ready).
+    /// [`set_ready`](Self::set_ready), and as long as the router has no map.
     ///
     /// While `is_over_memory` holds, commands that may take memory are refused. The metric
     /// recorder must be installed before.

@@ -2,6 +2,8 @@
 
 use bitroster_command::CommandError;
 
+use crate::ClusterView;
+
 /// The node's figures at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
@@ -70,4 +72,10 @@ pub trait NodeStatus: Send + Sync + 'static {
 
     /// The cluster map's epoch.
     fn epoch(&self) -> u64;
+
+    /// The cluster as this node knows it; the default where the node is alone. May cost some
+    /// microseconds; only CLUSTER, WAIT, ROLE and INFO ask.
+    fn cluster(&self) -> ClusterView {
+        ClusterView::default()
+    }
 }

@@ -225,6 +225,7 @@ async fn while_loading_only_what_needs_no_data_is_answered() {
     client.ask("SETBIT k 1 1", "-LOADING Bitroster is loading the dataset in memory\r\n").await;
     assert!(client.ask_text("INFO persistence").await.contains("\r\nloading:1\r\n"));
     harness.frontend.set_ready();
+    harness.give_map();
     client.ask("GET k", "$-1\r\n").await;
     assert!(client.ask_text("INFO persistence").await.contains("\r\nloading:0\r\n"));
 }

@@ -10,6 +10,9 @@ use crate::{client::Client, server::Shared};
 
 const HELP: &[&str] = &[
     "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CONSISTENCY [LINEARIZABLE|LEADER|STALE]",
+    "    Set what reads of the current connection may miss, or return it and the largest age",
+    "    in milliseconds of their answers since it was last asked.",
     "GETNAME",
     "    Return the name of the current connection.",
     "ID",
@@ -42,6 +45,11 @@ const BAD_NAME: CommandError =
 /// Whether this is CLIENT REPLY, which the session itself obeys.
 pub(crate) fn is_reply_mode(name: &str, args: &[Bytes]) -> bool {
     name == "client" && args.len() == 2 && args[0].eq_ignore_ascii_case(b"reply")
+}
+
+/// Whether this is CLIENT CONSISTENCY, which the session itself obeys.
+pub(crate) fn is_consistency(name: &str, args: &[Bytes]) -> bool {
+    name == "client" && args.first().is_some_and(|sub| sub.eq_ignore_ascii_case(b"consistency"))
 }
 
 /// A name for a connection, as Redis allows it: printable ASCII without spaces, or nothing.

@@ -48,7 +48,7 @@ pub(crate) fn info(shared: &Shared, sections: &[String]) -> Reply {
             "memory" => memory(&status, &mut out),
             "persistence" => persistence(shared, &status, &mut out),
             "stats" => stats(shared, &mut out),
-            "replication" => replication(&status, &mut out),
+            "replication" => replication(shared, &status, &mut out),
             "cpu" => cpu(&status, &mut out),
             "modules" => out.section("Modules"),
             "commandstats" => command_stats(shared, &mut out),
@@ -194,16 +194,22 @@ fn stats(shared: &Shared, out: &mut Fields) {
     out.field("total_error_replies", totals.errors);
 }
 
-fn replication(status: &Status, out: &mut Fields) {
+/// The whole cluster is one master. Where its replicas are is not said: clients would connect to
+/// them.
+fn replication(shared: &Shared, status: &Status, out: &mut Fields) {
+    let view = shared.status.cluster();
     out.section("Replication");
     out.field("role", "master");
-    out.field("connected_slaves", 0);
+    out.field("connected_slaves", view.followers_linked());
     out.field("master_failover_state", "no-failover");
-    out.field("master_replid", &status.run_id);
+    out.field("master_replid", view.data_id().unwrap_or_else(|| status.run_id.clone()));
     out.field("master_replid2", "0000000000000000000000000000000000000000");
-    out.field("master_repl_offset", 0);
+    out.field("master_repl_offset", view.applied_entries);
     out.field("second_repl_offset", -1);
     out.field("repl_backlog_active", 0);
+    out.field("repl_backlog_size", 0);
+    out.field("repl_backlog_first_byte_offset", 0);
+    out.field("repl_backlog_histlen", 0);
 }
 
 fn cpu(status: &Status, out: &mut Fields) {

@@ -13,7 +13,7 @@ use bitroster_command::{
     table::{CommandSpec, Flags},
 };
 use bitroster_resp::{Encoder, Limits, ProtocolError, Version};
-use bitroster_router::Turn;
+use bitroster_router::{Reading, Turn};
 use bitroster_types::limits::{TURN_BYTES_MAX, TURN_COMMANDS_MAX};
 use bytes::BytesMut;
 
@@ -49,6 +49,7 @@ pub(crate) struct Dialog {
     pub(super) is_authenticated: bool,
     pub(super) is_closing: bool,
     pub(super) mute: Mute,
+    pub(super) reading: Reading,
     pub(super) queue: Option<Queue>,
     pub(super) watched: Watches,
     /// The last command's index, and how often it ran since that was last counted.
@@ -67,6 +68,7 @@ impl Dialog {
             protocol: Version::Resp2,
             is_closing: false,
             mute: Mute::Nothing,
+            reading: Reading::default(),
             queue: None,
             watched: Watches::default(),
             run: (u16::MAX, 0),
@@ -231,7 +233,10 @@ impl Dialog {
             | SessionCommand::Reset
             | SessionCommand::Exec
             | SessionCommand::Watch { .. } => true,
-            SessionCommand::Admin { name, args } => admin::client::is_reply_mode(name, args),
+            SessionCommand::Admin { name, args } => {
+                admin::client::is_reply_mode(name, args)
+                    || admin::client::is_consistency(name, args)
+            }
             SessionCommand::Ping { .. }
             | SessionCommand::Echo { .. }
             | SessionCommand::Select { .. }
@@ -265,8 +270,11 @@ impl Dialog {
                 Reply::Ok
             }
             SessionCommand::Time => admin::time(),
-            SessionCommand::Wait { .. } => Reply::Integer(0),
+            SessionCommand::Wait { .. } => admin::replication::wait(&self.shared),
             SessionCommand::Info { sections } => admin::info::info(&self.shared, &sections),
+            SessionCommand::Admin { name, args } if admin::client::is_consistency(name, &args) => {
+                self.consistency(&args[1..]).into()
+            }
             SessionCommand::Admin { name, args } => {
                 admin::run(&self.shared, &self.client, name, &args)
             }
@@ -304,7 +312,9 @@ impl Dialog {
             SessionCommand::Reset => self.reset(),
             SessionCommand::Exec => self.exec().await,
             SessionCommand::Watch { keys } => self.watch(&keys).await,
-            SessionCommand::Admin { args, .. } => return self.set_mute(&args),
+            SessionCommand::Admin { name, args } if admin::client::is_reply_mode(name, &args) => {
+                return self.set_mute(&args);
+            }
             other @ (SessionCommand::Ping { .. }
             | SessionCommand::Echo { .. }
             | SessionCommand::Auth { .. }
@@ -314,7 +324,8 @@ impl Dialog {
             | SessionCommand::Unwatch
             | SessionCommand::Time
             | SessionCommand::Wait { .. }
-            | SessionCommand::Info { .. }) => self.answer_now(other),
+            | SessionCommand::Info { .. }
+            | SessionCommand::Admin { .. }) => self.answer_now(other),
         };
         Some(reply)
     }

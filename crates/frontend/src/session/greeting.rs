@@ -1,9 +1,12 @@
-//! HELLO, AUTH, RESET and CLIENT REPLY: what changes how a client is spoken to.
+//! HELLO, AUTH, RESET, CLIENT REPLY and CLIENT CONSISTENCY: what changes how a client is spoken
+//! to.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use bitroster_command::{CommandError, Reply};
 use bitroster_resp::Version;
+use bitroster_router::Reading;
+use bitroster_types::Consistency;
 use bytes::Bytes;
 
 use super::dialog::{Dialog, Mute};
@@ -106,9 +109,40 @@ impl Dialog {
         self.end_transaction();
         self.set_protocol(Version::Resp2);
         self.mute = Mute::Nothing;
+        self.set_consistency(Consistency::default());
         self.client.names.lock().name.clear();
         self.is_authenticated = !self.shared.settings.has_password();
         Reply::Status("RESET")
+    }
+
+    /// CLIENT CONSISTENCY: sets what reads may miss, or tells it and how old answers were.
+    pub(super) fn consistency(&mut self, args: &[Bytes]) -> Result<Reply, CommandError> {
+        match args {
+            [] => {
+                let age_ms = self.reading.age_ms.swap(0, Relaxed);
+                Ok(Reply::Array(vec![
+                    Reply::bulk(self.reading.consistency.name()),
+                    Reply::Integer(i64::try_from(age_ms).unwrap_or(i64::MAX)),
+                ]))
+            }
+            [name] => {
+                let Some(consistency) = Consistency::from_name(name) else {
+                    let given = String::from_utf8_lossy(name);
+                    let given: String = given.chars().take(128).collect();
+                    return Err(CommandError::Message(format!(
+                        "ERR consistency is linearizable, leader or stale, not '{given}'"
+                    )));
+                };
+                self.set_consistency(consistency);
+                Ok(Reply::Ok)
+            }
+            _ => Err(CommandError::wrong_arity("client|consistency")),
+        }
+    }
+
+    fn set_consistency(&mut self, consistency: Consistency) {
+        self.reading = Reading::new(consistency);
+        self.turn.set_reading(self.reading.clone());
     }
 
     /// CLIENT REPLY ON|OFF|SKIP; only ON is answered.

@@ -13,10 +13,10 @@ use std::{
 
 use bitroster_command::{CommandError, Op, OpBatch, Outcome, ReadOp, WriteOp};
 use bitroster_engine::{Engine, EngineConfig};
-use bitroster_frontend::{Frontend, NodeStatus, Options, Spawn, Status};
+use bitroster_frontend::{ClusterView, Frontend, NodeStatus, Options, Spawn, Status};
 use bitroster_placement::{ClusterMap, slot_of_key};
 use bitroster_router::{Reading, Router, RouterOptions, Target, Transport, TransportError};
-use bitroster_types::{Deadline, GroupId, LogIndex, SegmentWidth, UnixMillis};
+use bitroster_types::{Consistency, Deadline, GroupId, LogIndex, SegmentWidth, UnixMillis};
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One group: an engine that applies at once.
 struct OneGroup(Mutex<Engine>);
+
+/// How old every stale answer is.
+const STALE_AGE_MS: u64 = 12;
 
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
@@ -37,9 +40,12 @@ impl Transport for OneGroup {
         &self,
         _to: Target,
         op: ReadOp,
-        _reading: &Reading,
+        reading: &Reading,
         _deadline: Deadline,
     ) -> BoxFuture<'_, Result<Outcome, TransportError>> {
+        if reading.consistency == Consistency::Stale {
+            reading.note_age(STALE_AGE_MS);
+        }
         ready(Ok(self.0.lock().unwrap().read(&op, NOW))).boxed()
     }
 
@@ -68,6 +74,7 @@ impl Transport for OneGroup {
 pub(crate) struct FixedStatus {
     maxmemory: AtomicU64,
     pub(crate) snapshots: AtomicU64,
+    pub(crate) view: Mutex<ClusterView>,
 }
 
 impl NodeStatus for FixedStatus {
@@ -103,6 +110,10 @@ impl NodeStatus for FixedStatus {
     fn epoch(&self) -> u64 {
         1
     }
+
+    fn cluster(&self) -> ClusterView {
+        self.view.lock().unwrap().clone()
+    }
 }
 
 struct TokioSpawn;
@@ -117,12 +128,14 @@ impl Spawn for TokioSpawn {
 /// A front end and the switches that a node would turn.
 pub(crate) struct Harness {
     pub(crate) frontend: Frontend,
+    pub(crate) router: Router,
+    map: Arc<ClusterMap>,
     pub(crate) status: Arc<FixedStatus>,
     pub(crate) is_over_memory: Arc<AtomicBool>,
 }
 
 impl Harness {
-    /// A front end that is not ready yet.
+    /// A front end that is not ready yet and has no map.
     pub(crate) fn loading(options: Options) -> Self {
         let map = ClusterMap::plan(&[GroupId(1)], SegmentWidth::DEFAULT);
         let mut engine = Engine::new(EngineConfig::new(GroupId(1), map.width()));
@@ -131,18 +144,24 @@ impl Harness {
         let transport = Arc::new(OneGroup(Mutex::new(engine)));
         let router_options =
             RouterOptions { request_timeout: PATIENCE, fan_out_max: 8, value_bytes_max: 512 << 20 };
-        let router = Router::new(map, transport, router_options);
+        let router = Router::without_map(transport, router_options);
         let (status, is_over_memory) = (Arc::<FixedStatus>::default(), Arc::default());
         let (node, over) = (Arc::clone(&status) as _, Arc::clone(&is_over_memory));
-        let frontend = Frontend::new(router, node, Arc::new(TokioSpawn), over, options);
-        Self { frontend, status, is_over_memory }
+        let frontend = Frontend::new(router.clone(), node, Arc::new(TokioSpawn), over, options);
+        Self { frontend, router, map: Arc::new(map), status, is_over_memory }
     }
 
     /// A front end that answers everything.
     pub(crate) fn ready(options: Options) -> Self {
         let harness = Self::loading(options);
         harness.frontend.set_ready();
+        harness.give_map();
         harness
+    }
+
+    /// Tells the router of the map.
+    pub(crate) fn give_map(&self) {
+        assert!(self.router.follow(Arc::clone(&self.map)));
     }
 
     /// A client of it.
