@@ -35,7 +35,7 @@ pub struct ClusterBuilder {
     shards: usize,
     routers: usize,
     args: Vec<String>,
-    environment: Vec<(String, String)>,
+    environment: Vec<(Range<usize>, String, String)>,
     network: Option<Network>,
     order: Option<u64>,
     binary: std::path::PathBuf,
@@ -61,10 +61,10 @@ impl ClusterBuilder {
         self
     }
 
-    /// An environment variable for every node.
+    /// An environment variable for some nodes, by their places.
     #[must_use]
-    pub fn environment(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
+    pub fn environment(mut self, nodes: Range<usize>, name: &str, value: &str) -> Self {
+        self.environment.push((nodes, name.to_owned(), value.to_owned()));
         self
     }
 
@@ -221,6 +221,17 @@ impl Cluster {
         self.nodes[at].kill();
     }
 
+    /// Kills several nodes within microseconds, before one can act on the death of another.
+    pub fn kill_all(&mut self, nodes: &[usize]) {
+        let running = nodes.iter().filter_map(|at| self.nodes[*at].process_id());
+        let numbers: Vec<String> = running.map(|number| number.to_string()).collect();
+        let signalled = std::process::Command::new("kill").arg("-KILL").args(&numbers).status();
+        assert!(signalled.expect("kill starts").success(), "kill -KILL {numbers:?} failed");
+        for at in nodes {
+            self.nodes[*at].kill();
+        }
+    }
+
     /// Ends a node by SIGTERM; its exit code.
     pub fn terminate(&mut self, at: usize) -> Option<i32> {
         self.nodes[at].terminate()
@@ -242,7 +253,17 @@ impl Cluster {
         let seeds: Vec<String> = self.nodes[..*shards].iter().map(Node::cluster_address).collect();
         // Only the nodes that the cluster began with found it.
         let founders = (at < *shards).then_some(*shards);
-        self.nodes[at].start(binary, &seeds, founders, args, environment);
+        let environment: Vec<(&str, &str)> = environment
+            .iter()
+            .filter(|(nodes, ..)| nodes.contains(&at))
+            .map(|(_, name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        self.nodes[at].start(binary, &seeds, founders, args, &environment);
+    }
+
+    /// Waits until a node ends by itself; its exit code.
+    pub fn wait_for_end(&mut self, at: usize) -> Option<i32> {
+        self.nodes[at].wait_for_end()
     }
 
     /// Removes all that a node has on disk. It must have ended.
@@ -305,12 +326,19 @@ impl Cluster {
 
     /// The cluster as the first node that answers sees it.
     pub fn status(&self) -> Option<Status> {
-        (0..self.nodes.len()).filter(|at| self.nodes[*at].is_running_shard()).find_map(|at| {
-            let asked = ["status", "--output", "json", "--timeout-ms", "1000"];
-            let output = self.command(at, &asked);
-            let text = String::from_utf8_lossy(&output.stdout);
-            output.status.success().then(|| Status::parse(&text).expect("a status"))
-        })
+        let shards = (0..self.nodes.len()).filter(|at| self.nodes[*at].is_running_shard());
+        shards.into_iter().find_map(|at| self.status_from(at))
+    }
+
+    /// The cluster as a node sees it, if it answers.
+    ///
+    /// # Panics
+    ///
+    /// If what it says cannot be read.
+    pub fn status_from(&self, at: usize) -> Option<Status> {
+        let output = self.command(at, &["status", "--output", "json", "--timeout-ms", "1000"]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        output.status.success().then(|| Status::parse(&text).expect("a status"))
     }
 
     /// Looks at the cluster until `condition` gives a value.
@@ -327,6 +355,16 @@ impl Cluster {
             found
         });
         found.unwrap_or_else(|| panic!("waited {PATIENCE:?} until {what}; status: {last:#?}"))
+    }
+
+    /// Waits until all nodes that run are ready and every replica has its group's log.
+    pub fn wait_whole(&mut self) -> Status {
+        for at in 0..self.nodes.len() {
+            if self.nodes[at].process_id().is_some() {
+                self.wait_ready(at);
+            }
+        }
+        self.wait_settled()
     }
 
     /// Waits until every group has a leader and every replica all but the last entries.

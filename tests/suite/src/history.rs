@@ -97,26 +97,6 @@ impl History {
         }
         tally
     }
-
-    /// The longest time, of all bits, in which nobody could write a bit: between the ends of two
-    /// answered Sets of one bit that follow each other, the earlier of which ended after `from`
-    /// less one gap, the later one within `[from, until]`. Nanoseconds.
-    pub fn write_gap(&self, from: u64, until: u64) -> u64 {
-        let mut ends: BTreeMap<Bit, Vec<u64>> = BTreeMap::new();
-        for operation in &self.operations {
-            let answered = matches!(operation.outcome, Outcome::Answered(_));
-            if answered && matches!(operation.kind, Kind::Set(_)) {
-                ends.entry(operation.bit).or_default().push(operation.completed);
-            }
-        }
-        let gap = |ends: &mut Vec<u64>| {
-            ends.sort_unstable();
-            let pairs = ends.windows(2);
-            let within = pairs.filter(|pair| pair[1] >= from && pair[1] <= until);
-            within.map(|pair| pair[1] - pair[0].max(from)).max().unwrap_or(0)
-        };
-        ends.values_mut().map(gap).max().unwrap_or(0)
-    }
 }
 
 impl fmt::Display for Bit {
@@ -152,27 +132,5 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { sets, gets, unknown, refused } = self;
         write!(f, "{sets} writes and {gets} reads answered, {unknown} unknown, {refused} refused")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_write_gap_is_the_longest_of_any_bit_after_the_fault() {
-        let set = |offset, completed| Operation {
-            client: 0,
-            bit: Bit { key: 0, offset },
-            kind: Kind::Set(true),
-            invoked: completed - 1,
-            completed,
-            outcome: Outcome::Answered(false),
-        };
-        let operations = vec![set(1, 5), set(1, 90), set(1, 110), set(2, 95), set(2, 160)];
-        let history = History { operations };
-        assert_eq!(history.write_gap(100, 200), 60);
-        assert_eq!(history.write_gap(100, 120), 10);
-        assert_eq!(history.write_gap(300, 400), 0);
     }
 }

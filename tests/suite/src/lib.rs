@@ -15,6 +15,8 @@
 //! | [`load`]     | clients that change random bits and record what they were told    |
 //! | [`history`]  | what clients asked, when, and what they were told                 |
 //! | [`checker`]  | whether a history is linearizable                                 |
+//! | [`probe`]    | how long groups could not be written to                           |
+//! | [`scenario`] | faults in random order, under load, and their verdict             |
 //! | [`random`]   | a seeded generator that prints its seed                           |
 //! | [`wait`]     | polling for a condition, with a reason when it fails              |
 
@@ -25,8 +27,10 @@ pub mod history;
 pub mod load;
 pub mod network;
 pub mod node;
+pub mod probe;
 pub mod programs;
 pub mod random;
+pub mod scenario;
 pub mod server;
 pub mod status;
 pub mod wait;

@@ -135,7 +135,7 @@ impl Node {
         seeds: &[String],
         founders: Option<usize>,
         args: &[String],
-        environment: &[(String, String)],
+        environment: &[(&str, &str)],
     ) {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let mut command = self.command(binary);
@@ -148,7 +148,7 @@ impl Node {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.join("log"));
         command
             .args(args)
-            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(fs::File::create(self.folder.join("banner")).expect("a file for the banner"))
             .stderr(log.expect("the node's log file"));

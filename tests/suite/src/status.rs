@@ -12,6 +12,8 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
     /// The groups, the meta group (0) among them.
     pub groups: Vec<GroupStatus>,
+    /// Ranges of slots, first and last, and the group that owns them.
+    pub slots: Vec<(u64, u64, u64)>,
 }
 
 /// A shard node.
@@ -61,12 +63,19 @@ impl Status {
         let value: Value = serde_json::from_str(text).context("status is not JSON")?;
         let nodes = list(&value, "nodes")?.iter().map(node).collect::<Result<_>>()?;
         let groups = list(&value, "groups")?.iter().map(group).collect::<Result<_>>()?;
-        Ok(Self { revision: number(&value, "revision")?, nodes, groups })
+        let slots = list(&value, "slots")?.iter().map(range).collect::<Result<_>>()?;
+        Ok(Self { revision: number(&value, "revision")?, nodes, groups, slots })
     }
 
     /// The number of the node with this address.
     pub fn id_of(&self, address: &str) -> Option<u64> {
         self.nodes.iter().find(|node| node.address == address).map(|node| node.id)
+    }
+
+    /// The group that owns a slot.
+    pub fn owner(&self, slot: u64) -> Option<u64> {
+        let owns = |(first, last, _): &&(u64, u64, u64)| (*first..=*last).contains(&slot);
+        self.slots.iter().find(owns).map(|(_, _, group)| *group)
     }
 
     /// The node that leads a group.
@@ -115,6 +124,11 @@ fn replica(value: &Value) -> Result<ReplicaStatus> {
     })
 }
 
+fn range(value: &Value) -> Result<(u64, u64, u64)> {
+    let at = |at: usize| value[at].as_u64().with_context(|| format!("no range of slots: {value}"));
+    Ok((at(0)?, at(1)?, at(2)?))
+}
+
 fn number(value: &Value, field: &str) -> Result<u64> {
     value[field].as_u64().with_context(|| format!("no number {field} in {value}"))
 }
@@ -133,12 +147,14 @@ mod tests {
             format!(
                 r#"{{"revision": 3, "nodes": [{{"id": 1, "address": "h:1", "reachable": true}}],
                 "groups": [{{"group": 1, "leader": 1, "replicas":
-                [{{"replica": 9, "node": 1, "learner": {learner}, "behind": {behind}}}]}}]}}"#
+                [{{"replica": 9, "node": 1, "learner": {learner}, "behind": {behind}}}]}}],
+                "slots": [[0, 8000, 1], [8001, 16383, 2]]}}"#
             )
         };
         let settled = Status::parse(&text(false, "3")).expect("a status");
         assert!(settled.is_settled());
         assert_eq!((settled.id_of("h:1"), settled.leader(1)), (Some(1), Some(1)));
+        assert_eq!((settled.owner(8000), settled.owner(8001)), (Some(1), Some(2)));
         assert!(!Status::parse(&text(true, "0")).expect("a status").is_settled());
         assert!(!Status::parse(&text(false, "null")).expect("a status").is_settled());
         assert!(!Status::parse(&text(false, "5000")).expect("a status").is_settled());
