@@ -1,11 +1,12 @@
-//! A closed-loop load generator on one thread: many connections, each with a pipeline of requests
-//! in flight.
+//! A closed-loop load generator on one thread: many connections, each with a batch of requests in
+//! flight.
 //!
-//! It must cost less than the server it measures, so requests are patched into a template and
-//! replies are counted, not decoded: SETBIT and GETBIT answer `:0` or `:1`, four bytes each.
+//! It must cost less than the server it measures, so a [`Dialogue`] patches its requests into a
+//! template and counts replies instead of decoding them.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -13,66 +14,115 @@ use anyhow::{Result, bail, ensure};
 use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
-use super::target::Target;
+use super::cpu::{Meter, Used};
 
-/// Offsets drawn have eight digits, so that the template's layout is fixed: 10 M to 100 M.
-const OFFSET_MIN: u64 = 10_000_000;
-const OFFSET_COUNT: u64 = 90_000_000;
-const OFFSET_DIGITS: usize = 8;
-const REPLY_BYTES: usize = 4;
+/// A server that answers nothing for this long ends the run.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// The command under load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
-    SetBit,
-    GetBit,
+/// What one connection says, and how it knows that it was answered.
+pub(super) trait Dialogue {
+    /// Puts the next batch of requests, drawn from `random`, behind what is still to be sent.
+    fn ask(&mut self, random: &mut Random, outbox: &mut Outbox) -> Result<()>;
+
+    /// Takes what the server sent; whether the whole batch is answered. What the protocol wants
+    /// sent back goes into the outbox.
+    ///
+    /// # Errors
+    ///
+    /// If the server answered with an error, or with what no server should send.
+    fn hear(&mut self, received: &[u8], outbox: &mut Outbox) -> Result<bool>;
 }
 
-impl Request {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::SetBit => "SETBIT",
-            Self::GetBit => "GETBIT",
+/// Bytes on their way to the server.
+#[derive(Default)]
+pub(super) struct Outbox {
+    /// Everything since the outbox was last empty.
+    bytes: Vec<u8>,
+    /// How many of them the socket took.
+    sent: usize,
+}
+
+impl Outbox {
+    /// Where to append; what was sent is dropped first if all of it was.
+    pub(super) fn append(&mut self) -> &mut Vec<u8> {
+        if self.sent == self.bytes.len() {
+            self.bytes.clear();
+            self.sent = 0;
         }
+        &mut self.bytes
     }
 
-    /// One request, and where its offset's digits begin.
-    fn template(self, key: &str) -> (Vec<u8>, usize) {
-        let (count, name, tail) = match self {
-            Self::SetBit => (4, "SETBIT", "$1\r\n1\r\n"),
-            Self::GetBit => (3, "GETBIT", ""),
-        };
-        let head = format!("*{count}\r\n$6\r\n{name}\r\n${}\r\n{key}\r\n$8\r\n", key.len());
-        let at = head.len();
-        (format!("{head}{:08}\r\n{tail}", 0).into_bytes(), at)
+    /// The last batch, to be patched and sent again; empty before the first.
+    ///
+    /// For dialogues that send nothing but batches: an unsent rest would be cut off.
+    pub(super) fn again(&mut self) -> &mut Vec<u8> {
+        self.sent = 0;
+        &mut self.bytes
+    }
+
+    fn send(&mut self, stream: &mut TcpStream) -> Result<()> {
+        while self.sent < self.bytes.len() {
+            match stream.write(&self.bytes[self.sent..]) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Marsaglia's xorshift: a few cycles a number, the same numbers from the same seed.
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+/// Writes `number` in decimal, as many digits as there is room.
+pub(super) fn write_digits(mut number: u64, digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 
 /// What one run measured.
 pub(super) struct Measured {
-    /// Replies a second.
+    /// Requests answered a second.
     pub(super) rate: f64,
     /// Microseconds from sending a batch to its last reply.
     pub(super) latency_us: Histogram<u64>,
+    /// Requests answered while the processor's time was taken.
+    pub(super) requests: u64,
+    /// The processor's time meanwhile.
+    pub(super) used: Used,
 }
 
-struct Session {
+struct Session<D> {
     stream: TcpStream,
-    /// One pipeline's worth of requests, patched in place.
-    batch: Vec<u8>,
-    /// Bytes of `batch` that are sent.
-    sent: usize,
-    /// Bytes of replies still to come.
-    awaited: usize,
+    dialogue: D,
+    outbox: Outbox,
     started: Instant,
 }
 
 /// The shape of a run.
 pub(super) struct Load<'a> {
-    pub(super) target: &'a Target,
-    pub(super) request: Request,
-    pub(super) key: &'a str,
+    /// Where the connections go, in turn.
+    pub(super) addresses: &'a [SocketAddr],
+    /// The servers' processes, for what they use of the processor.
+    pub(super) processes: &'a [u32],
     pub(super) connections: usize,
+    /// Requests in a batch, for counting.
     pub(super) pipeline: usize,
     pub(super) warm_up: Duration,
     pub(super) measured: Duration,
@@ -80,86 +130,75 @@ pub(super) struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Runs warm-up and measurement.
-    pub(super) fn run(&self) -> Result<Measured> {
-        let (template, digits_at) = self.request.template(self.key);
+    /// Runs warm-up and measurement; `dialogue` makes one for each connection.
+    ///
+    /// # Errors
+    ///
+    /// If a server cannot be reached, is silent for 30 s or answers what it should not.
+    pub(super) fn run<D: Dialogue>(&self, dialogue: impl Fn() -> D) -> Result<Measured> {
         let mut poll = Poll::new()?;
-        let mut random = self.seed | 1;
+        let mut random = Random::new(self.seed);
+        let mut sessions = self.open(&poll, dialogue)?;
+        let begin = Instant::now();
+        let (count_from, end) = (begin + self.warm_up, begin + self.warm_up + self.measured);
+        let mut latency_us = Histogram::new_with_bounds(1, 60_000_000, 3)?;
+        let mut requests = 0u64;
+        let mut meter = None;
+        let mut events = Events::with_capacity(self.connections);
+        for session in &mut sessions {
+            session.start(&mut random)?;
+        }
+        loop {
+            poll.poll(&mut events, Some(SILENCE_MAX))?;
+            ensure!(!events.is_empty(), "{:?} did not answer for 30 s", self.addresses);
+            let now = Instant::now();
+            if now >= end {
+                break;
+            }
+            if meter.is_none() && now >= count_from {
+                meter = Some(Meter::start(self.processes)?);
+            }
+            for event in &events {
+                let session = &mut sessions[event.token().0];
+                if event.is_writable() {
+                    session.outbox.send(&mut session.stream)?;
+                }
+                if event.is_readable() && session.receive()? {
+                    if meter.is_some() {
+                        requests += self.pipeline as u64;
+                        let took = session.started.elapsed().as_micros();
+                        latency_us.saturating_record(u64::try_from(took)?.max(1));
+                    }
+                    session.start(&mut random)?;
+                }
+            }
+        }
+        let Some(meter) = meter else { bail!("{:?} was busy all the time", self.addresses) };
+        let used = meter.stop()?;
+        Ok(Measured { rate: requests as f64 / used.elapsed_seconds, latency_us, requests, used })
+    }
+
+    fn open<D: Dialogue>(&self, poll: &Poll, dialogue: impl Fn() -> D) -> Result<Vec<Session<D>>> {
         let mut sessions = Vec::with_capacity(self.connections);
-        for index in 0..self.connections {
-            let blocking = std::net::TcpStream::connect(self.target.address)?;
+        for (index, address) in self.addresses.iter().cycle().take(self.connections).enumerate() {
+            let blocking = std::net::TcpStream::connect(address)?;
             blocking.set_nodelay(true)?;
             blocking.set_nonblocking(true)?;
             let mut stream = TcpStream::from_std(blocking);
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut stream, Token(index), interest)?;
-            let batch = template.repeat(self.pipeline);
-            let now = Instant::now();
-            sessions.push(Session { stream, batch, sent: usize::MAX, awaited: 0, started: now });
+            let (dialogue, outbox) = (dialogue(), Outbox::default());
+            sessions.push(Session { stream, dialogue, outbox, started: Instant::now() });
         }
-        let begin = Instant::now();
-        let (count_from, end) = (begin + self.warm_up, begin + self.warm_up + self.measured);
-        let mut latency_us = Histogram::new_with_bounds(1, 60_000_000, 3)?;
-        let mut replies = 0u64;
-        let mut events = Events::with_capacity(self.connections);
-        for session in &mut sessions {
-            session.start(template.len(), digits_at, &mut random);
-            session.send()?;
-        }
-        loop {
-            poll.poll(&mut events, Some(Duration::from_secs(30)))?;
-            ensure!(!events.is_empty(), "{} did not answer for 30 s", self.target.url);
-            let now = Instant::now();
-            if now >= end {
-                break;
-            }
-            for event in &events {
-                let session = &mut sessions[event.token().0];
-                if event.is_writable() {
-                    session.send()?;
-                }
-                if event.is_readable() && session.receive()? {
-                    if now >= count_from {
-                        replies += self.pipeline as u64;
-                        let took = session.started.elapsed().as_micros();
-                        latency_us.saturating_record(u64::try_from(took)?.max(1));
-                    }
-                    session.start(template.len(), digits_at, &mut random);
-                    session.send()?;
-                }
-            }
-        }
-        Ok(Measured { rate: replies as f64 / self.measured.as_secs_f64(), latency_us })
+        Ok(sessions)
     }
 }
 
-impl Session {
-    /// Patches fresh offsets into the batch.
-    fn start(&mut self, request_len: usize, digits_at: usize, random: &mut u64) {
-        for request in self.batch.chunks_exact_mut(request_len) {
-            *random ^= *random << 13;
-            *random ^= *random >> 7;
-            *random ^= *random << 17;
-            let mut offset = OFFSET_MIN + *random % OFFSET_COUNT;
-            for digit in request[digits_at..digits_at + OFFSET_DIGITS].iter_mut().rev() {
-                *digit = b'0' + (offset % 10) as u8;
-                offset /= 10;
-            }
-            self.awaited += REPLY_BYTES;
-        }
-        self.sent = 0;
+impl<D: Dialogue> Session<D> {
+    fn start(&mut self, random: &mut Random) -> Result<()> {
+        self.dialogue.ask(random, &mut self.outbox)?;
         self.started = Instant::now();
-    }
-
-    fn send(&mut self) -> Result<()> {
-        while self.sent < self.batch.len() {
-            match self.stream.write(&self.batch[self.sent..]) {
-                Ok(count) => self.sent += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+        self.outbox.send(&mut self.stream)
     }
 
     /// Reads what is there; whether the whole batch is answered.
@@ -172,18 +211,35 @@ impl Session {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error.into()),
             };
-            if let Some(at) = buffer[..count].iter().position(|byte| *byte == b'-') {
-                bail!("the server answered {}", String::from_utf8_lossy(&buffer[at..count]));
-            }
-            ensure!(count <= self.awaited, "more bytes than replies: {count}");
-            self.awaited -= count;
-            if self.awaited == 0 {
-                return Ok(true);
-            }
+            let answered = self.dialogue.hear(&buffer[..count], &mut self.outbox)?;
+            self.outbox.send(&mut self.stream)?;
             // A short read drained the socket; the next event tells of more.
-            if count < buffer.len() {
-                return Ok(false);
+            if answered || count < buffer.len() {
+                return Ok(answered);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_fill_the_room_they_are_given() {
+        let mut digits = *b"xxxxxxxx";
+        write_digits(90_210, &mut digits);
+        assert_eq!(&digits, b"00090210");
+    }
+
+    #[test]
+    fn an_outbox_forgets_only_what_was_sent() {
+        let mut outbox = Outbox::default();
+        outbox.append().extend_from_slice(b"first");
+        outbox.append().extend_from_slice(b" second");
+        assert_eq!(outbox.bytes, b"first second");
+        outbox.sent = outbox.bytes.len();
+        outbox.append().extend_from_slice(b"third");
+        assert_eq!((&outbox.bytes[..], outbox.sent), (&b"third"[..], 0));
     }
 }

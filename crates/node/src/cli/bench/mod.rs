@@ -5,19 +5,24 @@
 //! rounds. Progress goes to stderr, the table to stdout, and `--json FILE` keeps everything.
 
 mod algebra;
+mod bits;
+mod cluster;
 mod connection;
+mod cpu;
+mod etcd;
 mod load;
 mod memory;
 mod ops;
 mod report;
 mod stall;
+mod system;
 mod target;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 
-use self::{report::Report, target::Target};
+use self::{report::Report, system::System, target::Target};
 
 /// Arguments of `bitroster bench`.
 #[derive(Clone, Debug, clap::Args)]
@@ -31,10 +36,14 @@ pub(crate) struct BenchArgs {
     /// What to measure
     #[arg(long, value_enum, value_delimiter = ',', default_value = "ops")]
     suite: Vec<Suite>,
-    /// Connections of the ops suite
+    /// A system of the cluster suite (bitroster, redis-wait, redis, etcd): where its clients
+    /// connect, in turn, and its processes; such as etcd=127.0.0.1:2379@17,18. May be repeated
+    #[arg(long, value_name = "KIND=HOST:PORT,...[@PID,...]")]
+    system: Vec<System>,
+    /// Connections of the ops and cluster suites
     #[arg(long, default_value_t = 50)]
     connections: usize,
-    /// Requests in flight on each connection of the ops suite
+    /// Requests in flight on each connection of the ops and cluster suites
     #[arg(long, value_delimiter = ',', default_value = "1,16,64")]
     pipeline: Vec<usize>,
     /// Sizes of the algebra suite's operands, in bytes
@@ -46,13 +55,13 @@ pub(crate) struct BenchArgs {
     /// Shares of set bits in the algebra suite's operands
     #[arg(long, value_delimiter = ',', default_value = "0.5,0.01,0.0001")]
     density: Vec<f64>,
-    /// Measured seconds of each cell of the ops suite
+    /// Measured seconds of each cell of the ops and cluster suites
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
     /// Seconds before each such cell that do not count
     #[arg(long, default_value_t = 0.7)]
     warm_up: f64,
-    /// How often each cell of the ops suite is measured; the median counts
+    /// How often each cell of the ops and cluster suites is measured; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Allow the suites that empty the servers (memory)
@@ -74,6 +83,9 @@ enum Suite {
     Memory,
     /// GETBIT's latency while 512 MiB BITOPs run
     Stall,
+    /// A cluster's SETBIT and GETBIT beside those of its peers, with the processors' time that each
+    /// takes; alone, on the systems named by --system
+    Cluster,
 }
 
 impl BenchArgs {
@@ -102,6 +114,10 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         args.flush || !needs_flush,
         "the memory suite empties the servers: say --flush"
     );
+    if args.suite.contains(&Suite::Cluster) {
+        anyhow::ensure!(args.suite.len() == 1, "the cluster suite runs alone");
+        return cluster::run(args);
+    }
     let mut report = Report::new(&args.targets())?;
     for suite in &args.suite {
         match suite {
@@ -109,6 +125,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
             Suite::Algebra => algebra::run(args, &mut report)?,
             Suite::Memory => memory::run(args, &mut report)?,
             Suite::Stall => stall::run(args, &mut report)?,
+            Suite::Cluster => unreachable!("it runs alone, above"),
         }
     }
     print!("{}", report.table());

@@ -4,8 +4,9 @@ use anyhow::Result;
 
 use super::{
     BenchArgs,
+    bits::{BitRequests, Request},
     connection::Connection,
-    load::{Load, Request},
+    load::Load,
     report::{Cell, Report},
 };
 
@@ -26,16 +27,15 @@ pub(super) fn run(args: &BenchArgs, report: &mut Report) -> Result<()> {
             for round in 0..args.rounds {
                 for (at, target) in targets.iter().enumerate() {
                     let measured = Load {
-                        target,
-                        request,
-                        key: KEY,
+                        addresses: &[target.address],
+                        processes: &[],
                         connections: args.connections,
                         pipeline,
                         warm_up: args.warm_up(),
                         measured: args.measured(),
                         seed: 0x9e37_79b9 + round as u64,
                     }
-                    .run()?;
+                    .run(|| BitRequests::new(request, KEY, pipeline))?;
                     eprintln!("{name}: {} {:.0}/s", target.url, measured.rate);
                     runs[at].push((measured.rate, measured.latency_us));
                 }
