@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bitroster_command::OpBatch;
 use bitroster_shard::{GroupSpec, Shard, ShardOptions};
 use bitroster_types::limits::SLOTS;
-use bitroster_types::{Deadline, GroupId, Key, Slot};
+use bitroster_types::{Deadline, GroupId, Key, NodeId, Slot};
 
 const KEYS: u64 = 100_000;
 
@@ -32,9 +32,9 @@ fn main() {
 
 async fn run(dir: String, writers: u64, ops: u64, time: Duration, groups: u64) {
     let specs = (1..=groups)
-        .map(|id| GroupSpec {
-            id: GroupId(u16::try_from(id).expect("few groups")),
-            slots: (0..SLOTS).filter_map(Slot::new).collect(),
+        .map(|id| {
+            let slots = (0..SLOTS).filter_map(Slot::new).collect();
+            GroupSpec::alone(GroupId(u16::try_from(id).expect("few groups")), slots, NodeId(1))
         })
         .collect();
     let shard = Shard::open(ShardOptions::new(dir, specs)).await.expect("a new directory");

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use bitroster_types::GroupId;
+use bitroster_types::{GroupId, NodeId, ReplicaId};
 
 /// A request that got no outcome, or a node that cannot start.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -13,6 +13,22 @@ pub enum Error {
     NoLeader {
         /// The group.
         group: GroupId,
+        /// The node whose replica leads, as far as this one knows; never this node.
+        leader: Option<NodeId>,
+    },
+    /// A message or request for a replica that is not here. Nothing was applied.
+    #[error("replica {replica} of group {group} is not on this node")]
+    NoReplica {
+        /// The group.
+        group: GroupId,
+        /// The replica that was meant.
+        replica: ReplicaId,
+    },
+    /// What came makes no sense. Nothing was applied.
+    #[error("{what}")]
+    Malformed {
+        /// What is wrong with it.
+        what: String,
     },
     /// The write was proposed and not answered: it may have been applied, or may yet be.
     #[error("no answer within {waited:?}; the write may or may not be applied")]

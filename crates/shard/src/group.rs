@@ -1,78 +1,108 @@
 //! One group as the node sees it: its replica, its queue and its state.
 
+mod handle;
+mod read;
+pub(crate) mod role;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bitroster_command::entry::encode_entry;
-use bitroster_command::{FollowUp, OpBatch, Outcome, ReadCommand, ReadOp, WriteOp};
-use bitroster_engine::{EngineStats, ReadStep};
-use bitroster_types::{Deadline, GroupId, Slot};
+use bitroster_command::{OpBatch, Outcome, WriteOp};
+use bitroster_engine::EngineStats;
+use bitroster_types::limits::SLOTS;
+use bitroster_types::{GroupId, ReplicaId, Slot};
+use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout_at;
 
 use crate::error::Error;
 use crate::keeper::LogMeter;
 use crate::keyspace::Keyspace;
 use crate::metrics::Metrics;
-use crate::options::Clock;
+use crate::options::{Clock, Timing};
+use crate::peers::MessageKind;
 use crate::pool::Pool;
 use crate::queue::{InFlight, Queue, Reply, Waiting};
 use crate::raft::read_gate::ReadGate;
-use crate::raft::replica::{Refusal, Replica};
+use crate::raft::replica::{Founding, Place, Refusal, Replica};
+
+use self::role::{Applied, Freshness, Role};
+
+pub use self::handle::GroupHandle;
+pub use self::read::Answered;
+pub use crate::raft::members::{FollowerStatus, MemberStep, ReplicaStatus};
 
 /// What the tasks of one group share.
 pub(crate) struct Group {
-    id: GroupId,
+    place: Place,
     slots: Vec<Slot>,
     keyspace: Arc<Keyspace>,
     queue: Arc<Queue>,
     pool: Arc<Pool>,
     clock: Clock,
+    timing: Timing,
     meter: Arc<LogMeter>,
     metrics: Metrics,
     replica: OnceLock<Replica>,
+    role: watch::Sender<Role>,
+    applied: Applied,
+    freshness: Freshness,
     /// Whether this replica is the only voter, leads, and has applied its log: what it holds is
     /// then the latest there is.
     serving: AtomicBool,
+    /// False while other voters may be about to come: `serving` is then false too.
+    may_serve: Mutex<bool>,
     ready: watch::Sender<bool>,
     gate: ReadGate,
 }
 
 /// What a group is made of.
 pub(crate) struct Parts {
-    pub(crate) id: GroupId,
+    pub(crate) place: Place,
     pub(crate) slots: Vec<Slot>,
     pub(crate) keyspace: Arc<Keyspace>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) clock: Clock,
+    pub(crate) timing: Timing,
     pub(crate) meter: Arc<LogMeter>,
     pub(crate) metrics: Metrics,
+    pub(crate) applied: Applied,
 }
 
 impl Group {
     /// A group without a replica yet.
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { id, slots, keyspace, pool, clock, meter, metrics } = parts;
+        let Parts { place, slots, keyspace, pool, clock, timing, meter, metrics, applied } = parts;
         Arc::new(Self {
-            id,
+            place,
             slots,
             keyspace,
             queue: Queue::new(metrics.queue_bytes.clone()),
             pool,
             clock,
+            timing,
             meter,
             metrics,
             replica: OnceLock::new(),
+            role: watch::channel(Role::default()).0,
+            applied,
+            freshness: Freshness::default(),
             serving: AtomicBool::new(false),
+            may_serve: Mutex::new(true),
             ready: watch::channel(false).0,
             gate: ReadGate::new(),
         })
     }
 
     pub(crate) fn id(&self) -> GroupId {
-        self.id
+        self.place.group
+    }
+
+    pub(crate) fn replica_id(&self) -> ReplicaId {
+        self.place.replica
     }
 
     pub(crate) fn meter(&self) -> &LogMeter {
@@ -96,53 +126,175 @@ impl Group {
         *self.ready.borrow()
     }
 
+    pub(crate) fn leads(&self) -> bool {
+        self.role.borrow().leads
+    }
+
     /// Waits until the group answers.
     pub(crate) async fn wait_ready(&self) {
         // The sender lives as long as `self`.
         drop(self.ready.subscribe().wait_for(|ready| *ready).await);
     }
 
-    /// Makes `replica` the group's and has it lead and apply its log; gives it its slots if it has
-    /// none. The proposer must be running.
+    fn replica(&self) -> Result<&Replica, Error> {
+        self.replica.get().ok_or(Error::Loading { group: self.id() })
+    }
+
+    /// Who leads by what is known now, if it is another node; for refusals.
+    fn no_leader(&self) -> Error {
+        let leader = self.role.borrow().leader.map(|(_, node)| node);
+        Error::NoLeader { group: self.id(), leader: leader.filter(|node| *node != self.place.node) }
+    }
+
+    /// Makes `replica` the group's, and a member of it; see [`Replica::join`].
     ///
     /// # Errors
     ///
     /// [`Error::Stopped`] if the replica stops meanwhile; [`Error::ShuttingDown`].
-    pub(crate) async fn start(&self, replica: Replica) -> Result<(), Error> {
+    pub(crate) async fn start(&self, replica: Replica, founding: Founding) -> Result<(), Error> {
         let replica = self.replica.get_or_init(|| replica);
         if self.queue.is_closed() {
             // Shutdown may have looked for the replica before it was there.
             replica.shutdown().await;
             return Err(Error::ShuttingDown);
         }
-        replica.lead_alone().await?;
-        if self.slots.first().is_some_and(|&first| !self.keyspace.read().owns(first)) {
-            let mut batch = OpBatch::new();
-            batch.push_write(&WriteOp::Adopt { slots: self.slots.clone() });
-            let (_, receiver) = self.queue.push(batch)?;
-            receiver.await.map_err(|_| Error::ShuttingDown)??;
-        }
-        self.ready.send_replace(true);
-        Ok(())
+        replica.join(founding).await
     }
 
-    /// Says whether the replica leads alone.
-    pub(crate) fn set_serving(&self, serving: bool) {
-        self.serving.store(serving, Ordering::Release);
+    /// Takes note of who leads.
+    pub(crate) fn set_role(&self, role: Role) {
+        let old = *self.role.borrow();
+        if old.leads && !role.leads {
+            let age = self.replica.get().and_then(Replica::quorum_age);
+            if let Some(at) = age.and_then(|age| Instant::now().checked_sub(age)) {
+                self.freshness.set(at);
+            }
+        }
+        if !role.alone {
+            self.set_serving(false);
+        }
+        self.role.send_replace(role);
+    }
+
+    /// Says whether the replica leads alone and has applied its log.
+    fn set_serving(&self, serving: bool) {
+        let may_serve = self.may_serve.lock();
+        self.serving.store(serving && *may_serve, Ordering::Release);
+    }
+
+    /// Before there are other voters this replica must ask them.
+    fn stop_serving_alone(&self) {
+        *self.may_serve.lock() = false;
+        self.set_serving(false);
+    }
+
+    /// There are no other voters and none to come.
+    fn may_serve_alone(&self) {
+        *self.may_serve.lock() = true;
+        let role = *self.role.borrow();
+        self.set_serving(role.alone && self.has_led(role));
+    }
+
+    /// Whether it leads and has applied all that was committed before it did.
+    fn has_led(&self, role: Role) -> bool {
+        role.leads && self.applied.term() >= role.term
+    }
+
+    /// Follows the replica's role and progress: decides when the group answers, and gives it its
+    /// slots. Never returns.
+    pub(crate) async fn settle(&self) {
+        let mut role = self.role.subscribe();
+        let mut applied = self.applied.changes();
+        loop {
+            let now = *role.borrow_and_update();
+            applied.borrow_and_update();
+            let has_led = self.has_led(now);
+            self.set_serving(now.alone && has_led);
+            if !self.is_ready() {
+                self.prepare(has_led).await;
+            }
+            if self.is_ready() && (!now.leads || has_led) {
+                // Entries change nothing now: a busy group need not wake this task each time.
+                drop(role.changed().await);
+                continue;
+            }
+            // What a leader says of its log comes without a change of these.
+            let pause = tokio::time::sleep(self.timing.heartbeat());
+            tokio::select! {
+                _ = role.changed() => {}
+                Ok(()) = applied.changed() => {}
+                () = pause => {}
+            }
+        }
+    }
+
+    /// Says that the group answers, if it can. A leader gives it its slots first if it has none.
+    async fn prepare(&self, has_led: bool) {
+        if self.queue.is_closed() {
+            return;
+        }
+        let owns = self.slots.is_empty() || self.owns_any();
+        if has_led && !owns {
+            if let Err(error) = self.adopt().await {
+                tracing::debug!(group = %self.id(), %error, "the slots are not taken yet");
+            }
+        } else if owns && (has_led || self.freshness.age(self.applied.index()).is_some()) {
+            self.ready.send_replace(true);
+        }
+    }
+
+    fn owns_any(&self) -> bool {
+        let engine = self.keyspace.read();
+        // The wanted ones first: they are what a group usually owns.
+        self.slots.iter().any(|&slot| engine.owns(slot))
+            || (0..SLOTS).filter_map(Slot::new).any(|slot| engine.owns(slot))
+    }
+
+    async fn adopt(&self) -> Result<(), Error> {
+        let mut batch = OpBatch::new();
+        batch.push_write(&WriteOp::Adopt { slots: self.slots.clone() });
+        let (_, receiver) = self.queue.push(batch)?;
+        receiver.await.map_err(|_| Error::ShuttingDown)??;
+        Ok(())
     }
 
     /// Proposes what waits, entry by entry, until the queue is closed and empty.
     pub(crate) async fn propose(self: Arc<Self>) {
-        while let Some((batches, in_flight)) = self.queue.take().await {
+        let mut role = self.role.subscribe();
+        let mut applied = self.applied.changes();
+        while self.queue.wait().await {
+            self.wait_until_decided(&mut role, &mut applied).await;
+            let Some((batches, in_flight)) = self.queue.take() else { continue };
             let entry = encode_entry((self.clock)(), batches.iter().map(|waiting| &waiting.batch));
             let proposal = Proposal::new(batches, in_flight, &self);
             let Some(replica) = self.replica.get() else {
-                proposal.answer(Err(Refusal::NotLeader));
+                proposal.answer(Err(Refusal::NotLeader(None)));
                 continue;
             };
             if let Err(error) = replica.propose(entry, move |result| proposal.answer(result)).await
             {
-                tracing::debug!(group = %self.id, %error, "proposal not taken");
+                tracing::debug!(group = %self.id(), %error, "proposal not taken");
+            }
+        }
+    }
+
+    /// Waits while this replica leads without a word from a majority yet: Raft would refuse what
+    /// it will take a moment later.
+    async fn wait_until_decided(
+        &self,
+        role: &mut watch::Receiver<Role>,
+        applied: &mut watch::Receiver<u64>,
+    ) {
+        loop {
+            let now = *role.borrow_and_update();
+            applied.borrow_and_update();
+            if !now.leads || self.has_led(now) {
+                return;
+            }
+            tokio::select! {
+                _ = role.changed() => {}
+                // The state machine ends with the replica, which ends the role too.
+                Ok(()) = applied.changed() => {}
             }
         }
     }
@@ -150,10 +302,33 @@ impl Group {
     /// Asks the majority for reads that cannot be answered alone. Never returns.
     pub(crate) async fn confirm_reads(self: Arc<Self>) {
         let question = || async {
-            let no_leader = Error::NoLeader { group: self.id };
-            self.replica.get().ok_or(no_leader)?.confirm_read().await
+            let mut role = self.role.subscribe();
+            let replica = self.replica()?;
+            tokio::select! {
+                confirmed = replica.confirm_read() => confirmed,
+                // It may take a deposed leader long to learn what was committed.
+                _ = role.wait_for(|role| !role.leads) => Err(self.no_leader()),
+            }
         };
         self.gate.run(question).await;
+    }
+
+    /// Answers a message of another replica.
+    pub(crate) async fn receive(
+        &self,
+        replica: ReplicaId,
+        kind: MessageKind,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
+        if replica != self.place.replica {
+            return Err(Error::NoReplica { group: self.id(), replica });
+        }
+        let at = Instant::now();
+        let received = self.replica()?.receive(kind, body).await?;
+        if let Some(committed) = received.committed {
+            self.freshness.tell(committed, at, self.applied.index());
+        }
+        Ok(received.answer)
     }
 
     /// Commits an entry that drops what is due by the clock.
@@ -165,25 +340,41 @@ impl Group {
         Ok(())
     }
 
-    /// Whether a key is past its expiry by the clock and not dropped yet.
+    /// Whether this replica leads and a key is past its expiry by the clock and not dropped yet.
     pub(crate) fn expiry_due(&self) -> bool {
-        self.serving.load(Ordering::Acquire)
+        self.is_ready()
+            && self.leads()
             && self.keyspace.read().next_expiry().is_some_and(|expiry| expiry <= (self.clock)())
     }
 
-    /// Writes a snapshot now.
-    pub(crate) async fn snapshot(&self) -> Result<(), Error> {
-        match self.replica.get() {
-            Some(replica) => replica.snapshot().await,
-            None => Err(Error::Loading { group: self.id }),
-        }
+    /// Writes a snapshot now, and drops the log that it covers; keeps a little of it if `keep`.
+    pub(crate) async fn snapshot(&self, keep: bool) -> Result<(), Error> {
+        self.replica()?.snapshot(keep).await
     }
 
     /// Waits until the log that the last snapshot covers is dropped.
     pub(crate) async fn purged(&self) -> Result<(), Error> {
-        match self.replica.get() {
-            Some(replica) => replica.purged().await,
-            None => Err(Error::Loading { group: self.id }),
+        self.replica()?.purged().await
+    }
+
+    /// Has another replica lead if this one does; see [`Replica::hand_over`].
+    pub(crate) async fn hand_over(&self, patience: Duration) {
+        if let Some(replica) = self.replica.get() {
+            replica.hand_over(patience).await;
+        }
+    }
+
+    /// Refuses new writes, and lets those that are there be answered: for ever where this replica
+    /// decides alone, a few election time-outs where others may be away.
+    pub(crate) async fn drain(&self) {
+        self.queue.close();
+        if self.role.borrow().alone {
+            return self.queue.idle().await;
+        }
+        let patience = 2 * self.timing.election_timeout_max();
+        if tokio::time::timeout(patience, self.queue.idle()).await.is_err() {
+            tracing::info!(group = %self.id(), "writes are left without an answer");
+            self.queue.refuse_all();
         }
     }
 
@@ -199,7 +390,7 @@ impl Group {
 
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Group").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Group").field("place", &self.place).finish_non_exhaustive()
     }
 }
 
@@ -219,7 +410,7 @@ impl Proposal {
             batches.into_iter().map(|waiting| (waiting.batch.len(), waiting.reply)).collect();
         let ops = waiters.iter().map(|(count, _)| count).sum();
         let (metrics, started) = (group.metrics.clone(), Instant::now());
-        Self { group: group.id, waiters, ops, started, metrics, _in_flight: in_flight }
+        Self { group: group.id(), waiters, ops, started, metrics, _in_flight: in_flight }
     }
 
     /// Gives each batch its outcomes. Callers that have gone are skipped.
@@ -229,9 +420,9 @@ impl Proposal {
             Ok(outcomes) => outcomes,
             Err(refusal) => {
                 let error = match refusal {
-                    Refusal::NotLeader => {
+                    Refusal::NotLeader(leader) => {
                         self.metrics.proposals_refused.increment(1);
-                        Error::NoLeader { group: self.group }
+                        Error::NoLeader { group: self.group, leader }
                     }
                     Refusal::Unknown => {
                         self.metrics.proposals_unknown.increment(1);
@@ -260,124 +451,6 @@ impl Proposal {
             // What is left; the whole vector, uncopied, where there is one batch.
             drop(reply.send(Ok(outcomes.collect())));
         }
-    }
-}
-
-/// A group of this node. Cheap to clone; clones are the same group.
-#[derive(Clone, Debug)]
-pub struct GroupHandle {
-    group: Arc<Group>,
-}
-
-impl GroupHandle {
-    pub(crate) fn new(group: Arc<Group>) -> Self {
-        Self { group }
-    }
-
-    /// The group's number.
-    pub fn id(&self) -> GroupId {
-        self.group.id
-    }
-
-    /// Whether the group has recovered and answers.
-    pub fn is_ready(&self) -> bool {
-        self.group.is_ready()
-    }
-
-    /// Answers a read at once, if this replica may and the read is cheap: it is then linearizable.
-    /// `None` means [`GroupHandle::read`] must be asked. Takes a short lock; never waits for the
-    /// disk or a peer.
-    pub fn read_now(&self, op: &ReadOp) -> Option<Outcome> {
-        let group = &*self.group;
-        if !group.serving.load(Ordering::Acquire) {
-            return None;
-        }
-        let engine = group.keyspace.read();
-        // Where nothing has an expiry, no bit depends on the time: asking the system for it would
-        // be a part of the cost of each GETBIT that can be seen.
-        let is_timeless = engine.next_expiry().is_none()
-            && matches!(op, ReadOp::Command(ReadCommand::GetBit { .. }));
-        let now = if is_timeless { engine.time() } else { (group.clock)() };
-        match engine.read_step(op, now) {
-            ReadStep::Done(Outcome::Tick) | ReadStep::Work(_) => None,
-            ReadStep::Done(outcome) => Some(outcome),
-        }
-    }
-
-    /// Answers a read, linearizably: it sees every write that was acknowledged before it was asked.
-    /// Heavy reads compute on the work pool.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Loading`], [`Error::NoLeader`], [`Error::Busy`] if the deadline passes,
-    /// [`Error::ShuttingDown`].
-    pub async fn read(&self, op: ReadOp, deadline: Deadline) -> Result<Outcome, Error> {
-        let late = Error::Busy { what: "the read was not answered within its deadline" };
-        timeout_at(deadline.instant().into(), self.read_patiently(op)).await.unwrap_or(Err(late))
-    }
-
-    async fn read_patiently(&self, op: ReadOp) -> Result<Outcome, Error> {
-        let group = &*self.group;
-        if !group.is_ready() {
-            return Err(Error::Loading { group: group.id });
-        }
-        loop {
-            if !group.serving.load(Ordering::Acquire) {
-                group.gate.pass().await?;
-            }
-            let now = (group.clock)();
-            let step = group.keyspace.read().read_step(&op, now);
-            match step {
-                ReadStep::Done(Outcome::Tick) => group.tick().await?,
-                ReadStep::Done(outcome) => return Ok(outcome),
-                ReadStep::Work(work) => {
-                    let outcome = group.pool.run(move || work.run().into_outcome()).await;
-                    return outcome.map_err(|_| Error::ShuttingDown);
-                }
-            }
-        }
-    }
-
-    /// Commits a batch and returns its outcomes: one for each op, in order. The batch is applied in
-    /// one piece: no other op comes between its own.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OutcomeUnknown`] if it was proposed and not answered before the deadline; on all
-    /// others nothing was applied: [`Error::TooLong`], [`Error::Loading`], [`Error::NoLeader`],
-    /// [`Error::Busy`], [`Error::ShuttingDown`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future takes nothing back: the batch is committed all the same.
-    pub async fn write(&self, batch: OpBatch, deadline: Deadline) -> Result<Vec<Outcome>, Error> {
-        let group = &*self.group;
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
-        if !group.is_ready() {
-            return Err(Error::Loading { group: group.id });
-        }
-        let started = Instant::now();
-        let (ticket, receiver) = group.queue.push(batch)?;
-        match timeout_at(deadline.instant().into(), receiver).await {
-            Ok(Ok(reply)) => reply,
-            Err(_) if group.queue.withdraw(ticket) => {
-                Err(Error::Busy { what: "the write waited in the group's queue past its deadline" })
-            }
-            Ok(Err(_)) | Err(_) => Err(Error::OutcomeUnknown { waited: started.elapsed() }),
-        }
-    }
-
-    /// Clean-ups that groups have not confirmed yet: a router that died left them. The leader's
-    /// router finishes them.
-    pub fn pending_retired(&self) -> Vec<FollowUp> {
-        self.group.keyspace.read().pending_retired()
-    }
-
-    /// Figures of the group's data.
-    pub fn engine_stats(&self) -> EngineStats {
-        self.group.engine_stats()
     }
 }
 

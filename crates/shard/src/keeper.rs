@@ -4,7 +4,8 @@
 //! its dataset: half of it, so that snapshots cost no more than twice what the log cost; less where
 //! that would be too much to keep in memory and to read at the next start. Groups that
 //! write little would hold the oldest log file for ever; once the log takes too much disk, those
-//! are due too.
+//! are due too. Every replica takes its own. A little of the log that a snapshot covers is kept for
+//! followers that lag, unless the disk is short.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use metrics::Gauge;
 use tokio::sync::Notify;
 
 use crate::group::Group;
+use crate::shard::Groups;
 
 /// A log longer than this is not worth its memory and the time to read it at the next start, even
 /// beside a large dataset; an eighth of a very large one is.
@@ -72,7 +74,7 @@ pub(crate) struct Keeper {
     /// Woken by the meters.
     pub(crate) wake: Arc<Notify>,
     /// All groups of the node.
-    pub(crate) groups: Vec<Arc<Group>>,
+    pub(crate) groups: Arc<Groups>,
     /// The log they share.
     pub(crate) wal: Arc<Wal>,
     /// No group is due before its log has this many bytes.
@@ -85,19 +87,19 @@ impl Keeper {
         loop {
             self.wake.notified().await;
             let mut allowed = 0;
-            for group in &self.groups {
+            for group in self.groups.all() {
                 let limit = log_bytes_limit(group.dataset_bytes()).max(self.log_bytes_min);
                 allowed += limit;
                 if group.meter().exceeds(limit) {
-                    snapshot(group).await;
+                    snapshot(&group, true).await;
                 }
             }
             if self.wal.stats().disk_bytes > DISK_SLACK_BYTES + DISK_FACTOR * allowed {
                 let holders = self.wal.holders();
                 let holds =
-                    |group: &&Arc<Group>| holders.iter().any(|holder| holder.group == group.id());
-                for group in self.groups.iter().filter(holds) {
-                    snapshot(group).await;
+                    |group: &Arc<Group>| holders.iter().any(|holder| holder.group == group.id());
+                for group in self.groups.all().into_iter().filter(holds) {
+                    snapshot(&group, false).await;
                 }
             }
         }
@@ -109,8 +111,8 @@ fn log_bytes_limit(dataset_bytes: u64) -> u64 {
     (dataset_bytes / 2).min(LOG_BYTES_ENOUGH.max(dataset_bytes / 8))
 }
 
-async fn snapshot(group: &Group) {
-    if let Err(error) = group.snapshot().await {
+async fn snapshot(group: &Group, keep: bool) {
+    if let Err(error) = group.snapshot(keep).await {
         // The replica has stopped, which is told where it happened.
         tracing::debug!(group = %group.id(), %error, "no snapshot");
     }

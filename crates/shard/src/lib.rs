@@ -25,6 +25,7 @@
 //! | `keyspace`   | the engine behind its lock                                  |
 //! | `pool`       | threads for heavy computations                              |
 //! | `keeper`     | snapshots by bytes of log                                   |
+//! | [`peers`]    | how replicas on different nodes reach each other            |
 //! | [`options`]  | how it is all run                                           |
 //! | [`fatal`]    | what happens when a replica cannot go on                    |
 //! | `metrics`    | what is counted                                             |
@@ -38,6 +39,7 @@ mod keeper;
 mod keyspace;
 mod metrics;
 pub mod options;
+pub mod peers;
 mod pool;
 mod queue;
 mod raft;
@@ -47,6 +49,7 @@ pub use bitroster_engine::EngineStats;
 pub use bitroster_wal::{Options as WalOptions, SyncMode};
 pub use error::Error;
 pub use fatal::Fatal;
-pub use group::GroupHandle;
+pub use group::{Answered, FollowerStatus, GroupHandle, MemberStep, ReplicaStatus};
 pub use options::{Clock, GroupSpec, ShardOptions};
+pub use peers::{Destination, MessageKind, PeerError, Peers};
 pub use shard::{GroupStats, Shard, ShardStats};

@@ -4,19 +4,20 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitroster_types::limits::BULK_BYTES_MAX;
-use bitroster_types::{GroupId, SegmentWidth, Slot, UnixMillis};
+use bitroster_types::{GroupId, NodeId, ReplicaId, SegmentWidth, Slot, UnixMillis};
 use bitroster_wal::{FileSystem, Options, RealFileSystem};
 
 use crate::error::Error;
 use crate::fatal::Fatal;
+use crate::peers::Peers;
 
 /// Tells the time. Entries carry it; replicas never read it while they apply.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
-/// One group of a node.
+/// One group of a node: the replica of it that is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSpec {
     /// The group.
@@ -24,6 +25,23 @@ pub struct GroupSpec {
     /// The slots that it owns from its first entry on. Ignored once it has an entry: its log
     /// decides.
     pub slots: Vec<Slot>,
+    /// The replica's number, which no other replica of the group ever had or will have.
+    pub replica: ReplicaId,
+    /// The group's first members and their nodes; the same on each of them. A replica that is none
+    /// of them, or whose list is empty, waits until a leader feeds it. Ignored once the replica has
+    /// a log.
+    pub founders: Vec<(ReplicaId, NodeId)>,
+    /// Whether this replica should lead: it stands for election at the founding, and the other
+    /// founders wait for it. Of the founders, one should be preferred.
+    pub preferred: bool,
+}
+
+impl GroupSpec {
+    /// A group whose only replica is here: number 1, on `node`.
+    pub fn alone(id: GroupId, slots: Vec<Slot>, node: NodeId) -> Self {
+        let replica = ReplicaId(1);
+        Self { id, slots, replica, founders: vec![(replica, node)], preferred: true }
+    }
 }
 
 /// How a node's replicas are run. Make it with [`ShardOptions::new`] and change fields.
@@ -39,7 +57,20 @@ pub struct ShardOptions {
     pub groups: Vec<GroupSpec>,
 
     /// The node's number in the cluster, as memberships name it. Default 1.
-    pub node: u64,
+    pub node: NodeId,
+
+    /// How replicas on other nodes are reached. Default none: then each group has one replica,
+    /// this node's.
+    pub peers: Option<Arc<dyn Peers>>,
+
+    /// Milliseconds between a leader's heartbeats. Default 100.
+    pub heartbeat_ms: u64,
+
+    /// Shortest wait for a heartbeat before an election, in milliseconds; the longest, which is
+    /// also the time after which a leader that hears from no majority refuses writes, is twice
+    /// this. Default 400. At least three heartbeats, so that one that is lost is no reason to
+    /// elect.
+    pub election_timeout_ms_min: u64,
 
     /// The cluster's segment width. Default 2^20 bits; fixed for ever when a cluster is made.
     pub width: SegmentWidth,
@@ -72,7 +103,10 @@ impl ShardOptions {
             data_dir: data_dir.into(),
             file_system: Arc::new(RealFileSystem),
             groups,
-            node: 1,
+            node: NodeId(1),
+            peers: None,
+            heartbeat_ms: 100,
+            election_timeout_ms_min: 400,
             width: SegmentWidth::DEFAULT,
             wal: Options::default(),
             snapshot_log_bytes_min: 16 << 20,
@@ -98,10 +132,47 @@ impl ShardOptions {
         if self.snapshot_log_bytes_min == 0 {
             return bad("snapshot_log_bytes_min", "must not be zero");
         }
+        if self.heartbeat_ms == 0 {
+            return bad("heartbeat_ms", "must not be zero");
+        }
+        if self.election_timeout_ms_min < self.heartbeat_ms.saturating_mul(3) {
+            return bad("election_timeout_ms_min", "must be at least three heartbeats");
+        }
         if self.cpu_threads == 0 {
             return bad("cpu_threads", "must not be zero");
         }
         Ok(())
+    }
+}
+
+/// How patient replicas are with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timing {
+    pub(crate) heartbeat_ms: u64,
+    pub(crate) election_timeout_ms_min: u64,
+}
+
+impl Timing {
+    /// Between a leader's heartbeats.
+    pub(crate) fn heartbeat(self) -> Duration {
+        Duration::from_millis(self.heartbeat_ms)
+    }
+
+    /// Shortest wait for a heartbeat before an election.
+    pub(crate) fn election_timeout_min(self) -> Duration {
+        Duration::from_millis(self.election_timeout_ms_min)
+    }
+
+    /// Longest wait for a heartbeat before an election; also a leader's lease.
+    pub(crate) fn election_timeout_max(self) -> Duration {
+        2 * self.election_timeout_min()
+    }
+}
+
+impl ShardOptions {
+    pub(crate) fn timing(&self) -> Timing {
+        let Self { heartbeat_ms, election_timeout_ms_min, .. } = *self;
+        Timing { heartbeat_ms, election_timeout_ms_min }
     }
 }
 
@@ -111,6 +182,9 @@ impl fmt::Debug for ShardOptions {
             .field("data_dir", &self.data_dir)
             .field("groups", &self.groups.len())
             .field("node", &self.node)
+            .field("has_peers", &self.peers.is_some())
+            .field("heartbeat_ms", &self.heartbeat_ms)
+            .field("election_timeout_ms_min", &self.election_timeout_ms_min)
             .field("width", &self.width)
             .field("wal", &self.wal)
             .field("snapshot_log_bytes_min", &self.snapshot_log_bytes_min)

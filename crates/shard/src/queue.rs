@@ -112,21 +112,16 @@ impl Queue {
         true
     }
 
-    /// Waits for batches, and for room among the entries in flight, and takes the next entry's:
-    /// all that wait, up to an entry's limits. `None` once closed and empty.
-    pub(crate) async fn take(self: &Arc<Self>) -> Option<(Vec<Waiting>, InFlight)> {
+    /// Waits for batches, and for room among the entries in flight. False once closed and empty.
+    pub(crate) async fn wait(&self) -> bool {
         loop {
             {
-                let mut inner = self.inner.lock();
-                if !inner.waiting.is_empty() && inner.in_flight < GROUP_PROPOSALS_MAX {
-                    inner.in_flight += 1;
-                    let batches = inner.next_entry();
-                    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-                    self.bytes_gauge.set(inner.bytes as f64);
-                    return Some((batches, InFlight { queue: self.clone() }));
+                let inner = self.inner.lock();
+                if inner.has_entry() {
+                    return true;
                 }
                 if inner.closed && inner.waiting.is_empty() {
-                    return None;
+                    return false;
                 }
             }
             self.wake.notified().await;
@@ -134,6 +129,33 @@ impl Queue {
             // before them otherwise, and every entry would hold one request.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Takes the next entry's batches: all that wait, up to an entry's limits. `None` if none do,
+    /// or too many entries are in flight.
+    pub(crate) fn take(self: &Arc<Self>) -> Option<(Vec<Waiting>, InFlight)> {
+        let mut inner = self.inner.lock();
+        if !inner.has_entry() {
+            return None;
+        }
+        inner.in_flight += 1;
+        let batches = inner.next_entry();
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        self.bytes_gauge.set(inner.bytes as f64);
+        Some((batches, InFlight { queue: self.clone() }))
+    }
+
+    /// Answers all that wait that the node is being stopped.
+    pub(crate) fn refuse_all(&self) {
+        let waiting = {
+            let mut inner = self.inner.lock();
+            inner.bytes = 0;
+            std::mem::take(&mut inner.waiting)
+        };
+        for Waiting { reply, .. } in waiting {
+            drop(reply.send(Err(Error::ShuttingDown)));
+        }
+        self.wake.notify_one();
     }
 
     /// Refuses all later batches. What waits is still proposed.
@@ -175,6 +197,10 @@ fn check_len(len: usize) -> Result<(), Error> {
 impl Inner {
     fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.in_flight == 0
+    }
+
+    fn has_entry(&self) -> bool {
+        !self.waiting.is_empty() && self.in_flight < GROUP_PROPOSALS_MAX
     }
 
     fn next_entry(&mut self) -> Vec<Waiting> {

@@ -7,17 +7,23 @@
 //! | module            | job                                                        |
 //! |-------------------|------------------------------------------------------------|
 //! | [`replica`]       | one replica: start, propose, confirm a read, snapshot      |
+//! | [`members`]       | who is in a group, and who leads it                        |
 //! | [`types`]         | the types that openraft is run with                        |
 //! | [`log_store`]     | the log: in memory for reading, in the log file for keeping |
 //! | [`state_machine`] | committed entries on their way into the engine             |
 //! | [`snapshot`]      | snapshot files                                             |
-//! | [`network`]       | where a transport to other replicas plugs in               |
+//! | [`incoming`]      | a snapshot that a leader sends, as it arrives              |
+//! | [`network`]       | the replicas on other nodes                                |
+//! | [`message`]       | what is said to them, as bytes                             |
 //! | [`read_gate`]     | one read index at a time for all reads that wait           |
 //! | [`runtime`]       | Tokio, without its shortest sleeps                         |
 //! | [`codec`]         | votes, memberships and payloads as bytes                   |
 
 mod codec;
+mod incoming;
 pub(crate) mod log_store;
+pub(crate) mod members;
+mod message;
 mod network;
 pub(crate) mod read_gate;
 pub(crate) mod replica;

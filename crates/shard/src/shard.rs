@@ -1,32 +1,34 @@
 //! All replicas of a node: what they share, and how they start and stop.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bitroster_engine::EngineConfig;
-use bitroster_types::GroupId;
-use bitroster_wal::{DataDir, RecoveredGroup, SnapshotStore, Wal};
-use parking_lot::Mutex;
+use bitroster_types::{GroupId, ReplicaId};
+use bitroster_wal::{Completion, DataDir, RecoveredGroup, SnapshotStore, Wal};
+use bytes::Bytes;
+use futures_util::future;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::Error;
 use crate::fatal::Fatal;
+use crate::group::role::Applies;
 use crate::group::{Group, GroupHandle, Parts};
 use crate::keeper::{Keeper, LogMeter};
 use crate::keyspace::Keyspace;
 use crate::metrics::{self, LogMetrics, Metrics};
 use crate::options::{GroupSpec, ShardOptions};
+use crate::peers::MessageKind;
 use crate::pool::Pool;
 use crate::raft::log_store::LogStore;
-use crate::raft::replica::{Replica, ReplicaId};
+use crate::raft::replica::{self, Founding, Place, Replica};
 use crate::raft::snapshot::Snapshots;
 use crate::raft::state_machine::StateMachine;
-
-/// The number of a group's first replica. Later ones get numbers that were never used.
-const FIRST_REPLICA: u64 = 1;
 
 /// How often keys past their expiry are dropped, if nothing else drops them, and how often the
 /// log's figures are shown.
@@ -39,14 +41,46 @@ const EXPIRY_ENTRIES_MAX: usize = 16;
 /// would, once its runtime has ended.
 #[derive(Debug)]
 pub struct Shard {
-    groups: Vec<Arc<Group>>,
-    by_id: HashMap<GroupId, usize>,
+    options: ShardOptions,
     wal: Arc<Wal>,
+    store: SnapshotStore,
     pool: Arc<Pool>,
-    /// Start, proposer and watch of each group: end by themselves at shutdown.
-    tasks: Mutex<JoinSet<()>>,
-    /// Keeper, pulse and read gates: endless.
+    wake: Arc<Notify>,
+    groups: Arc<Groups>,
+    /// What the log holds of groups that were not started yet.
+    recovered: Mutex<BTreeMap<GroupId, RecoveredGroup>>,
+    tasks: Mutex<HashMap<GroupId, Tasks>>,
+    /// Keeper and pulse: endless.
     services: Mutex<JoinSet<()>>,
+    /// Held while groups come and go.
+    changes: tokio::sync::Mutex<()>,
+    closed: AtomicBool,
+}
+
+/// The tasks of one group.
+#[derive(Debug, Default)]
+struct Tasks {
+    /// Proposer and replica: end by themselves when the group is stopped.
+    ending: JoinSet<()>,
+    /// The read gate: endless.
+    endless: JoinSet<()>,
+}
+
+/// The groups of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    by_id: RwLock<BTreeMap<GroupId, Arc<Group>>>,
+}
+
+impl Groups {
+    fn get(&self, id: GroupId) -> Option<Arc<Group>> {
+        self.by_id.read().get(&id).cloned()
+    }
+
+    /// Those of now, by ascending id.
+    pub(crate) fn all(&self) -> Vec<Arc<Group>> {
+        self.by_id.read().values().cloned().collect()
+    }
 }
 
 /// Figures of a shard.
@@ -97,7 +131,7 @@ impl Shard {
             let (wal, recovered) = Wal::open(&data, &wal)?;
             Ok::<_, Error>((wal, recovered, snapshots))
         });
-        let (wal, mut recovered, store) = opened.await.map_err(|_| Error::ShuttingDown)??;
+        let (wal, recovered, store) = opened.await.map_err(|_| Error::ShuttingDown)??;
         if let Some(torn) = &recovered.torn {
             tracing::info!(path = %torn.path.display(), offset = torn.offset, "torn log end cut");
         }
@@ -105,87 +139,192 @@ impl Shard {
             option: "cpu_threads",
             problem: "the operating system gives no thread",
         })?;
-        let parts = Shared { wal: Arc::new(wal), store, pool, wake: Arc::new(Notify::new()) };
-        let mut shard = Self {
-            groups: Vec::new(),
-            by_id: HashMap::new(),
-            wal: parts.wal.clone(),
-            pool: parts.pool.clone(),
+        let specs = options.groups.clone();
+        let shard = Self {
+            wal: Arc::new(wal),
+            store,
+            pool,
+            wake: Arc::default(),
+            groups: Arc::default(),
+            recovered: Mutex::new(recovered.groups),
             tasks: Mutex::default(),
             services: Mutex::default(),
+            changes: tokio::sync::Mutex::default(),
+            closed: AtomicBool::new(false),
+            options,
         };
-        let mut specs = options.groups.clone();
-        specs.sort_unstable_by_key(|spec| spec.id);
         for spec in specs {
-            let recovered = recovered.groups.remove(&spec.id).unwrap_or_default();
-            shard.add_group(&options, &parts, spec, recovered)?;
+            shard.add_group(spec).await?;
         }
         let keeper = Keeper {
-            wake: parts.wake,
+            wake: shard.wake.clone(),
             groups: shard.groups.clone(),
-            wal: parts.wal,
-            log_bytes_min: options.snapshot_log_bytes_min,
+            wal: shard.wal.clone(),
+            log_bytes_min: shard.options.snapshot_log_bytes_min,
         };
-        let services = shard.services.get_mut();
-        services.spawn(keeper.run());
-        services.spawn(pulse(shard.groups.clone(), shard.wal.clone()));
+        {
+            let mut services = shard.services.lock();
+            services.spawn(keeper.run());
+            services.spawn(pulse(shard.groups.clone(), shard.wal.clone()));
+        }
         Ok(shard)
     }
 
-    fn add_group(
-        &mut self,
-        options: &ShardOptions,
-        shared: &Shared,
-        spec: GroupSpec,
-        recovered: RecoveredGroup,
-    ) -> Result<(), Error> {
-        let GroupSpec { id, slots } = spec;
+    /// Starts a replica of a group. Returns at once; it restores its state, and finds its group,
+    /// on its own. A replica that runs already goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] if what the log holds of the group is another replica's, or cannot be
+    /// read: [`Shard::remove_group`] drops it. [`Error::Option`] if another replica of the group
+    /// runs here, [`Error::ShuttingDown`], [`Error::Log`].
+    pub async fn add_group(&self, spec: GroupSpec) -> Result<GroupHandle, Error> {
+        let _changes = self.changes.lock().await;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::ShuttingDown);
+        }
+        if let Some(group) = self.groups.get(spec.id) {
+            if group.replica_id() == spec.replica {
+                return Ok(GroupHandle::new(group));
+            }
+            let problem = "another replica of the group runs here";
+            return Err(Error::Option { option: "replica", problem });
+        }
+        let recovered = self.recovered.lock().remove(&spec.id).unwrap_or_default();
+        if recovered.vote.is_none() {
+            // A snapshot without a log is what a removal left that was cut short.
+            self.remove_snapshots(spec.id).await?;
+        }
+        self.host(spec, recovered)
+    }
+
+    fn host(&self, spec: GroupSpec, recovered: RecoveredGroup) -> Result<GroupHandle, Error> {
+        let GroupSpec { id, slots, replica, mut founders, preferred } = spec;
+        let options = &self.options;
+        let (fatal, timing) = (options.fatal.clone(), options.timing());
+        let place = Place { group: id, replica, node: options.node };
+        if options.peers.is_none() {
+            // There is no way to others.
+            founders = vec![(replica, options.node)];
+        }
         let metrics = Metrics::new(id);
-        let config = EngineConfig {
+        let engine = EngineConfig {
             group: id,
             width: options.width,
             value_bytes_max: options.value_bytes_max,
         };
-        let keyspace = Arc::new(Keyspace::new(config));
+        let keyspace = Arc::new(Keyspace::new(engine.clone()));
         let limit = options.snapshot_log_bytes_min;
-        let meter = LogMeter::new(limit, shared.wake.clone(), metrics.log_bytes.clone());
-        let fatal = options.fatal.clone();
-        let log = LogStore::new(id, shared.wal.clone(), recovered, meter.clone(), fatal.clone())
+        let meter = LogMeter::new(limit, self.wake.clone(), metrics.log_bytes.clone());
+        let wal = self.wal.clone();
+        let log = LogStore::new((id, replica), wal, recovered, meter.clone(), fatal.clone())
             .map_err(|error| Error::Stopped { group: id, reason: error.to_string() })?;
-        let snapshots = Snapshots::new(id, shared.store.clone(), metrics.clone());
-        let state_machine = StateMachine::new(
-            id,
-            keyspace.clone(),
-            shared.pool.clone(),
-            snapshots,
-            metrics.clone(),
-        );
-        let pool = shared.pool.clone();
+        let snapshots = Snapshots::new(id, self.store.clone(), metrics.clone());
+        let (applies, applied) = Applies::new();
+        let pool = self.pool.clone();
+        let told = (metrics.clone(), applies);
+        let state_machine =
+            StateMachine::new(id, keyspace.clone(), pool.clone(), snapshots.clone(), told);
+        let peers = options.peers.clone();
+        let parts = replica::Parts { place, log, snapshots, state_machine, peers, timing, engine };
         let clock = options.clock.clone();
-        let group = Group::new(Parts { id, slots, keyspace, pool, clock, meter, metrics });
-        let replica = ReplicaId { replica: FIRST_REPLICA, node: options.node };
-        let tasks = self.tasks.get_mut();
-        tasks.spawn(group.clone().propose());
-        tasks.spawn(run_replica(group.clone(), replica, log, state_machine, fatal));
-        self.services.get_mut().spawn(group.clone().confirm_reads());
-        self.by_id.insert(id, self.groups.len());
-        self.groups.push(group);
-        Ok(())
+        let group = Group::new(Parts {
+            place,
+            slots,
+            keyspace,
+            pool,
+            clock,
+            timing,
+            meter,
+            metrics,
+            applied,
+        });
+        let founding = Founding { founders, preferred };
+        let mut tasks = Tasks::default();
+        tasks.ending.spawn(group.clone().propose());
+        tasks.ending.spawn(run_replica(group.clone(), parts, founding, fatal));
+        tasks.endless.spawn(group.clone().confirm_reads());
+        self.tasks.lock().insert(id, tasks);
+        self.groups.by_id.write().insert(id, group.clone());
+        Ok(GroupHandle::new(group))
+    }
+
+    /// Stops the replica of a group and drops all that it has on the disk. A group that does not
+    /// run here is dropped all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Log`], [`Error::ShuttingDown`].
+    pub async fn remove_group(&self, id: GroupId) -> Result<(), Error> {
+        let _changes = self.changes.lock().await;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::ShuttingDown);
+        }
+        let group = self.groups.by_id.write().remove(&id);
+        if let Some(group) = group {
+            group.drain().await;
+            let tasks = self.tasks.lock().remove(&id).unwrap_or_default();
+            stop(&group, tasks).await;
+        }
+        self.recovered.lock().remove(&id);
+        // The log first: a snapshot without one is known to be a remnant.
+        let wal = self.wal.clone();
+        let removed = spawn_blocking(move || {
+            let (done, waiter) = Completion::waiter();
+            wal.remove_group(id, done)?;
+            waiter.wait().map_err(bitroster_wal::Error::Poisoned)
+        });
+        removed.await.map_err(|_| Error::ShuttingDown)??;
+        self.remove_snapshots(id).await
+    }
+
+    async fn remove_snapshots(&self, id: GroupId) -> Result<(), Error> {
+        let store = self.store.clone();
+        let removed = spawn_blocking(move || store.remove_group(id)).await;
+        Ok(removed.map_err(|_| Error::ShuttingDown)??)
+    }
+
+    /// Answers a message that came from another node for the replica `replica` of `group`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoReplica`] if it is not here; [`Error::Loading`] if it still starts;
+    /// [`Error::Malformed`], [`Error::Stopped`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A message that is given up half-way may have had its effect.
+    pub async fn receive(
+        &self,
+        group: GroupId,
+        replica: ReplicaId,
+        kind: MessageKind,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
+        let found = self.groups.get(group).ok_or(Error::NoReplica { group, replica })?;
+        found.receive(replica, kind, body).await
+    }
+
+    /// Has other replicas lead the groups that are led here, the furthest of each; waits until
+    /// they do, at most `patience`. Meant for the moment before [`Shard::shutdown`].
+    pub async fn hand_over(&self, patience: Duration) {
+        let groups = self.groups.all();
+        future::join_all(groups.iter().map(|group| group.hand_over(patience))).await;
     }
 
     /// The group with this id, if it has a replica here.
     pub fn group(&self, id: GroupId) -> Option<GroupHandle> {
-        self.by_id.get(&id).map(|&at| GroupHandle::new(self.groups[at].clone()))
+        self.groups.get(id).map(GroupHandle::new)
     }
 
     /// The groups that have a replica here, by ascending id.
-    pub fn groups(&self) -> impl Iterator<Item = GroupHandle> + '_ {
-        self.groups.iter().cloned().map(GroupHandle::new)
+    pub fn groups(&self) -> impl Iterator<Item = GroupHandle> + use<> {
+        self.groups.all().into_iter().map(GroupHandle::new)
     }
 
-    /// Waits until every group answers.
+    /// Waits until every group that is here now answers.
     pub async fn wait_ready(&self) {
-        for group in &self.groups {
+        for group in self.groups.all() {
             group.wait_ready().await;
         }
     }
@@ -197,8 +336,8 @@ impl Shard {
     ///
     /// [`Error::Stopped`] if a replica stops meanwhile, [`Error::Loading`].
     pub async fn snapshot_all(&self) -> Result<(), Error> {
-        for group in &self.groups {
-            group.snapshot().await?;
+        for group in self.groups.all() {
+            group.snapshot(false).await?;
             group.purged().await?;
         }
         Ok(())
@@ -206,7 +345,8 @@ impl Shard {
 
     /// Figures as of now.
     pub fn stats(&self) -> ShardStats {
-        let groups = self.groups.iter().map(|group| GroupStats {
+        let groups = self.groups.all();
+        let groups = groups.iter().map(|group| GroupStats {
             id: group.id(),
             ready: group.is_ready(),
             log_bytes: group.meter().bytes(),
@@ -223,52 +363,48 @@ impl Shard {
     ///
     /// [`Error::Log`] if the log had failed or fails now.
     pub async fn shutdown(&self) -> Result<(), Error> {
-        for group in &self.groups {
-            group.queue().close();
-        }
-        for group in &self.groups {
-            group.queue().idle().await;
-        }
+        let _changes = self.changes.lock().await;
+        self.closed.store(true, Ordering::Release);
+        let groups = self.groups.all();
+        future::join_all(groups.iter().map(|group| group.drain())).await;
         self.services.lock().abort_all();
-        for group in &self.groups {
-            group.shutdown().await;
+        for group in &groups {
+            let tasks = self.tasks.lock().remove(&group.id()).unwrap_or_default();
+            stop(group, tasks).await;
         }
-        // A replica that is only now restored sees the closed queue and stops by itself.
-        let mut tasks = std::mem::take(&mut *self.tasks.lock());
-        while tasks.join_next().await.is_some() {}
         let wal = self.wal.clone();
         let closed = spawn_blocking(move || wal.close()).await;
         closed.map_err(|_| Error::ShuttingDown)?.map_err(Error::from)
     }
 }
 
-/// What all groups share.
-struct Shared {
-    wal: Arc<Wal>,
-    store: SnapshotStore,
-    pool: Arc<Pool>,
-    wake: Arc<Notify>,
+/// Stops a group whose writes are answered.
+async fn stop(group: &Group, mut tasks: Tasks) {
+    tasks.endless.abort_all();
+    group.shutdown().await;
+    // A replica that is only now restored sees the closed queue and stops by itself.
+    while tasks.ending.join_next().await.is_some() {}
 }
 
 /// Restores a replica, starts it, and follows it until it stops.
-async fn run_replica(
-    group: Arc<Group>,
-    id: ReplicaId,
-    log: LogStore,
-    state_machine: StateMachine,
-    fatal: Fatal,
-) {
-    let replica = match Replica::open(group.id(), id, log, state_machine).await {
+async fn run_replica(group: Arc<Group>, parts: replica::Parts, founding: Founding, fatal: Fatal) {
+    let replica = match Replica::open(parts).await {
         Ok(replica) => replica,
         Err(error) => return fatal.stop(group.id(), &error),
     };
-    if let Err(error) = group.start(replica.clone()).await {
-        start_failed(&group, &fatal, &error);
+    let starting = async {
+        if let Err(error) = group.start(replica.clone(), founding).await {
+            start_failed(&group, &fatal, &error);
+        }
+        group.settle().await;
+    };
+    tokio::select! {
+        () = replica.watch(&fatal, |role| group.set_role(role)) => {}
+        () = starting => {}
     }
-    replica.watch(&fatal, |serving| group.set_serving(serving)).await;
 }
 
-/// A replica did not come to lead: its group would never answer, and the node wait for it for ever.
+/// A replica did not join its group: that would never answer, and the node wait for it for ever.
 /// At shutdown that is all right.
 pub(crate) fn start_failed(group: &Group, fatal: &Fatal, error: &Error) {
     if group.queue().is_closed() {
@@ -279,14 +415,14 @@ pub(crate) fn start_failed(group: &Group, fatal: &Fatal, error: &Error) {
 }
 
 /// Drops keys past their expiry and shows the log's figures. Never returns.
-async fn pulse(groups: Vec<Arc<Group>>, wal: Arc<Wal>) {
+async fn pulse(groups: Arc<Groups>, wal: Arc<Wal>) {
     let log = LogMetrics::new();
     let mut timer = interval(PULSE_INTERVAL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         timer.tick().await;
         log.show(&wal.stats());
-        for group in &groups {
+        for group in groups.all() {
             for _ in 0..EXPIRY_ENTRIES_MAX {
                 if !group.expiry_due() || group.tick().await.is_err() {
                     break;

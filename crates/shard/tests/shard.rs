@@ -16,7 +16,7 @@ use bitroster_command::{
 };
 use bitroster_shard::{Error, Fatal, GroupHandle, GroupSpec, Shard, ShardOptions};
 use bitroster_types::limits::{GROUP_PROPOSALS_MAX, SLOTS};
-use bitroster_types::{Deadline, GroupId, Key, Slot, UnixMillis};
+use bitroster_types::{Consistency, Deadline, GroupId, Key, NodeId, Slot, UnixMillis};
 use bitroster_wal::testing::{FaultyDisk, Names, Tear};
 use tokio::runtime::{Builder, Runtime};
 
@@ -24,7 +24,10 @@ const ONE: GroupId = GroupId(1);
 
 fn options(disk: &FaultyDisk, groups: u16) -> ShardOptions {
     let groups = (1..=groups)
-        .map(|id| GroupSpec { id: GroupId(id), slots: (0..SLOTS).filter_map(Slot::new).collect() })
+        .map(|id| {
+            let slots = (0..SLOTS).filter_map(Slot::new).collect();
+            GroupSpec::alone(GroupId(id), slots, NodeId(1))
+        })
         .collect();
     let mut options = ShardOptions::new("/data", groups);
     options.file_system = disk.mount();
@@ -64,7 +67,13 @@ impl Process {
     }
 
     fn read(&self, command: ReadCommand) -> Outcome {
-        self.runtime.block_on(self.group(ONE).read(ReadOp::Command(command), soon())).unwrap()
+        self.runtime
+            .block_on(self.group(ONE).read(
+                ReadOp::Command(command),
+                Consistency::Linearizable,
+                soon(),
+            ))
+            .unwrap()
     }
 
     fn stop(self) {

@@ -6,10 +6,9 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
-use std::time::Duration;
 
-use bitroster_command::{BitLogic, Expiry, ReadCommand, Reply, SetReply, WriteCommand};
-use bitroster_types::{Key, UnixMillis, limits::SLOTS};
+use bitroster_command::{BitLogic, Expiry, ReadCommand, ReadOp, Reply, SetReply, WriteCommand};
+use bitroster_types::{Consistency, Deadline, Key, NodeId, UnixMillis};
 use bitroster_wal::testing::{Fault, FaultyDisk};
 
 use super::*;
@@ -20,7 +19,7 @@ use crate::shard::{Shard, start_failed};
 async fn open(disk: &FaultyDisk, fatal: Fatal) -> (Shard, GroupHandle) {
     let slots = (0..SLOTS).filter_map(Slot::new).collect();
     let id = GroupId(1);
-    let mut options = ShardOptions::new("/data", vec![GroupSpec { id, slots }]);
+    let mut options = ShardOptions::new("/data", vec![GroupSpec::alone(id, slots, NodeId(1))]);
     options.file_system = disk.mount();
     options.cpu_threads = 1;
     options.fatal = fatal;
@@ -91,13 +90,19 @@ async fn a_heavy_combination_does_not_hold_up_reads() {
     assert!(group.group.serving.load(Ordering::Acquire));
     for _ in 0..100 {
         assert_eq!(group.read_now(&get_bit("a")), Some(integer(1)));
-        assert_eq!(group.read(get_bit("c"), soon()).await.unwrap(), integer(0));
+        assert_eq!(
+            group.read(get_bit("c"), Consistency::Linearizable, soon()).await.unwrap(),
+            integer(0)
+        );
     }
     assert!(!combination.is_finished());
     release.send(()).unwrap();
     assert!(blocker.await.unwrap().is_ok());
     assert_eq!(combination.await.unwrap().unwrap(), [integer(1 << 20)]);
-    assert_eq!(group.read(get_bit("c"), soon()).await.unwrap(), integer(1));
+    assert_eq!(
+        group.read(get_bit("c"), Consistency::Linearizable, soon()).await.unwrap(),
+        integer(1)
+    );
     shard.shutdown().await.unwrap();
 }
 
@@ -107,9 +112,9 @@ async fn a_replica_that_does_not_lead_alone_asks_the_majority() {
     let mut bit = OpBatch::new();
     bit.push_set_bit(&key("a"), 7, true);
     group.write(bit, soon()).await.unwrap();
-    group.group.set_serving(false);
+    group.group.stop_serving_alone();
     assert_eq!(group.read_now(&get_bit("a")), None);
-    let reads = (0..50).map(|_| group.read(get_bit("a"), soon()));
+    let reads = (0..50).map(|_| group.read(get_bit("a"), Consistency::Linearizable, soon()));
     for outcome in futures_util::future::join_all(reads).await {
         assert_eq!(outcome.unwrap(), integer(1));
     }
@@ -136,7 +141,8 @@ async fn a_disk_that_fails_stops_the_replica_and_leaves_the_write_unknown() {
 async fn a_shard_that_is_stopped_while_it_starts_ends() {
     let disk = FaultyDisk::default();
     let slots = vec![];
-    let mut options = ShardOptions::new("/data", vec![GroupSpec { id: GroupId(1), slots }]);
+    let mut options =
+        ShardOptions::new("/data", vec![GroupSpec::alone(GroupId(1), slots, NodeId(1))]);
     options.file_system = disk.mount();
     let shard = Shard::open(options).await.unwrap();
     shard.shutdown().await.unwrap();
@@ -146,7 +152,8 @@ async fn a_shard_that_is_stopped_while_it_starts_ends() {
 async fn a_bit_is_read_without_the_clock_until_a_key_has_an_expiry() {
     let (time, asked) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicU64::new(0)));
     let slots = (0..SLOTS).filter_map(Slot::new).collect();
-    let mut options = ShardOptions::new("/data", vec![GroupSpec { id: GroupId(1), slots }]);
+    let mut options =
+        ShardOptions::new("/data", vec![GroupSpec::alone(GroupId(1), slots, NodeId(1))]);
     options.file_system = FaultyDisk::default().mount();
     options.clock = Arc::new({
         let (time, asked) = (time.clone(), asked.clone());
@@ -175,7 +182,10 @@ async fn a_bit_is_read_without_the_clock_until_a_key_has_an_expiry() {
     assert_eq!(group.read_now(&get_bit("a")), Some(integer(1)));
     time.store(50, Ordering::Relaxed);
     assert_ne!(group.read_now(&get_bit("a")), Some(integer(1)));
-    assert_eq!(group.read(get_bit("a"), soon()).await.unwrap(), integer(0));
+    assert_eq!(
+        group.read(get_bit("a"), Consistency::Linearizable, soon()).await.unwrap(),
+        integer(0)
+    );
     shard.shutdown().await.unwrap();
 }
 
@@ -184,7 +194,7 @@ async fn a_replica_that_cannot_start_ends_the_process_unless_that_is_wanted() {
     let (shard, group) = open_quiet().await;
     let (told, stopped) = mpsc::channel();
     let fatal = Fatal::new(move |error| told.send(error.to_string()).unwrap());
-    start_failed(&group.group, &fatal, &Error::NoLeader { group: GroupId(1) });
+    start_failed(&group.group, &fatal, &Error::NoLeader { group: GroupId(1), leader: None });
     assert!(stopped.try_recv().unwrap().contains("no leader of group 1"));
     shard.shutdown().await.unwrap();
     start_failed(&group.group, &Fatal::new(|error| panic!("{error}")), &Error::ShuttingDown);

@@ -6,6 +6,7 @@
 //! | record               | bytes                                                               |
 //! |----------------------|---------------------------------------------------------------------|
 //! | vote                 | term u64, replica voted for u64, committed u8 (0 or 1)              |
+//! | kept vote            | vote, the replica that keeps it u64 (missing in older logs)         |
 //! | payload, blank       | 0xF0                                                                |
 //! | payload, ops         | as `bitroster_command` encodes them; the first byte is below 0xF0   |
 //! | payload, membership  | 0xF1, membership                                                    |
@@ -17,6 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use bitroster_types::ReplicaId;
 use bytes::Bytes;
 use openraft::entry::RaftPayload;
 
@@ -55,6 +57,26 @@ pub(crate) fn decode_vote(bytes: &[u8]) -> io::Result<Vote> {
     let committed = input.flag()?;
     input.end()?;
     Ok(if committed { Vote::new_committed(term, voted_for) } else { Vote::new(term, voted_for) })
+}
+
+/// The vote as a replica keeps it.
+pub(crate) fn encode_kept_vote(vote: &Vote, replica: ReplicaId) -> Vec<u8> {
+    let mut bytes = encode_vote(vote).to_vec();
+    bytes.extend_from_slice(&replica.0.to_le_bytes());
+    bytes
+}
+
+/// A kept vote, and whose it is if it says so.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::InvalidData`] if the bytes are none.
+pub(crate) fn decode_kept_vote(bytes: &[u8]) -> io::Result<(Vote, Option<ReplicaId>)> {
+    let mut input = Input(bytes);
+    let vote = decode_vote(&input.take::<VOTE_BYTES>()?)?;
+    let replica = if input.0.is_empty() { None } else { Some(ReplicaId(input.u64()?)) };
+    input.end()?;
+    Ok((vote, replica))
 }
 
 /// The payload of an entry as bytes; free for ops.
@@ -131,7 +153,7 @@ fn is_ops(payload: &[u8]) -> bool {
     payload.first().is_some_and(|&first| first < BLANK)
 }
 
-fn encode_log_id(log_id: Option<&LogId>, out: &mut Vec<u8>) {
+pub(super) fn encode_log_id(log_id: Option<&LogId>, out: &mut Vec<u8>) {
     out.push(u8::from(log_id.is_some()));
     if let Some(log_id) = log_id {
         out.extend_from_slice(&log_id.leader_id.term.to_le_bytes());
@@ -139,7 +161,7 @@ fn encode_log_id(log_id: Option<&LogId>, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_log_id(input: &mut Input<'_>) -> io::Result<Option<LogId>> {
+pub(super) fn decode_log_id(input: &mut Input<'_>) -> io::Result<Option<LogId>> {
     Ok(if input.flag()? { Some(LogId::new_term_index(input.u64()?, input.u64()?)) } else { None })
 }
 
@@ -186,29 +208,35 @@ fn decode_membership(input: &mut Input<'_>) -> io::Result<Membership> {
 }
 
 /// Bytes not read yet.
-struct Input<'a>(&'a [u8]);
+pub(super) struct Input<'a>(pub(super) &'a [u8]);
 
 impl Input<'_> {
-    fn take<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+    pub(super) fn take<const N: usize>(&mut self) -> io::Result<[u8; N]> {
         let (taken, rest) =
             self.0.split_first_chunk::<N>().ok_or_else(|| damaged("a record that ends early"))?;
         self.0 = rest;
         Ok(*taken)
     }
 
-    fn u8(&mut self) -> io::Result<u8> {
+    pub(super) fn skip(&mut self, len: usize) -> io::Result<()> {
+        let rest = self.0.get(len..).ok_or_else(|| damaged("a record that ends early"))?;
+        self.0 = rest;
+        Ok(())
+    }
+
+    pub(super) fn u8(&mut self) -> io::Result<u8> {
         Ok(self.take::<1>()?[0])
     }
 
-    fn u32(&mut self) -> io::Result<u32> {
+    pub(super) fn u32(&mut self) -> io::Result<u32> {
         Ok(u32::from_le_bytes(self.take()?))
     }
 
-    fn u64(&mut self) -> io::Result<u64> {
+    pub(super) fn u64(&mut self) -> io::Result<u64> {
         Ok(u64::from_le_bytes(self.take()?))
     }
 
-    fn flag(&mut self) -> io::Result<bool> {
+    pub(super) fn flag(&mut self) -> io::Result<bool> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -216,12 +244,12 @@ impl Input<'_> {
         }
     }
 
-    fn end(&self) -> io::Result<()> {
+    pub(super) fn end(&self) -> io::Result<()> {
         if self.0.is_empty() { Ok(()) } else { Err(damaged("bytes after a record's end")) }
     }
 }
 
-fn damaged(what: &'static str) -> io::Error {
+pub(super) fn damaged(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
@@ -238,6 +266,17 @@ mod tests {
     fn votes_come_back_as_they_were() {
         for vote in [Vote::new(0, 0), Vote::new(7, u64::MAX), Vote::new_committed(u64::MAX, 3)] {
             assert_eq!(decode_vote(&encode_vote(&vote)).unwrap(), vote);
+        }
+    }
+
+    #[test]
+    fn a_kept_vote_says_whose_it_is_and_one_of_an_older_log_does_not() {
+        let vote = Vote::new_committed(7, 3);
+        let kept = encode_kept_vote(&vote, ReplicaId(9));
+        assert_eq!(decode_kept_vote(&kept).unwrap(), (vote, Some(ReplicaId(9))));
+        assert_eq!(decode_kept_vote(&encode_vote(&vote)).unwrap(), (vote, None));
+        for len in (0..kept.len()).filter(|len| *len != VOTE_BYTES) {
+            assert!(decode_kept_vote(&kept[..len]).is_err(), "cut to {len}");
         }
     }
 

@@ -11,7 +11,9 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use bitroster_types::GroupId;
+use bitroster_types::limits::APPEND_BYTES;
+use bitroster_types::planted::Fault;
+use bitroster_types::{GroupId, ReplicaId};
 use bitroster_wal::{Completion, EntryRef, IoFailure, Position, RecoveredGroup, Wal};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{OptionalSend, entry::RaftEntry};
@@ -20,6 +22,7 @@ use tokio::sync::oneshot;
 
 use super::codec;
 use super::types::{Entry, LogId, TypeConfig, Vote};
+use crate::error::invalid_data;
 use crate::fatal::Fatal;
 use crate::keeper::LogMeter;
 
@@ -32,6 +35,7 @@ pub(crate) struct LogStore {
 #[derive(Debug)]
 struct Shared {
     group: GroupId,
+    replica: ReplicaId,
     wal: Arc<Wal>,
     log: Mutex<Log>,
     /// Told how many bytes of entries are in memory.
@@ -50,21 +54,27 @@ struct Log {
 }
 
 impl LogStore {
-    /// The log of `group` as it was recovered.
+    /// The log of the group's `replica` as it was recovered.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::InvalidData`] if a vote or entry is not what this version writes.
+    /// [`io::ErrorKind::InvalidData`] if a vote or entry is not what this version writes, or the
+    /// log is another replica's: its vote and its place among the members are not this one's.
     pub(crate) fn new(
-        group: GroupId,
+        (group, replica): (GroupId, ReplicaId),
         wal: Arc<Wal>,
         recovered: RecoveredGroup,
         meter: Arc<LogMeter>,
         fatal: Fatal,
     ) -> io::Result<Self> {
+        let kept = recovered.vote.map(|vote| codec::decode_kept_vote(&vote)).transpose()?;
+        let (vote, owner) = kept.unzip();
+        if let Some(owner) = owner.flatten().filter(|owner| *owner != replica) {
+            return Err(invalid_data(format!("the log is that of replica {owner}, not {replica}")));
+        }
         let mut log = Log {
             purged: recovered.purged.map(log_id),
-            vote: recovered.vote.map(|vote| codec::decode_vote(&vote)).transpose()?,
+            vote,
             committed: recovered.committed.map(log_id),
             ..Log::default()
         };
@@ -73,7 +83,21 @@ impl LogStore {
             log.push(codec::decode_entry(term, index, entry.payload)?);
         }
         meter.set(log.bytes);
-        Ok(Self { shared: Arc::new(Shared { group, wal, log: Mutex::new(log), meter, fatal }) })
+        let log = Mutex::new(log);
+        Ok(Self { shared: Arc::new(Shared { group, replica, wal, log, meter, fatal }) })
+    }
+
+    /// The last entry to drop of those up to `upto`, so that at most `bytes` of them are kept;
+    /// `None` if nothing is to be dropped.
+    pub(crate) fn purge_point(&self, upto: u64, bytes: u64) -> Option<u64> {
+        let log = self.shared.log.lock();
+        let (_, end) = log.range(&(..=upto));
+        let mut kept = 0;
+        let place = log.entries.range(..end).rposition(|entry| {
+            kept += memory_bytes(entry);
+            kept > bytes
+        });
+        place.map(|place| log.entries[place].log_id.index)
     }
 }
 
@@ -154,6 +178,23 @@ impl RaftLogReader<TypeConfig> for LogStore {
         Ok(log.entries.range(start..end).cloned().collect())
     }
 
+    /// As many as one message to a follower takes.
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
+        let log = self.shared.log.lock();
+        let (start, end) = log.range(&(start..end));
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            let first = bytes == 0;
+            bytes += memory_bytes(entry);
+            first || bytes <= APPEND_BYTES as u64
+        };
+        Ok(log.entries.range(start..end).take_while(fits).cloned().collect())
+    }
+
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
         Ok(self.shared.log.lock().vote)
     }
@@ -177,7 +218,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             // Raft may have stopped meanwhile; the vote is saved all the same.
             drop(done.send(result));
         });
-        let bytes = codec::encode_vote(vote);
+        let bytes = codec::encode_kept_vote(vote, self.shared.replica);
         self.shared.check(self.shared.wal.save_vote(self.shared.group, &bytes, completion))?;
         let saved = waiter.await.map_err(|_| io::Error::other("the log has ended"))?;
         self.shared.check(saved)?;
@@ -207,9 +248,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     {
         // Without a handle to the log, which must not be closed by its own thread.
         let (group, fatal) = (self.shared.group, self.shared.fatal.clone());
-        let completion = Completion::call(move |result: Result<(), IoFailure>| {
-            callback.io_completed(check(group, &fatal, result));
-        });
+        let completion = if Fault::AckBeforeSync.is_planted() {
+            callback.io_completed(Ok(()));
+            Completion::none()
+        } else {
+            Completion::call(move |result: Result<(), IoFailure>| {
+                callback.io_completed(check(group, &fatal, result));
+            })
+        };
         let shared = &self.shared;
         let mut log = shared.log.lock();
         let first = log.entries.len();

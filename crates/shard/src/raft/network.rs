@@ -1,48 +1,179 @@
-//! How a replica reaches the other replicas of its group.
+//! A group's replicas on other nodes, as Raft asks them.
 //!
-//! [`Network`] is the one place where a transport plugs in: openraft asks it for a client a peer
-//! and a purpose (log, heartbeat, snapshot). Groups of one replica have nobody to ask, so this
-//! release carries no transport and every call answers "unreachable".
+//! openraft asks [`Network`] for a client a peer and a purpose (log, heartbeat, snapshot); each
+//! encodes its requests and hands them to the node's [`Peers`]. Without peers (a group of one) all
+//! calls answer "unreachable".
 
 use std::future::Future;
+use std::io::{self, Read};
+use std::iter;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use bitroster_types::limits::SNAPSHOT_PIECE_BYTES;
+use bitroster_types::{GroupId, NodeId, ReplicaId};
+use bytes::Bytes;
+use futures_util::future::{self, Either};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{AnyError, OptionalSend};
+use tokio::task::spawn_blocking;
 
-use super::snapshot::SnapshotFile;
+use super::message::{self, SnapshotMessage, SnapshotPart};
+use super::snapshot::{RaftSnapshot, SnapshotFile};
 use super::types::{Host, TypeConfig, Vote};
+use crate::error::invalid_data;
+use crate::options::Timing;
+use crate::peers::{Destination, MessageKind, PeerError, Peers};
+
+/// Bytes a second that any link manages: what is long is given time at this rate.
+const BYTES_PER_SECOND_MIN: u64 = 4 << 20;
+
+/// How long a follower may take to make a whole snapshot durable and its state.
+const INSTALL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes clients for one group's replica.
-#[derive(Debug)]
-pub(crate) struct Network;
+pub(crate) struct Network {
+    pub(crate) group: GroupId,
+    pub(crate) peers: Option<Arc<dyn Peers>>,
+    pub(crate) timing: Timing,
+    /// Distinguishes the sendings of snapshots.
+    pub(crate) transfers: Arc<AtomicU64>,
+}
 
 /// A client of one peer.
-#[derive(Debug)]
 pub(crate) struct Peer {
-    replica: u64,
-    host: Host,
+    to: Destination,
+    peers: Option<Arc<dyn Peers>>,
+    timing: Timing,
+    transfers: Arc<AtomicU64>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, replica: u64, host: &Host) -> Peer {
-        Peer { replica, host: *host }
+        let (node, replica) = (NodeId(host.0), ReplicaId(replica));
+        Peer {
+            to: Destination { node, group: self.group, replica },
+            peers: self.peers.clone(),
+            timing: self.timing,
+            transfers: self.transfers.clone(),
+        }
+    }
+}
+
+/// Why a call has no answer that can be used.
+enum Failure {
+    /// Try later.
+    Unreachable(PeerError),
+    /// The answer makes no sense.
+    Garbage(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Garbage(error)
+    }
+}
+
+impl From<Failure> for RPCError<TypeConfig> {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unreachable(error) => Unreachable::new(&AnyError::new(&error)).into(),
+            Failure::Garbage(error) => NetworkError::new(&AnyError::new(&error)).into(),
+        }
+    }
+}
+
+impl From<Failure> for StreamingError<TypeConfig> {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unreachable(error) => Unreachable::new(&AnyError::new(&error)).into(),
+            Failure::Garbage(error) => NetworkError::new(&AnyError::new(&error)).into(),
+        }
     }
 }
 
 impl Peer {
-    fn unreachable(&self) -> Unreachable<TypeConfig> {
-        let Self { replica, host } = self;
-        Unreachable::new(&AnyError::error(format!(
-            "no transport to replica {replica} on node {}",
-            host.0
-        )))
+    async fn call(
+        &self,
+        kind: MessageKind,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, Failure> {
+        let Some(peers) = &self.peers else {
+            let reason = "a group of one replica has no peers".to_owned();
+            return Err(Failure::Unreachable(PeerError::Unreachable {
+                node: self.to.node,
+                reason,
+            }));
+        };
+        peers.call(self.to, kind, body, timeout).await.map_err(Failure::Unreachable)
     }
+
+    /// How long to wait for the answer to `len` bytes: longer than a hiccup, and never so short
+    /// that a long entry cannot get through.
+    fn patience(&self, option: &RPCOption, len: usize) -> Duration {
+        let base = option.hard_ttl().max(self.timing.election_timeout_min());
+        base + Duration::from_millis(len as u64 * 1000 / BYTES_PER_SECOND_MIN)
+    }
+
+    /// Sends a snapshot piece by piece, each after the one before was taken.
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        snapshot: RaftSnapshot,
+        option: &RPCOption,
+    ) -> Result<Vote, Failure> {
+        let transfer = self.transfers.fetch_add(1, Ordering::Relaxed);
+        let RaftSnapshot { meta, snapshot } = snapshot;
+        let mut file = snapshot;
+        let mut part = SnapshotPart::Begin(meta);
+        let mut sent = 0;
+        loop {
+            let is_end = matches!(part, SnapshotPart::End(_));
+            let body = message::encode_snapshot(&SnapshotMessage { transfer, vote, part });
+            let mut patience = self.patience(option, body.len());
+            if is_end {
+                patience +=
+                    INSTALL_PATIENCE + Duration::from_millis(sent / (BYTES_PER_SECOND_MIN / 1000));
+            }
+            let answer = self.call(MessageKind::Snapshot, body, patience).await?;
+            if let Some(theirs) = message::decode_received(&answer)? {
+                return Ok(theirs);
+            }
+            if is_end {
+                return Err(invalid_data("a snapshot's end was not answered by a vote").into());
+            }
+            let (piece, rest) = next_piece(file).await?;
+            file = rest;
+            part = if piece.is_empty() {
+                SnapshotPart::End(sent)
+            } else {
+                let offset = sent;
+                sent += piece.len() as u64;
+                SnapshotPart::Piece(offset, piece)
+            };
+        }
+    }
+}
+
+/// The next bytes of a snapshot's state; none at its end. Reads the disk on a thread for that.
+async fn next_piece(mut file: SnapshotFile) -> io::Result<(Bytes, SnapshotFile)> {
+    spawn_blocking(move || {
+        let mut piece = Vec::with_capacity(SNAPSHOT_PIECE_BYTES);
+        file.reader()?.take(SNAPSHOT_PIECE_BYTES as u64).read_to_end(&mut piece)?;
+        Ok((piece.into(), file))
+    })
+    .await
+    .map_err(io::Error::other)?
 }
 
 impl RaftNetworkV2<TypeConfig> for Peer {
@@ -50,36 +181,62 @@ impl RaftNetworkV2<TypeConfig> for Peer {
 
     async fn append_entries(
         &mut self,
-        _request: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+        let body = message::encode_append(&request);
+        let patience = self.patience(&option, body.len());
+        let answer = self.call(MessageKind::Append, body, patience).await?;
+        Ok(message::decode_appended(&answer).map_err(Failure::from)?)
     }
 
     async fn vote(
         &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+        let body = message::encode_ballot(&request);
+        let answer = self.call(MessageKind::Vote, body, option.hard_ttl()).await?;
+        Ok(message::decode_voted(&answer).map_err(Failure::from)?)
     }
 
     // The default grants without asking, which would make pre-votes worthless.
     async fn pre_vote(
         &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+        let body = message::encode_ballot(&request);
+        let answer = self.call(MessageKind::PreVote, body, option.hard_ttl()).await?;
+        Ok(message::decode_voted(&answer).map_err(Failure::from)?)
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: Vote,
-        _snapshot: openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotFile>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        _option: RPCOption,
+        vote: Vote,
+        snapshot: RaftSnapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        Err(self.unreachable().into())
+        let sending = pin!(self.send_snapshot(vote, snapshot, &option));
+        match future::select(pin!(cancel), sending).await {
+            Either::Left((closed, _)) => Err(closed.into()),
+            Either::Right((sent, _)) => Ok(SnapshotResponse::new(sent?)),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let body = message::encode_transfer(&request);
+        let answer = self.call(MessageKind::TransferLeader, body, option.hard_ttl()).await?;
+        Ok(message::decode_transferred(&answer).map_err(Failure::from)?)
+    }
+
+    // A peer that is back should not wait long for what it missed.
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(iter::repeat(self.timing.heartbeat())))
     }
 }

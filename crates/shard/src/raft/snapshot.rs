@@ -29,12 +29,46 @@ pub(crate) struct Snapshots {
     metrics: Metrics,
 }
 
-/// An open snapshot file. It stays readable when a newer snapshot takes its place.
+/// A snapshot that is to be sent or installed.
 #[derive(Debug)]
-pub(crate) struct SnapshotFile {
-    reader: SnapshotReader,
-    /// Whose file it is: installing one's own copies nothing.
-    owner: Weak<Snapshots>,
+pub(crate) enum SnapshotFile {
+    /// An open file. It stays readable when a newer snapshot takes its place.
+    Kept {
+        /// The file.
+        reader: SnapshotReader,
+        /// Whose file it is: installing one's own copies nothing.
+        owner: Weak<Snapshots>,
+    },
+    /// One that a leader sent.
+    Received(Box<Restored>),
+}
+
+/// A state that arrived, and the file it was written to, which has no name yet.
+pub(crate) struct Restored {
+    /// The state.
+    pub(super) engine: Engine,
+    /// The file.
+    pub(super) writer: SnapshotWriter,
+}
+
+impl SnapshotFile {
+    /// The state's bytes that are not read yet.
+    ///
+    /// # Errors
+    ///
+    /// If it is one that a leader sent: it is for installing only.
+    pub(super) fn reader(&mut self) -> io::Result<&mut SnapshotReader> {
+        match self {
+            Self::Kept { reader, .. } => Ok(reader),
+            Self::Received(_) => Err(invalid_data("a snapshot that is not installed yet")),
+        }
+    }
+}
+
+impl fmt::Debug for Restored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Restored").finish_non_exhaustive()
+    }
 }
 
 impl Snapshots {
@@ -53,7 +87,7 @@ impl Snapshots {
         .await
     }
 
-    /// Restores the state that `snapshot` holds. One from another store is kept as this group's
+    /// Restores the state that `snapshot` holds. One from elsewhere is kept as this group's
     /// newest before this returns.
     pub(super) async fn install(
         self: &Arc<Self>,
@@ -63,7 +97,14 @@ impl Snapshots {
     ) -> io::Result<Engine> {
         let (this, config, meta) = (self.clone(), config.clone(), meta.clone());
         blocking(move || {
-            let SnapshotFile { mut reader, owner } = snapshot;
+            let (mut reader, owner) = match snapshot {
+                SnapshotFile::Kept { reader, owner } => (reader, owner),
+                SnapshotFile::Received(restored) => {
+                    let Restored { engine, writer } = *restored;
+                    writer.finish()?;
+                    return Ok(engine);
+                }
+            };
             if std::ptr::eq(owner.as_ptr(), Arc::as_ptr(&this)) {
                 return restore(config, &mut reader);
             }
@@ -94,14 +135,17 @@ impl Snapshots {
         self.open(reader)
     }
 
-    fn create(&self, meta: &SnapshotMeta) -> io::Result<SnapshotWriter> {
+    pub(super) fn create(&self, meta: &SnapshotMeta) -> io::Result<SnapshotWriter> {
         let index = meta.last_log_id.map_or(0, |log_id| log_id.index);
         Ok(self.store.create(self.group, index, &codec::encode_meta(meta))?)
     }
 
     fn open(self: &Arc<Self>, reader: SnapshotReader) -> io::Result<RaftSnapshot> {
         let meta = codec::decode_meta(reader.meta())?;
-        Ok(RaftSnapshot { meta, snapshot: SnapshotFile { reader, owner: Arc::downgrade(self) } })
+        Ok(RaftSnapshot {
+            meta,
+            snapshot: SnapshotFile::Kept { reader, owner: Arc::downgrade(self) },
+        })
     }
 }
 
@@ -149,7 +193,7 @@ impl Read for Copied {
 }
 
 /// Restores an engine from all of `input`.
-fn restore(config: EngineConfig, input: &mut impl Read) -> io::Result<Engine> {
+pub(super) fn restore(config: EngineConfig, input: &mut impl Read) -> io::Result<Engine> {
     let engine = Engine::restore(config, input)
         .map_err(|error| invalid_data(format!("snapshot cannot be restored: {error}")))?;
     // To the end, where the reader checks the whole.

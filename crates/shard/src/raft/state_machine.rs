@@ -8,9 +8,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bitroster_command::{EntryReader, Op, Outcome, WriteOp};
-use bitroster_engine::{ReadStep, Work, WorkDone};
-use bitroster_types::{GroupId, LogIndex};
+use bitroster_command::{
+    CommandError, EntryError, EntryReader, NumberedOutcome, Op, OpReader, Outcome, OutcomeWriter,
+    WriteOp,
+};
+use bitroster_engine::{Batch, Engine, ReadStep, Work, WorkDone};
+use bitroster_types::{GroupId, LogIndex, SessionId};
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
@@ -19,6 +22,7 @@ use parking_lot::RwLockWriteGuard;
 use super::snapshot::{SnapshotBuilder, SnapshotFile, Snapshots};
 use super::types::{Applied, LogId, Proposal, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::error::invalid_data;
+use crate::group::role::Applies;
 use crate::keyspace::Keyspace;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
@@ -30,6 +34,10 @@ const OPS_PER_LOCK: usize = 512;
 /// Outcomes are collected for at most this many ops without growing.
 const OUTCOMES_EXPECTED_MAX: u32 = 1024;
 
+/// What a batch is answered that holds what this build cannot apply. All replicas agree on it.
+const UNREADABLE_BATCH: CommandError =
+    CommandError::Text("ERR a batch holds what cannot be applied");
+
 /// One group's state machine.
 pub(crate) struct StateMachine {
     group: GroupId,
@@ -37,8 +45,54 @@ pub(crate) struct StateMachine {
     pool: Arc<Pool>,
     snapshots: Arc<Snapshots>,
     metrics: Metrics,
+    /// Told what is applied.
+    applies: Applies,
     applied: Option<LogId>,
     membership: StoredMembership,
+}
+
+/// What is left of an entry, and what came of the rest.
+struct Progress {
+    reader: EntryReader,
+    /// The numbered batch among its ops that is under way.
+    nested: Option<Nested>,
+    /// Collected only if somebody waits for them.
+    outcomes: Option<Vec<Outcome>>,
+}
+
+/// A numbered batch under way. Its outcomes are state: every replica has the same.
+struct Nested {
+    session: SessionId,
+    number: u64,
+    reader: OpReader,
+    outcomes: OutcomeWriter,
+}
+
+impl Progress {
+    /// The next op; `None` at the end of the numbered batch under way, or of the entry.
+    fn next_op(&mut self) -> Result<Option<Op>, EntryError> {
+        match &mut self.nested {
+            None => self.reader.next_op(),
+            Some(nested) => Ok(nested.reader.next_op().unwrap_or_else(|_| {
+                // Nothing after it can be read either.
+                nested.outcomes.push(&UNREADABLE_BATCH.into());
+                None
+            })),
+        }
+    }
+
+    /// Whether the next outcome is for anybody.
+    fn is_wanted(&self) -> bool {
+        self.nested.is_some() || self.outcomes.is_some()
+    }
+
+    fn push(&mut self, outcome: Outcome) {
+        match (&mut self.nested, &mut self.outcomes) {
+            (Some(nested), _) => nested.outcomes.push(&outcome),
+            (None, Some(outcomes)) => outcomes.push(outcome),
+            (None, None) => {}
+        }
+    }
 }
 
 impl StateMachine {
@@ -48,70 +102,75 @@ impl StateMachine {
         keyspace: Arc<Keyspace>,
         pool: Arc<Pool>,
         snapshots: Arc<Snapshots>,
-        metrics: Metrics,
+        (metrics, applies): (Metrics, Applies),
     ) -> Self {
         let membership = StoredMembership::default();
-        Self { group, keyspace, pool, snapshots, metrics, applied: None, membership }
+        let applied = None;
+        Self { group, keyspace, pool, snapshots, metrics, applies, applied, membership }
     }
 
     /// Applies one entry's ops. The outcomes are collected only if `wanted`.
     async fn apply_ops(&self, index: u64, entry: Proposal, wanted: bool) -> io::Result<Applied> {
         let started = Instant::now();
-        let mut reader =
-            EntryReader::new(entry.0).map_err(|error| self.unreadable(index, error))?;
+        let reader = EntryReader::new(entry.0).map_err(|error| self.unreadable(index, error))?;
         let time = reader.time();
-        let mut outcomes = Vec::new();
-        if wanted {
-            outcomes.reserve(reader.count().min(OUTCOMES_EXPECTED_MAX) as usize);
-        }
+        let room = reader.count().min(OUTCOMES_EXPECTED_MAX) as usize;
+        let outcomes = wanted.then(|| Vec::with_capacity(room));
+        let mut progress = Progress { reader, nested: None, outcomes };
         self.keyspace.write().begin(LogIndex(index), time);
         loop {
-            match self.apply_light(index, &mut reader, wanted, &mut outcomes)? {
+            match self.apply_light(index, &mut progress)? {
                 Step::More => {}
                 Step::Heavy(heavy) => {
                     let outcome = self.apply_heavy(heavy).await?;
-                    if wanted {
-                        outcomes.push(outcome);
-                    }
+                    progress.push(outcome);
                 }
                 Step::End => break,
             }
         }
         self.metrics.apply_duration.record(started.elapsed());
-        Ok(Applied(outcomes))
+        Ok(Applied(progress.outcomes.unwrap_or_default()))
     }
 
     /// Applies ops up to the entry's end, the first heavy one, or as many as one lock is for.
-    fn apply_light(
-        &self,
-        index: u64,
-        reader: &mut EntryReader,
-        wanted: bool,
-        outcomes: &mut Vec<Outcome>,
-    ) -> io::Result<Step> {
+    fn apply_light(&self, index: u64, progress: &mut Progress) -> io::Result<Step> {
         let mut engine = self.keyspace.write();
         for _ in 0..OPS_PER_LOCK {
-            let op = reader.next_op().map_err(|error| self.unreadable(index, error))?;
-            let Some(op) = op else {
-                engine.end();
-                return Ok(Step::End);
-            };
+            let op = progress.next_op().map_err(|error| self.unreadable(index, error))?;
             let outcome = match op {
-                Op::Write(op) => match engine.prepare(&op) {
+                None => match progress.nested.take() {
+                    Some(nested) => end_batch(&mut engine, nested),
+                    None => {
+                        engine.end();
+                        return Ok(Step::End);
+                    }
+                },
+                Some(Op::Write(WriteOp::Numbered(batch))) => {
+                    match engine.begin_batch(batch.session, batch.number, batch.answered) {
+                        Batch::Fresh => {
+                            let (session, number) = (batch.session, batch.number);
+                            let reader = batch.ops.into_reader();
+                            let outcomes = OutcomeWriter::new();
+                            progress.nested = Some(Nested { session, number, reader, outcomes });
+                            continue;
+                        }
+                        Batch::Repeat(outcome) => Outcome::Numbered(outcome),
+                        Batch::Refused(error) => error.into(),
+                    }
+                }
+                Some(Op::Write(op)) => match engine.prepare(&op) {
                     None => engine.apply(&op),
                     Some(work) => return Ok(Step::Heavy(Heavy::Write(op, work))),
                 },
                 // A read changes nothing: only the replica that answers needs it.
-                Op::Read(_) if !wanted => continue,
+                Some(Op::Read(_)) if !progress.is_wanted() => continue,
                 // By the log's time, so that what is seen expired has been dropped.
-                Op::Read(op) => match engine.read_step(&op, engine.time()) {
+                Some(Op::Read(op)) => match engine.read_step(&op, engine.time()) {
                     ReadStep::Done(outcome) => outcome,
                     ReadStep::Work(work) => return Ok(Step::Heavy(Heavy::Read(work))),
                 },
             };
-            if wanted {
-                outcomes.push(outcome);
-            }
+            progress.push(outcome);
         }
         // To the readers that wait, if there are any.
         RwLockWriteGuard::unlock_fair(engine);
@@ -132,11 +191,27 @@ impl StateMachine {
     fn unreadable(&self, index: u64, error: impl std::fmt::Display) -> io::Error {
         invalid_data(format!("entry {index} of group {} cannot be read: {error}", self.group))
     }
+
+    /// All up to this entry is applied.
+    fn set_applied(&mut self, applied: Option<LogId>) {
+        self.applied = applied;
+        if let Some(applied) = applied {
+            self.applies.tell(applied.leader_id.term, applied.index);
+        }
+    }
 }
 
-/// Why the lock is let go.
+/// Ends a numbered batch whose ops are all applied.
+fn end_batch(engine: &mut Engine, nested: Nested) -> Outcome {
+    let Nested { session, number, outcomes, .. } = nested;
+    let outcomes = outcomes.finish();
+    engine.end_batch(session, number, outcomes.clone());
+    Outcome::Numbered(NumberedOutcome::Applied(outcomes))
+}
+
+/// How far an entry is applied.
 enum Step {
-    /// Ops follow.
+    /// Readers had their turn.
     More,
     /// This op's computation is due, outside the lock.
     Heavy(Heavy),
@@ -178,7 +253,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     Applied::default()
                 }
             };
-            self.applied = Some(log_id);
+            self.set_applied(Some(log_id));
             if let Some(responder) = responder {
                 responder.send(applied);
             }
@@ -203,8 +278,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let old = std::mem::replace(&mut *self.keyspace.write(), engine);
         // Freeing a large keyspace takes long enough to be noticed.
         self.pool.run_first(move || drop(old)).await.map_err(io::Error::other)?;
-        self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
+        self.set_applied(meta.last_log_id);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bitroster_engine::EngineConfig;
-use bitroster_types::{GroupId, SegmentWidth};
+use bitroster_types::{GroupId, ReplicaId, SegmentWidth};
 use bitroster_wal::testing::FaultyDisk;
 use bitroster_wal::{DataDir, Options, SnapshotStore, Wal};
 use openraft::storage::{RaftLogReader, RaftLogStorage, RaftLogStorageExt};
@@ -22,6 +22,7 @@ use super::snapshot::Snapshots;
 use super::state_machine::StateMachine;
 use super::types::{Entry, LogId, Proposal, TypeConfig, Vote};
 use crate::fatal::Fatal;
+use crate::group::role::Applies;
 use crate::keeper::LogMeter;
 use crate::keyspace::Keyspace;
 use crate::metrics::Metrics;
@@ -40,13 +41,13 @@ fn open(disk: &FaultyDisk) -> (LogStore, StateMachine) {
     let meter = LogMeter::new(u64::MAX, Arc::new(Notify::new()), metrics.log_bytes.clone());
     let fatal = Fatal::new(|error| panic!("{error}"));
     let recovered = recovered.groups.remove(&GROUP).unwrap_or_default();
-    let log = LogStore::new(GROUP, Arc::new(wal), recovered, meter, fatal).unwrap();
+    let log = LogStore::new((GROUP, ReplicaId(1)), Arc::new(wal), recovered, meter, fatal).unwrap();
     let config =
         EngineConfig { group: GROUP, width: SegmentWidth::DEFAULT, value_bytes_max: 1 << 20 };
     let keyspace = Arc::new(Keyspace::new(config));
     let pool = Pool::spawn(1).unwrap();
     let snapshots = Snapshots::new(GROUP, snapshots, metrics.clone());
-    (log, StateMachine::new(GROUP, keyspace, pool, snapshots, metrics))
+    (log, StateMachine::new(GROUP, keyspace, pool, snapshots, (metrics, Applies::new().0)))
 }
 
 impl StoreBuilder<TypeConfig, LogStore, StateMachine> for Disks {

@@ -1,0 +1,222 @@
+//! Reads of one group: when they may be answered, and how.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bitroster_command::{Op, OpBatch, Outcome, OutcomeBatch, OutcomeWriter, ReadCommand, ReadOp};
+use bitroster_engine::{ReadStep, Work};
+use bitroster_types::planted::Fault;
+use bitroster_types::{Consistency, UnixMillis};
+use futures_util::future;
+
+use super::Group;
+use crate::error::Error;
+use crate::raft::replica::Replica;
+
+/// Ops answered before a waiting write gets its turn.
+const OPS_PER_LOCK: usize = 512;
+
+/// Outcomes of a batch of reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// One for each op, in order.
+    pub outcomes: OutcomeBatch,
+    /// How long ago this replica knew last that it had applied all that its leader had committed.
+    /// Zero unless the reads were [`Consistency::Stale`].
+    pub age: Duration,
+}
+
+/// Where one op's answer is.
+enum Answer {
+    Done(Outcome),
+    /// Its computation is due, outside the lock.
+    Heavy(Work),
+    /// What it asks for is not settled in the log.
+    Unsettled,
+}
+
+impl Group {
+    /// Waits until reads of this consistency may be answered from the state, and says how old the
+    /// answers may then be.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Loading`], [`Error::NoLeader`], [`Error::ShuttingDown`].
+    pub(super) async fn admit(&self, consistency: Consistency) -> Result<Duration, Error> {
+        if self.serving.load(Ordering::Acquire) {
+            return Ok(Duration::ZERO);
+        }
+        let role = *self.role.borrow();
+        if !self.is_ready() {
+            let elsewhere = role.leader.is_some_and(|(_, node)| node != self.place.node);
+            return Err(match consistency {
+                Consistency::Linearizable | Consistency::Leader if elsewhere => self.no_leader(),
+                Consistency::Linearizable | Consistency::Leader | Consistency::Stale => {
+                    Error::Loading { group: self.id() }
+                }
+            });
+        }
+        match consistency {
+            Consistency::Stale => return self.age(),
+            Consistency::Linearizable | Consistency::Leader if !role.leads => {
+                return Err(self.no_leader());
+            }
+            Consistency::Linearizable if !Fault::ReadFromDeposedLeader.is_planted() => {
+                self.gate.pass().await?;
+            }
+            // It has applied nothing of its own time yet: it must learn what was committed before.
+            Consistency::Leader if self.applied.term() < role.term => self.gate.pass().await?,
+            Consistency::Leader if !self.has_quorum() => return Err(self.no_leader()),
+            Consistency::Linearizable | Consistency::Leader => {}
+        }
+        Ok(Duration::ZERO)
+    }
+
+    /// Whether a majority took this replica for the leader not long ago.
+    fn has_quorum(&self) -> bool {
+        let age = self.replica.get().and_then(Replica::quorum_age);
+        age.is_some_and(|age| age <= self.timing.election_timeout_max())
+    }
+
+    fn age(&self) -> Result<Duration, Error> {
+        if self.leads() && self.has_quorum() {
+            return Ok(Duration::ZERO);
+        }
+        let led = self.leads().then(|| self.replica.get().and_then(Replica::quorum_age)).flatten();
+        let followed = self.freshness.age(self.applied.index());
+        let age = led.into_iter().chain(followed).min();
+        age.ok_or(Error::Loading { group: self.id() })
+    }
+
+    /// The time that reads of this consistency see.
+    fn now(&self, consistency: Consistency) -> UnixMillis {
+        match consistency {
+            Consistency::Linearizable | Consistency::Leader => (self.clock)(),
+            // What is past its expiry by the clock only cannot be dropped here.
+            Consistency::Stale => self.keyspace.read().time(),
+        }
+    }
+
+    /// Answers a read at once if this replica alone decides and the read is cheap.
+    pub(super) fn read_now(&self, op: &ReadOp) -> Option<Outcome> {
+        if !self.serving.load(Ordering::Acquire) {
+            return None;
+        }
+        let engine = self.keyspace.read();
+        // Where nothing has an expiry, no bit depends on the time: asking the system for it would
+        // be a part of the cost of each GETBIT that can be seen.
+        let is_timeless = engine.next_expiry().is_none()
+            && matches!(op, ReadOp::Command(ReadCommand::GetBit { .. }));
+        let now = if is_timeless { engine.time() } else { (self.clock)() };
+        match engine.read_step(op, now) {
+            ReadStep::Done(Outcome::Tick) | ReadStep::Work(_) => None,
+            ReadStep::Done(outcome) => Some(outcome),
+        }
+    }
+
+    /// Answers a light read from what is applied here.
+    pub(super) fn peek(&self, op: &ReadOp) -> Option<Outcome> {
+        let engine = self.keyspace.read();
+        match engine.read_step(op, engine.time()) {
+            ReadStep::Done(Outcome::Tick) | ReadStep::Work(_) => None,
+            ReadStep::Done(outcome) => Some(outcome),
+        }
+    }
+
+    pub(super) async fn read(
+        &self,
+        op: ReadOp,
+        consistency: Consistency,
+    ) -> Result<Outcome, Error> {
+        loop {
+            self.admit(consistency).await?;
+            let step = {
+                let now = self.now(consistency);
+                self.keyspace.read().read_step(&op, now)
+            };
+            match step {
+                ReadStep::Done(Outcome::Tick) => self.settle_log(consistency).await?,
+                ReadStep::Done(outcome) => return Ok(outcome),
+                ReadStep::Work(work) => {
+                    let outcome = self.pool.run(move || work.run().into_outcome()).await;
+                    return outcome.map_err(|_| Error::ShuttingDown);
+                }
+            }
+        }
+    }
+
+    pub(super) async fn read_batch(
+        &self,
+        ops: Vec<ReadOp>,
+        consistency: Consistency,
+    ) -> Result<Answered, Error> {
+        let age = self.admit(consistency).await?;
+        let mut answers = Vec::with_capacity(ops.len());
+        for chunk in ops.chunks(OPS_PER_LOCK) {
+            let now = self.now(consistency);
+            let engine = self.keyspace.read();
+            answers.extend(chunk.iter().map(|op| match engine.read_step(op, now) {
+                ReadStep::Done(Outcome::Tick) => Answer::Unsettled,
+                ReadStep::Done(outcome) => Answer::Done(outcome),
+                ReadStep::Work(work) => Answer::Heavy(work),
+            }));
+        }
+        let heavy: Vec<_> = answers
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(at, answer)| match std::mem::replace(answer, Answer::Unsettled) {
+                Answer::Heavy(work) => Some(async move {
+                    let outcome = self.pool.run(move || work.run().into_outcome()).await;
+                    outcome.map(|outcome| (at, outcome)).map_err(|_| Error::ShuttingDown)
+                }),
+                other @ (Answer::Done(_) | Answer::Unsettled) => {
+                    *answer = other;
+                    None
+                }
+            })
+            .collect();
+        for (at, outcome) in future::try_join_all(heavy).await? {
+            answers[at] = Answer::Done(outcome);
+        }
+        let mut outcomes = OutcomeWriter::new();
+        for (op, answer) in ops.into_iter().zip(answers) {
+            match answer {
+                Answer::Done(outcome) => outcomes.push(&outcome),
+                Answer::Heavy(_) | Answer::Unsettled => {
+                    outcomes.push(&self.read(op, consistency).await?);
+                }
+            }
+        }
+        Ok(Answered { outcomes: outcomes.finish(), age })
+    }
+
+    /// Gives the log an entry that settles what was asked for; a replica that does not lead waits
+    /// for one.
+    async fn settle_log(&self, consistency: Consistency) -> Result<(), Error> {
+        match consistency {
+            Consistency::Linearizable | Consistency::Leader => self.tick().await,
+            Consistency::Stale => {
+                let changed = self.applied.changes().changed().await;
+                changed.map_err(|_| Error::ShuttingDown)
+            }
+        }
+    }
+}
+
+/// The reads of a batch.
+///
+/// # Errors
+///
+/// [`Error::Malformed`] if it holds a write, or cannot be read.
+pub(super) fn reads_of(ops: OpBatch) -> Result<Vec<ReadOp>, Error> {
+    let malformed = |what: String| Error::Malformed { what };
+    let mut reader = ops.into_reader();
+    let mut reads = Vec::new();
+    while let Some(op) = reader.next_op().map_err(|error| malformed(error.to_string()))? {
+        match op {
+            Op::Read(op) => reads.push(op),
+            Op::Write(_) => return Err(malformed("a batch of reads holds a write".to_owned())),
+        }
+    }
+    Ok(reads)
+}
