@@ -30,7 +30,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration, time::Instant};
 use bitroster_command::{CommandError, OpBatch, Outcome, ReadOp};
 use bitroster_router::{Reading, Target, Transport, TransportError};
 use bitroster_types::{
-    Deadline, GroupId,
+    Deadline, GroupId, NodeId,
     limits::{BATCH_BYTES_MAX, RPC_NUMBERING_BYTES_MAX},
 };
 use futures_util::future::{BoxFuture, ready};
@@ -50,6 +50,11 @@ impl ClusterTransport {
     /// A transport over `links`. Groups are found in the links' cluster state.
     pub fn new(links: Links) -> Self {
         Self { links, senders: RwLock::default() }
+    }
+
+    /// The node that is believed to lead a group, from its last answer; `None` before there was one.
+    pub fn leader(&self, group: GroupId) -> Option<NodeId> {
+        self.senders.read().get(&group)?.lead.believed()
     }
 
     fn sender(&self, group: GroupId) -> Arc<Sender> {

@@ -27,7 +27,7 @@ const HINTS_MAX: u8 = 3;
 pub(super) struct Lead(AtomicU64);
 
 impl Lead {
-    fn believed(&self) -> Option<NodeId> {
+    pub(super) fn believed(&self) -> Option<NodeId> {
         convert::optional_node(self.0.load(Relaxed))
     }
 
