@@ -27,7 +27,7 @@ pub(crate) fn run(shared: &Shared, client: &Client, name: &str, args: &[Bytes]) 
             shared.status.start_snapshot().map(|()| Reply::Status("Background saving started"))
         }
         "lastsave" => Ok(Reply::Integer(integer(shared.status.snapshot_time_secs()))),
-        "role" if args.is_empty() => Ok(replication::role(shared)),
+        "role" if args.is_empty() => Ok(replication::role(&shared.status.cluster())),
         "waitaof" => replication::wait_disks(shared, args),
         other => Err(CommandError::Message(format!("ERR '{other}' is not served here"))),
     };

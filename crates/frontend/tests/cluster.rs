@@ -105,7 +105,8 @@ async fn slots_and_shards_name_the_leader_first() {
     let away = node(3, "replica", 0, "fail");
     let (led, other) = (node(1, "master", 77, "online"), node(2, "replica", 0, "online"));
     let first = format!(
-        "*4\r\n$5\r\nslots\r\n*4\r\n:0\r\n:0\r\n:8001\r\n:16383\r\n$5\r\nnodes\r\n*3\r\n{led}{other}{away}"
+        "*4\r\n$5\r\nslots\r\n*4\r\n:0\r\n:0\r\n:8001\r\n:16383\r\n\
+         $5\r\nnodes\r\n*3\r\n{led}{other}{away}"
     );
     let (led, other) = (node(2, "master", 0, "online"), node(1, "replica", 77, "online"));
     let second = format!(

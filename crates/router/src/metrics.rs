@@ -49,7 +49,7 @@ pub(crate) struct Metrics {
     commands: [Counter; FAMILIES.len()],
     /// `bitroster_router_plans_total`: commands that needed more than one request to a group.
     plans: Counter,
-    /// `bitroster_router_restarts_total`: plans that started again because a key or the map changed.
+    /// `bitroster_router_restarts_total`: plans that started again as a key or the map changed.
     restarts: Counter,
     /// `bitroster_router_outcomes_unknown_total`: writes sent and not answered.
     unknown: Counter,

@@ -19,7 +19,7 @@ use crate::{
 
 mod flush;
 
-use flush::Retry;
+use flush::Deferred;
 
 /// One pipeline's worth of commands of one connection, and their replies in request order.
 ///
@@ -29,8 +29,8 @@ use flush::Retry;
 /// order; commands of different groups may be done in any order between two flushes. Commands that
 /// are answered with a value do not wait: at most one such reply is made at a time.
 ///
-/// A turn follows one map from its first command to its [`drain`](Self::drain). What a group refuses
-/// because of it is run by itself, under the newest.
+/// A turn follows one map from its first command to its [`drain`](Self::drain). What a group
+/// refuses because of it is run again under the newest, in order.
 ///
 /// Reused from pipeline to pipeline, a turn allocates only what it hands to the groups.
 pub struct Turn {
@@ -50,8 +50,10 @@ pub struct Turn {
     ledger: Ledger,
     reply_bytes: usize,
     counts: Counts,
-    /// Where another turn could not do these commands: how far it came.
-    retry: Option<Box<Retry>>,
+    /// The request of the turn whose commands this one runs again.
+    origin: Option<Call>,
+    /// What no group took then.
+    astray: Vec<Deferred>,
 }
 
 /// What waits for one group.
@@ -93,7 +95,8 @@ impl Turn {
             ledger: Ledger::default(),
             reply_bytes: 0,
             counts: Counts::default(),
-            retry: None,
+            origin: None,
+            astray: Vec::new(),
         }
     }
 
@@ -300,10 +303,12 @@ impl Turn {
     }
 
     fn call(&self) -> Call {
-        match &self.retry {
-            Some(retry) => retry.call(),
+        let mut call = match &self.origin {
+            Some(origin) => origin.clone(),
             None => Call::new(&self.router.0, &self.reading),
-        }
+        };
+        call.refresh();
+        call
     }
 }
 

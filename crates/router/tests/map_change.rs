@@ -6,7 +6,10 @@
 //! every value at the end must be those of a naive twin. Named cases move a whole group's data
 //! between plan and send.
 //!
-//! Mutants killed: @@
+//! Mutants killed: `attempts` keeping its first map; `StaleMap` handed to the client; no pause after
+//! `NotOwner`; the pieces of a range that were refused not written by themselves; `refuse_overtaken`
+//! left out; a turn keeping its map; `has_moved` always false; a refused queue failed; FLUSHALL that
+//! is refused by one group made "unknown"; a write's reads as lax as its connection's.
 
 mod support;
 
@@ -277,8 +280,13 @@ fn one_group_that_is_no_longer_alone_never_does_two_commands_of_a_key_in_the_wro
         })
         .map(|slot| (slot, GroupId(2)))
         .collect();
-    let cluster = Cluster::new(&sole.reassign(&moves));
-    let router = Router::new(sole, Arc::clone(&cluster) as Arc<dyn Transport>, options(40));
+    let split = sole.reassign(&moves);
+    let cluster = Cluster::new(&split);
+    let transport = Arc::clone(&cluster) as Arc<dyn Transport>;
+    let router = Router::new(sole, transport, options(600_000));
+    let learner = router.clone();
+    let learn = move || assert!(learner.follow(Arc::new(split)));
+    cluster.interfere_after(0, Box::new(learn));
     let delete = Command::Write(WriteCommand::Delete { keys: vec![key("k")] });
     let commands = [set_bit("k", 3 << 16), delete, set_bit("k", 4 << 16), set_bit("k", 5)];
     let replies = block_on(pipeline(&router, &commands));
@@ -286,18 +294,49 @@ fn one_group_that_is_no_longer_alone_never_does_two_commands_of_a_key_in_the_wro
     assert_eq!(replies[1], Reply::Integer(0));
     assert_eq!(error_of(&replies[2]), "CLUSTERDOWN Hash slot not served");
     assert_eq!(replies[3], Reply::Integer(0));
-    assert_eq!(cluster.with(GroupId(2), |engine| engine.stats().parts), 0);
+    assert_eq!(block_on(router.ask(count("k"))), Reply::Integer(1), "a refused write is not done");
+}
+
+#[test]
+fn a_flush_that_meets_a_newer_map_empties_every_group() {
+    for refusing in 1..=3 {
+        let (router, cluster) = fresh(&MAP);
+        for number in 0..50 {
+            block_on(router.ask(set(&format!("key:{number}"), "v")));
+        }
+        cluster.set_epoch(GroupId(refusing), 2);
+        cluster.tell_when_refused(&router, at_epoch(&MAP, 2));
+        assert_eq!(block_on(router.ask(Command::Write(WriteCommand::Flush))), Reply::Ok);
+        let size = block_on(router.ask(Command::Read(ReadCommand::DbSize)));
+        assert_eq!(size, Reply::Integer(0));
+    }
+}
+
+#[test]
+fn a_pipeline_is_run_again_in_order_however_often_its_group_refuses() {
+    let (router, cluster) = fresh(&MAP);
+    let delete = || Command::Write(WriteCommand::Delete { keys: vec![key("k")] });
+    let commands =
+        [set_bit("k", 1), get("k"), delete(), set("k", "v"), get("k"), delete(), count("k")];
+    cluster.put_to_sleep(MAP.home(b"k"), 4);
+    let replies = block_on(pipeline(&router, &commands));
+    let bit = Reply::bulk("@");
+    let value = Reply::bulk("v");
+    let numbers = |number| Reply::Integer(number);
+    let expected = [numbers(0), bit, numbers(1), Reply::Ok, value, numbers(1), numbers(0)];
+    assert_eq!(replies, expected);
 }
 
 #[test]
 fn a_watched_key_that_moved_stops_the_transaction() {
     let (router, cluster, after) = before_succession(600_000);
     let name = moving_key(&router);
-    block_on(router.ask(set(&name, "v")));
     let watched = block_on(router.watch(&[key(&name)])).unwrap();
     cluster.set_epoch(GroupId(1), 2);
     cluster.hand_over(GroupId(1), GroupId(3));
     assert!(router.follow(Arc::new(after)));
+    // The old owner still says what it said: that there is no such key.
+    block_on(router.ask(set(&name, "v")));
     let exec = |watched: &[_]| block_on(router.transaction(watched, vec![get(&name)]));
     assert_eq!(exec(&watched), Reply::NilArray);
     let watched = block_on(router.watch(&[key(&name)])).unwrap();

@@ -8,7 +8,7 @@ use super::{Queue, Turn, first_key_of_read, first_key_of_write};
 use crate::{Target, TransportError, call::Call, map::Pauses, plan, route, transport::NOT_SERVED};
 
 /// A command that its group could not do alone.
-struct Deferred {
+pub(super) struct Deferred {
     place: usize,
     command: Command,
     why: Why,
@@ -32,21 +32,6 @@ enum Why {
     StaleMap,
     /// Several groups have to be asked.
     Several,
-}
-
-/// What a turn goes by that runs again what another one could not do.
-pub(super) struct Retry {
-    call: Call,
-    pauses: Pauses,
-}
-
-impl Retry {
-    /// The request that these commands belong to, under the newest map.
-    pub(super) fn call(&self) -> Call {
-        let mut call = self.call.clone();
-        call.refresh();
-        call
-    }
 }
 
 /// A command that is done, but of which parts must be told before the client is.
@@ -77,11 +62,11 @@ impl Turn {
             }
             self.waiting = 0;
             self.ledger.clear();
-            if self.retry.is_none() {
+            if self.origin.is_none() {
                 self.router.0.metrics.turn_done(call.elapsed());
             }
         }
-        if self.retry.is_none() {
+        if self.origin.is_none() {
             self.counts.publish(&self.router.0.metrics);
         }
     }
@@ -217,7 +202,11 @@ impl Turn {
     async fn finish(&mut self, call: &Call, mut deferred: Vec<Deferred>) {
         deferred.sort_by_key(|deferred| deferred.place);
         if deferred.iter().all(Deferred::is_astray) {
-            return self.reroute(call, deferred).await;
+            if self.origin.is_none() {
+                return self.reroute(call, deferred).await;
+            }
+            self.astray = deferred;
+            return;
         }
         if deferred.iter().any(|deferred| deferred.why == Why::Enlist) {
             deferred = self.finish_first_touches(call, deferred).await;
@@ -228,37 +217,61 @@ impl Turn {
         }
     }
 
-    /// Runs commands that no group took in a turn of their own, under the next map.
-    async fn reroute(&mut self, call: &Call, deferred: Vec<Deferred>) {
-        let pauses = self.retry.as_ref().map(|retry| retry.pauses.clone()).unwrap_or_default();
-        let mut retry = Box::new(Retry { call: call.clone(), pauses });
-        let stale = deferred.iter().all(|deferred| deferred.why == Why::StaleMap);
-        let pause = (!stale).then(|| retry.pauses.next());
-        let epoch = self.map.epoch();
-        if !call.inner.maps.wait_newer(epoch, pause, call.deadline).await {
-            for Deferred { place, .. } in deferred {
-                self.fill(place, NOT_SERVED.into());
+    /// Runs commands that no group took in turns of their own, under the maps to come, until they
+    /// are done or the deadline passes.
+    async fn reroute(&mut self, call: &Call, mut deferred: Vec<Deferred>) {
+        let mut pauses = Pauses::default();
+        let mut epoch = self.map.epoch();
+        while !deferred.is_empty() {
+            let stale = deferred.iter().all(|deferred| deferred.why == Why::StaleMap);
+            let pause = (!stale).then(|| pauses.next());
+            if !call.inner.maps.wait_newer(epoch, pause, call.deadline).await {
+                for Deferred { place, .. } in deferred {
+                    self.fill(place, NOT_SERVED.into());
+                }
+                return;
             }
-            return;
-        }
-        call.inner.metrics.restarted();
-        let mut turn = self.router.turn();
-        turn.set_reading(self.reading.clone());
-        turn.retry = Some(retry);
-        let mut places = Vec::with_capacity(deferred.len());
-        for Deferred { place, command, .. } in deferred {
-            places.push(place);
-            if let Err(command) = turn.try_push(command) {
-                turn.flush().await;
-                turn.push_reply(call.complete(&command).await);
+            call.inner.metrics.restarted();
+            let mut turn = Self::new(self.router.clone());
+            turn.reading = self.reading.clone();
+            turn.origin = Some(call.clone());
+            epoch = turn.map.epoch();
+            let (replies, left) = turn.repeat(call, deferred).await;
+            for (place, reply) in replies {
+                self.fill(place, reply);
             }
+            deferred = left;
         }
-        turn.flush().await;
-        let mut places = places.into_iter();
-        turn.drain(|reply| {
-            let place = places.next().expect("a turn has a reply for each of its commands");
-            self.fill(place, reply);
-        });
+    }
+
+    /// Runs commands of another turn, in their order. Gives their replies by their places there,
+    /// and back what no group took, which is all after the first that had to be waited for.
+    async fn repeat(
+        mut self,
+        call: &Call,
+        deferred: Vec<Deferred>,
+    ) -> (Vec<(usize, Reply)>, Vec<Deferred>) {
+        let mut outer = Vec::with_capacity(deferred.len());
+        let mut deferred = deferred.into_iter();
+        let mut left = Vec::new();
+        for Deferred { place, command, why } in deferred.by_ref() {
+            if let Err(command) = self.try_push(command) {
+                self.flush().await;
+                if !self.astray.is_empty() {
+                    left.push(Deferred { place, command, why });
+                    break;
+                }
+                self.push_reply(call.complete(&command).await);
+            }
+            outer.push(place);
+        }
+        left.extend(deferred);
+        self.flush().await;
+        let astray = std::mem::take(&mut self.astray).into_iter();
+        let astray = astray.map(|inner| Deferred { place: outer[inner.place], ..inner });
+        let left = astray.chain(left).collect();
+        let replies = outer.into_iter().zip(self.places);
+        (replies.filter_map(|(place, reply)| Some((place, reply?))).collect(), left)
     }
 
     /// Refuses the commands that `command`, which came later and is done, has overtaken: they must
