@@ -93,7 +93,9 @@ fn refusal(error: &Error) -> Refusal {
         Error::Loading { .. } | Error::ShuttingDown | Error::NoReplica { .. } => {
             (Status::Unavailable, 0)
         }
-        Error::TooLong { .. } | Error::Option { .. } => (Status::Refused, 0),
+        Error::TooLong { .. } | Error::Malformed { .. } | Error::Option { .. } => {
+            (Status::Refused, 0)
+        }
     };
     Refusal { status, detail, reason: error.to_string() }
 }
