@@ -6,10 +6,11 @@
 //! every value at the end must be those of a naive twin. Named cases move a whole group's data
 //! between plan and send.
 //!
-//! Mutants killed: `attempts` keeping its first map; `StaleMap` handed to the client; no pause after
-//! `NotOwner`; the pieces of a range that were refused not written by themselves; `refuse_overtaken`
-//! left out; a turn keeping its map; `has_moved` always false; a refused queue failed; FLUSHALL that
-//! is refused by one group made "unknown"; a write's reads as lax as its connection's.
+//! Mutants killed: `attempts` keeping its first map; `StaleMap` handed to the client; no pause
+//! after `NotOwner`; the pieces of a range that were refused not written by themselves; a part not
+//! activated again; `refuse_overtaken` left out; a turn keeping its map; `has_moved` always false;
+//! a refused queue failed; FLUSHALL that one group refuses made "unknown"; a write's reads as lax
+//! as its connection's; lax reads in place.
 
 mod support;
 
