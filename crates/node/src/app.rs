@@ -7,8 +7,12 @@
 //! | module      | job                                                        |
 //! |-------------|------------------------------------------------------------|
 //! | `tasks`     | starts every task of the process                           |
-//! | `data_dir`  | identity and cluster map: made once, kept with the data    |
+//! | `lone`      | a node that is a whole cluster by itself                   |
+//! | `cluster`   | a node among others                                        |
+//! | `data_dir`  | a lone node's identity and map: made once, kept with data  |
+//! | `files`     | small files, replaced whole                                |
 //! | `transport` | the router's way to the groups of this process             |
+//! | `topology`  | the map, the nodes and the replicas, as known now          |
 //! | `figures`   | what INFO, CONFIG and the scrape ask                       |
 //! | `memory`    | what the allocator has handed out, and `maxmemory`         |
 //! | `admin`     | the HTTP server for operators                              |
@@ -16,16 +20,20 @@
 
 mod admin;
 mod banner;
+mod cluster;
 mod data_dir;
 mod figures;
+mod files;
+mod lone;
 mod memory;
 mod tasks;
+mod topology;
 mod transport;
 
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     thread,
     time::Duration,
 };
@@ -33,9 +41,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use bitroster_command::ParseLimits;
 use bitroster_frontend::{Frontend, Options, Spawn as _, options::is_safe_without_password};
-use bitroster_placement::ClusterMap;
 use bitroster_router::{Router, RouterOptions};
-use bitroster_shard::{GroupSpec, Shard, ShardOptions};
+use bitroster_shard::{Shard, ShardOptions};
 use bitroster_telemetry::{build, log, metric::Recorder, process};
 use bitroster_types::limits::BULK_BYTES_MAX;
 use bitroster_wal::SyncMode;
@@ -46,9 +53,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::{
-    data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, transport::LocalTransport,
-};
+use self::{data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, topology::Topology};
 use crate::config::{Config, Loaded, SyncWord};
 
 /// Most requests to groups that one command has in flight.
@@ -83,12 +88,11 @@ pub(crate) fn run(loaded: Loaded, insecure: bool) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    if loaded.config.is_clustered() {
+        return runtime.block_on(cluster::run(loaded.config, cores, log, recorder));
+    }
     let home = Home::open(&loaded, cores)?;
-    runtime.block_on(async {
-        let node = Node::start(loaded.config, home, cores, log, recorder).await?;
-        node.wait_for_signal().await?;
-        node.stop().await
-    })
+    runtime.block_on(lone::run(loaded.config, home, cores, log, recorder))
 }
 
 /// Warns where the system would refuse clients before `maxclients` does.
@@ -112,7 +116,11 @@ fn log_filter(level: &str) -> String {
 /// Refuses to serve other machines without a password, unless that is wanted.
 fn check_exposure(config: &Config, insecure: bool) -> anyhow::Result<()> {
     let bind = config.server.bind;
-    if !insecure && config.server.requirepass.is_empty() && !is_safe_without_password(bind) {
+    if !insecure
+        && config.server.role.serves_clients()
+        && config.server.requirepass.is_empty()
+        && !is_safe_without_password(bind)
+    {
         bail!(
             "server.bind is {bind}: whoever reaches it could read and write everything; set \
              server.requirepass, or say --insecure"
@@ -121,140 +129,127 @@ fn check_exposure(config: &Config, insecure: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the parts of a node share.
-struct Node {
-    config: Config,
+/// What every node has, whatever its role.
+struct Base {
     tasks: Arc<Tasks>,
-    shard: Arc<Shard>,
-    frontend: Frontend,
-    /// Told when the admin server is to end.
-    admin_end: tokio::sync::oneshot::Sender<()>,
+    memory: Arc<Memory>,
+    shard: Arc<OnceLock<Arc<Shard>>>,
+    figures: Arc<Figures>,
+    admin: AdminEnd,
 }
 
-impl Node {
+/// Where the admin server listens, and how it is told to end.
+struct AdminEnd {
+    address: SocketAddr,
+    front: Arc<OnceLock<Frontend>>,
+    /// Whether clients are answered by all groups.
+    clients_ready: Arc<AtomicBool>,
+    end: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Base {
+    /// Starts what answers operators from the first moment on.
     async fn start(
-        config: Config,
-        home: Home,
-        cores: usize,
+        config: &Config,
+        topology: Topology,
         log: log::Handle,
         recorder: Recorder,
     ) -> anyhow::Result<Self> {
         let tasks = Arc::new(Tasks::new());
         let memory = Arc::new(Memory::new(config.storage.maxmemory.0));
-        let transport = Arc::new(LocalTransport::default());
         let shard = Arc::new(OnceLock::new());
-        let figures = Figures::new(
-            &config,
-            home.map.clone(),
+        let figures = Arc::new(Figures::new(
+            config,
+            topology.clone(),
             Arc::clone(&shard),
             Arc::clone(&memory),
             Arc::clone(&tasks),
             log,
-        );
-        let figures = Arc::new(figures);
-        let router = Router::new(
-            ClusterMap::clone(&home.map),
-            Arc::clone(&transport) as _,
-            router_options(&config),
-        );
-        let clients = bind(SocketAddr::new(config.server.bind, config.server.port)).await?;
-        let operators =
-            bind(SocketAddr::new(config.server.admin_bind, config.server.admin_port)).await?;
-        let addresses = banner::Addresses {
-            clients: clients.local_addr()?,
-            operators: operators.local_addr()?,
-        };
-        let frontend = Frontend::new(
-            router.clone(),
-            Arc::clone(&figures) as _,
-            Arc::clone(&tasks) as _,
-            memory.is_over(),
-            frontend_options(&config, addresses.clients),
-        );
-        let (admin_end, admin_ended) = tokio::sync::oneshot::channel();
+        ));
+        let address = SocketAddr::new(config.server.admin_bind, config.server.admin_port);
+        let listener = bind(address).await?;
+        let address = listener.local_addr()?;
+        let front = Arc::new(OnceLock::new());
+        let clients_ready = Arc::new(AtomicBool::new(false));
+        let (end, ended) = tokio::sync::oneshot::channel();
         let admin = admin::Admin {
+            role: config.server.role,
+            topology,
             shard: Arc::clone(&shard),
-            figures,
-            frontend: frontend.clone(),
+            figures: Arc::clone(&figures),
+            front: Arc::clone(&front),
+            clients_ready: Arc::clone(&clients_ready),
             recorder: recorder.clone(),
         };
-        tasks.spawn("admin", Box::pin(admin.serve(operators, admin_ended)));
-        start_services(&tasks, &frontend, &memory, recorder, clients);
-
-        let opened = Arc::new(
-            Shard::open(shard_options(&config, &home, cores))
-                .await
-                .with_context(|| format!("cannot open {}", home.path.display()))?,
-        );
-        transport.connect(opened.groups());
-        shard.set(Arc::clone(&opened)).ok().context("the shard is opened once")?;
-        opened.wait_ready().await;
-        frontend.set_ready();
-        let cleanups = finish_cleanups(router, Arc::clone(&opened));
-        tasks.spawn("cleanups", Box::pin(cleanups));
-        banner::print(&config, &home, &addresses);
-        info!(
-            version = build::VERSION,
-            commit = build::COMMIT,
-            clients = %addresses.clients,
-            admin = %addresses.operators,
-            data_dir = %home.path.display(),
-            groups = home.map.groups().len(),
-            "ready"
-        );
-        Ok(Self { config, tasks, shard: opened, frontend, admin_end })
+        tasks.spawn("admin", Box::pin(admin.serve(listener, ended)));
+        let watch = Arc::clone(&memory);
+        tasks.spawn("memory", Box::pin(async move { watch.watch().await }));
+        tasks.spawn("upkeep", Box::pin(upkeep(recorder)));
+        Ok(Self {
+            tasks,
+            memory,
+            shard,
+            figures,
+            admin: AdminEnd { address, front, clients_ready, end },
+        })
     }
 
-    /// Waits for SIGTERM or SIGINT.
-    async fn wait_for_signal(&self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
-        info!(signal = name, "stopping");
-        Ok(())
+    /// Starts to serve clients through `router`; they are told `LOADING` until
+    /// [`Frontend::set_ready`].
+    async fn serve_clients(&self, config: &Config, router: Router) -> anyhow::Result<Serving> {
+        let listener = bind(SocketAddr::new(config.server.bind, config.server.port)).await?;
+        let address = listener.local_addr()?;
+        let frontend = Frontend::new(
+            router,
+            Arc::clone(&self.figures) as _,
+            Arc::clone(&self.tasks) as _,
+            self.memory.is_over(),
+            frontend_options(config, address),
+        );
+        let (listening, clock) = (frontend.clone(), frontend.clone());
+        self.tasks.spawn("listener", Box::pin(async move { listening.serve(listener).await }));
+        self.tasks.spawn("clock", Box::pin(async move { clock.run_clock().await }));
+        self.admin.front.set(frontend.clone()).ok().context("clients are served once")?;
+        Ok(Serving { frontend, address })
     }
+}
 
-    /// Ends the node: last replies, last entries, synced log.
-    async fn stop(self) -> anyhow::Result<()> {
-        let grace = Duration::from_millis(self.config.server.shutdown_grace_ms);
+/// Clients and where they connect.
+struct Serving {
+    frontend: Frontend,
+    address: SocketAddr,
+}
+
+impl Serving {
+    /// Ends all sessions, after their last replies.
+    async fn stop(&self, config: &Config) {
+        let grace = Duration::from_millis(config.server.shutdown_grace_ms);
         let left = self.frontend.shutdown(grace).await;
         if left > 0 {
             warn!(clients = left, ?grace, "clients did not take their last replies in time");
         }
-        self.shard.shutdown().await.context("the log could not be closed well")?;
-        // The admin server may have ended by itself.
-        self.admin_end.send(()).ok();
-        info!(tasks = self.tasks.running(), "stopped");
-        Ok(())
     }
 }
 
-/// Starts the tasks that run for as long as the process.
-fn start_services(
-    tasks: &Arc<Tasks>,
-    frontend: &Frontend,
-    memory: &Arc<Memory>,
-    recorder: Recorder,
-    clients: TcpListener,
-) {
-    let (listening, clock) = (frontend.clone(), frontend.clone());
-    tasks.spawn("listener", Box::pin(async move { listening.serve(clients).await }));
-    tasks.spawn("clock", Box::pin(async move { clock.run_clock().await }));
-    let memory = Arc::clone(memory);
-    tasks.spawn("memory", Box::pin(async move { memory.watch().await }));
-    tasks.spawn(
-        "upkeep",
-        Box::pin(async move {
-            let mut ticks = interval(UPKEEP_INTERVAL);
-            loop {
-                ticks.tick().await;
-                recorder.upkeep();
-            }
-        }),
-    );
+/// Waits for SIGTERM or SIGINT.
+async fn wait_for_signal() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    info!(signal = name, "stopping");
+    Ok(())
+}
+
+/// Moves histogram samples into their buckets, for ever.
+async fn upkeep(recorder: Recorder) {
+    let mut ticks = interval(UPKEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        recorder.upkeep();
+    }
 }
 
 /// Finishes, at start and now and then, what a router left half done when it died.
@@ -300,12 +295,9 @@ fn frontend_options(config: &Config, address: SocketAddr) -> Options {
     }
 }
 
-fn shard_options(config: &Config, home: &Home, cores: usize) -> ShardOptions {
-    let map = &home.map;
-    let groups = map.groups().iter().map(|&id| GroupSpec { id, slots: map.slots_of(id) });
-    let mut options = ShardOptions::new(PathBuf::from(&home.path), groups.collect());
-    options.node = home.identity.node;
-    options.width = map.width();
+/// Options of the replicas of this node; groups, node and width are the caller's.
+fn shard_options(config: &Config, path: PathBuf, cores: usize) -> ShardOptions {
+    let mut options = ShardOptions::new(path, Vec::new());
     options.wal.sync_mode = match config.storage.sync {
         SyncWord::Always => SyncMode::Always,
         SyncWord::Interval => {
@@ -317,6 +309,8 @@ fn shard_options(config: &Config, home: &Home, cores: usize) -> ShardOptions {
     // second and must come out as at the first.
     options.value_bytes_max = BULK_BYTES_MAX as u64;
     options.cpu_threads = cores;
+    options.heartbeat_ms = config.cluster.heartbeat_ms;
+    options.election_timeout_ms_min = config.cluster.election_timeout_ms;
     options
 }
 
@@ -334,8 +328,7 @@ mod tests {
             set("limits.proto_max_bulk_len", "1mb"),
         ];
         let loaded = load(Sources { flags, ..Sources::default() }).unwrap();
-        let home = Home::open(&loaded, 2).unwrap();
-        let options = shard_options(&loaded.config, &home, 2);
+        let options = shard_options(&loaded.config, dir.path().to_owned(), 2);
         assert_eq!(options.value_bytes_max, BULK_BYTES_MAX as u64);
         assert_eq!(router_options(&loaded.config).value_bytes_max, 1 << 20);
     }

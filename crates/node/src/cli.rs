@@ -4,6 +4,7 @@
 //! usage.
 
 mod bench;
+mod cluster;
 mod config;
 mod healthcheck;
 mod serve;
@@ -27,6 +28,9 @@ enum Task {
     Dev(serve::DevArgs),
     /// Runs a node by its configuration.
     Server(serve::ServerArgs),
+    /// Looks at a cluster, and changes which nodes hold its replicas.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterTask),
     /// Measures a server, beside another one in the same run.
     Bench(Box<bench::BenchArgs>),
     /// Shows and checks configurations.
@@ -48,6 +52,7 @@ pub(crate) fn run() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Dev(args) => serve::dev(args),
         Task::Server(args) => serve::server(args),
+        Task::Cluster(task) => cluster::run(task),
         Task::Bench(args) => bench::run(&args),
         Task::Config(task) => config::run(task),
         Task::Healthcheck(args) => healthcheck::run(&args),

@@ -8,12 +8,15 @@
 //! |----------|--------------------------------------------------------|
 //! | `schema` | every field: its type, default, range and reason       |
 //! | `layer`  | file, environment and flags become one set of values   |
+//! | `seeds`  | addresses of other nodes                               |
 //! | `size`   | sizes such as `512mb`                                  |
 
 mod layer;
 mod schema;
+mod seeds;
 mod size;
 
 pub(crate) use layer::{Loaded, Origin, Sources, load};
-pub(crate) use schema::{Config, SyncWord, example};
+pub(crate) use schema::{Config, RoleWord, SyncWord, example};
+pub(crate) use seeds::Seeds;
 pub(crate) use size::Size;

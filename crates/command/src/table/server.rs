@@ -47,6 +47,10 @@ pub(super) const CONNECTION: &[CommandSpec] = &[
         .categories(&["connection"])
         .since("3.0.0")
         .help("numreplicas timeout", "Waits until replicas have the connection's writes."),
+    row("waitaof", 4, Flags::NOSCRIPT, NO_KEYS, Group::Generic, parse::admin)
+        .categories(&["connection"])
+        .since("7.2.0")
+        .help("numlocal numreplicas timeout", "Waits until the connection's writes are synced."),
 ];
 
 pub(super) const SERVER: &[CommandSpec] = &[
@@ -73,6 +77,10 @@ pub(super) const SERVER: &[CommandSpec] = &[
     server("lastsave", 1, ANY_TIME_FAST.and(Flags::ADMIN), parse::admin)
         .categories(&["dangerous"])
         .help("", "Answers when the last snapshot was written."),
+    server("role", 1, ANY_TIME_FAST.and(Flags::NOSCRIPT), parse::admin)
+        .categories(&["admin", "dangerous"])
+        .since("2.8.12")
+        .help("", "Answers what the server is to its replicas."),
     server("time", 1, ANY_TIME_FAST, parse::time)
         .since("2.6.0")
         .help("", "Answers the time in seconds and microseconds."),

@@ -2,7 +2,10 @@
 //!
 //! No password: it shows no data, and it belongs on a private address.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use axum::{
     Router,
@@ -12,19 +15,24 @@ use axum::{
     routing::get,
 };
 use bitroster_frontend::Frontend;
-use bitroster_shard::Shard;
+use bitroster_shard::{GroupHandle, Shard};
 use bitroster_telemetry::{build, metric::Recorder};
 use tokio::{net::TcpListener, sync::oneshot};
 use tracing::error;
 
-use super::figures::Figures;
+use super::{figures::Figures, topology::Topology};
+use crate::config::RoleWord;
 
 /// What the admin server looks at.
 #[derive(Clone)]
 pub(crate) struct Admin {
+    pub(crate) role: RoleWord,
+    pub(crate) topology: Topology,
     pub(crate) shard: Arc<OnceLock<Arc<Shard>>>,
     pub(crate) figures: Arc<Figures>,
-    pub(crate) frontend: Frontend,
+    /// Set once the node serves clients.
+    pub(crate) front: Arc<OnceLock<Frontend>>,
+    pub(crate) clients_ready: Arc<AtomicBool>,
     pub(crate) recorder: Recorder,
 }
 
@@ -53,13 +61,31 @@ impl Admin {
         }
     }
 
-    /// How many groups answer, and how many there are.
-    fn ready_groups(&self) -> (usize, usize) {
-        let Some(shard) = self.shard.get() else {
-            return (0, 0);
-        };
-        let ready = shard.groups().filter(|group| group.is_ready()).count();
-        (ready, shard.groups().count())
+    /// What must hold for the node to be ready, and whether it does.
+    fn checks(&self) -> Vec<(bool, String)> {
+        let mut checks = Vec::new();
+        if let Topology::Followed(_) = self.topology {
+            let state = self.topology.state();
+            checks.push(match &state {
+                Some(state) => (true, format!("in the cluster at revision {}", state.revision)),
+                None => (false, "not in a cluster yet".to_owned()),
+            });
+        }
+        if self.role.keeps_data() {
+            let Some(shard) = self.shard.get() else {
+                checks.push((false, "the log is being read".to_owned()));
+                return checks;
+            };
+            let ready = shard.groups().filter(GroupHandle::is_ready).count();
+            let all = shard.groups().count();
+            checks.push((true, "the log is open".to_owned()));
+            checks.push((ready == all, format!("{ready} of {all} replicas here answer")));
+        }
+        if self.role.serves_clients() {
+            checks
+                .push((self.clients_ready.load(Relaxed), "every group answers clients".to_owned()));
+        }
+        checks
     }
 }
 
@@ -72,29 +98,28 @@ async fn index() -> String {
 }
 
 async fn ready(State(admin): State<Admin>, Query(query): Query<ReadyQuery>) -> impl IntoResponse {
-    let (ready, all) = admin.ready_groups();
-    let is_ready = all > 0 && ready == all;
+    let checks = admin.checks();
+    let is_ready = checks.iter().all(|(holds, _)| *holds);
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let mark = |good: bool| if good { "+" } else { "-" };
     let text = if query.verbose.is_some() {
-        format!(
-            "[{}] log is open\n[{}] {ready} of {all} groups answer\n{}\n",
-            mark(all > 0),
-            mark(is_ready),
-            if is_ready { "ready" } else { "not ready" }
-        )
+        let mark = |holds: bool| if holds { "+" } else { "-" };
+        let mut text: String =
+            checks.iter().map(|(holds, what)| format!("[{}] {what}\n", mark(*holds))).collect();
+        text.push_str(if is_ready { "ready\n" } else { "not ready\n" });
+        text
     } else if is_ready {
         "ok\n".to_owned()
-    } else if all == 0 {
-        "the log is being read\n".to_owned()
     } else {
-        format!("{ready} of {all} groups answer\n")
+        let failing = checks.iter().filter(|(holds, _)| !holds);
+        failing.map(|(_, what)| format!("not so: {what}\n")).collect()
     };
     (status, text)
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    admin.frontend.publish();
+    if let Some(frontend) = admin.front.get() {
+        frontend.publish();
+    }
     admin.figures.publish();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.recorder.render())
 }

@@ -1,47 +1,71 @@
 //! The first lines on stdout: where everything is, and what to try.
 
-use std::net::SocketAddr;
+use std::{fmt::Write as _, net::SocketAddr};
 
 use bitroster_telemetry::build;
 
-use super::data_dir::Home;
-use crate::config::{Config, SyncWord};
+use crate::config::{Config, RoleWord, SyncWord};
 
-/// Where the node listens.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Addresses {
-    pub(crate) clients: SocketAddr,
+/// Where the node listens and what it keeps.
+#[derive(Clone, Debug)]
+pub(crate) struct Banner {
+    /// For clients, where it serves any.
+    pub(crate) clients: Option<SocketAddr>,
+    /// The admin server.
     pub(crate) operators: SocketAddr,
+    /// For other nodes, and this node's number (0 for a router).
+    pub(crate) nodes: Option<(SocketAddr, u64)>,
+    /// The data's folder and the number of groups with a replica in it.
+    pub(crate) data: Option<(String, usize)>,
 }
 
-/// Prints the banner, once the node answers.
-#[expect(clippy::print_stdout, reason = "people and scripts read where the node listens")]
-pub(crate) fn print(config: &Config, home: &Home, addresses: &Addresses) {
-    print!("{}", text(config, home, addresses));
-}
+impl Banner {
+    /// Prints the banner, once the node answers.
+    #[expect(clippy::print_stdout, reason = "people and scripts read where the node listens")]
+    pub(crate) fn print(&self, config: &Config) {
+        print!("{}", self.text(config));
+    }
 
-fn text(config: &Config, home: &Home, addresses: &Addresses) -> String {
-    let durability = match config.storage.sync {
-        SyncWord::Always => "every acknowledged write is on disk".to_owned(),
-        SyncWord::Interval => {
-            format!(
-                "synced every {} ms; a power cut may lose that much",
-                config.storage.sync_interval_ms
-            )
+    fn text(&self, config: &Config) -> String {
+        let auth = if config.server.requirepass.is_empty() { "none" } else { "password" };
+        let mut out = format!("Bitroster {}\n", build::VERSION);
+        let mut line = |name: &str, text: String| {
+            writeln!(out, "  {name:<11} {text}").expect("writing to a string does not fail");
+        };
+        if let Some(clients) = self.clients {
+            line("clients", format!("{clients} (RESP2, RESP3; authentication: {auth})"));
         }
-    };
-    let Addresses { clients, operators } = addresses;
-    let auth = if config.server.requirepass.is_empty() { "none" } else { "password" };
-    format!(
-        "Bitroster {version}\n\
-         \x20 clients     {clients} (RESP2, RESP3; authentication: {auth})\n\
-         \x20 admin       http://{operators}/ (livez, readyz, metrics)\n\
-         \x20 data        {path} ({groups} groups)\n\
-         \x20 durability  {durability}\n\
-         \x20 try         redis-cli -p {port} SETBIT visitors:today 42 1\n",
-        version = build::VERSION,
-        path = home.path.display(),
-        groups = home.map.groups().len(),
-        port = clients.port(),
-    )
+        line("admin", format!("http://{}/ (livez, readyz, metrics)", self.operators));
+        if let Some((address, node)) = self.nodes {
+            let who = if node == 0 { "router".to_owned() } else { format!("node {node}") };
+            line("cluster", format!("{address} ({who}, role {})", role(config.server.role)));
+        }
+        if let Some((path, groups)) = &self.data {
+            line("data", format!("{path} ({groups} groups)"));
+            line("durability", durability(config));
+        }
+        if let Some(clients) = self.clients {
+            let port = clients.port();
+            line("try", format!("redis-cli -p {port} SETBIT visitors:today 42 1"));
+        }
+        out
+    }
+}
+
+fn role(role: RoleWord) -> &'static str {
+    match role {
+        RoleWord::All => "all",
+        RoleWord::Shard => "shard",
+        RoleWord::Router => "router",
+    }
+}
+
+fn durability(config: &Config) -> String {
+    match config.storage.sync {
+        SyncWord::Always => "every acknowledged write is on disk".to_owned(),
+        SyncWord::Interval => format!(
+            "synced every {} ms; a power cut may lose that much",
+            config.storage.sync_interval_ms
+        ),
+    }
 }

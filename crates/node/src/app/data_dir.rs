@@ -6,23 +6,26 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
-    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use anyhow::{Context as _, bail};
 use bitroster_placement::ClusterMap;
-use bitroster_types::{GroupId, SegmentWidth};
-use bitroster_wal::{Access, DataDir, FileSystem, Identity, RealFileSystem};
+use bitroster_types::{GroupId, SegmentWidth, limits::CLUSTER_STATE_BYTES_MAX};
+use bitroster_wal::{DataDir, FileSystem, Identity, RealFileSystem};
 
+use super::files::Files;
 use crate::config::{Loaded, Origin};
 
 /// The cluster map's file within the data directory.
-const MAP_NAME: &str = "cluster-map";
+pub(crate) const MAP_NAME: &str = "cluster-map";
+
+/// The file that only members of a cluster have: the newest state that they have seen.
+pub(crate) const STATE_NAME: &str = "cluster-state";
 
 /// Longest map that is read: 16 384 owners and 65 536 groups take 160 KiB.
-const MAP_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const MAP_BYTES_MAX: u64 = 1 << 20;
 
 /// A data directory that is ready to be used.
 #[derive(Clone, Debug)]
@@ -43,6 +46,14 @@ impl Home {
         let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
         // The lock ends with this function and the shard takes it again: both are made under it.
         let dir = DataDir::open(Arc::clone(&fs), &path)?;
+        let files = Files::new(fs, &path);
+        if files.read(STATE_NAME, CLUSTER_STATE_BYTES_MAX as u64)?.is_some() {
+            bail!(
+                "{} holds the data of a node of a cluster; start it with cluster.seeds or \
+                 cluster.bootstrap_expect, or give this node a folder of its own",
+                path.display()
+            );
+        }
         let identity = if let Some(identity) = dir.identity()? {
             identity
         } else {
@@ -50,10 +61,9 @@ impl Home {
             dir.create_identity(&identity)?;
             identity
         };
-        let map_path = path.join(MAP_NAME);
-        let map = match read_map(&*fs, &map_path)? {
+        let map = match read_map(&files)? {
             Some(map) => map,
-            None => create_map(loaded, cores, &*fs, &path)?,
+            None => create_map(loaded, cores, &files)?,
         };
         check(loaded, &map, &path)?;
         Ok(Self { path, identity, map: Arc::new(map) })
@@ -67,49 +77,21 @@ pub(crate) fn random_u128() -> u128 {
     word() << 64 | word()
 }
 
-fn read_map(fs: &dyn FileSystem, path: &Path) -> anyhow::Result<Option<ClusterMap>> {
-    let file = match fs.open(path, Access::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.with_context(|| format!("cannot open {}", path.display()))?,
-    };
-    let read = || -> anyhow::Result<ClusterMap> {
-        let len = file.len_bytes()?;
-        if len > MAP_BYTES_MAX {
-            bail!("{len} bytes are too many");
-        }
-        let mut bytes = vec![0; usize::try_from(len)?];
-        let mut done = 0;
-        while done < bytes.len() {
-            match file.read_at(&mut bytes[done..], done as u64)? {
-                0 => bail!("the file ends early"),
-                count => done += count,
-            }
-        }
-        Ok(ClusterMap::decode(&bytes)?)
-    };
-    read().map(Some).with_context(|| format!("the cluster map {} is damaged", path.display()))
+fn read_map(files: &Files) -> anyhow::Result<Option<ClusterMap>> {
+    let Some(bytes) = files.read(MAP_NAME, MAP_BYTES_MAX)? else { return Ok(None) };
+    let path = files.dir().join(MAP_NAME);
+    ClusterMap::decode(&bytes)
+        .map(Some)
+        .with_context(|| format!("the cluster map {} is damaged", path.display()))
 }
 
-fn create_map(
-    loaded: &Loaded,
-    cores: usize,
-    fs: &dyn FileSystem,
-    dir: &Path,
-) -> anyhow::Result<ClusterMap> {
+fn create_map(loaded: &Loaded, cores: usize, files: &Files) -> anyhow::Result<ClusterMap> {
     let config = &loaded.config;
     let groups: Vec<GroupId> = (1..=config.groups_at_creation(cores)).map(GroupId).collect();
     let width = SegmentWidth::from_log2(config.cluster.segment_width_log2)
         .context("cluster.segment_width_log2 is out of range")?;
     let map = ClusterMap::plan(&groups, width);
-    let (temporary, path) = (dir.join("cluster-map.tmp"), dir.join(MAP_NAME));
-    let write = || -> io::Result<()> {
-        let file = fs.open(&temporary, Access::Create)?;
-        file.write_at(&map.encode(), 0)?;
-        file.sync()?;
-        fs.rename(&temporary, &path)?;
-        fs.sync_dir(dir)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))?;
+    files.write(MAP_NAME, &map.encode())?;
     Ok(map)
 }
 

@@ -9,20 +9,20 @@ use std::{
 };
 
 use bitroster_command::CommandError;
-use bitroster_frontend::{NodeStatus, Spawn as _, Status};
-use bitroster_placement::{ClusterMap, slot_of_key};
+use bitroster_frontend::{ClusterView, NodeStatus, Spawn as _, Status};
+use bitroster_placement::slot_of_key;
 use bitroster_shard::Shard;
 use bitroster_telemetry::{log, process};
 use metrics::{Gauge, Unit, describe_gauge, gauge};
 use parking_lot::Mutex;
 use tracing::{error, info};
 
-use super::{memory::Memory, tasks::Tasks};
+use super::{cluster::view::Viewer, memory::Memory, tasks::Tasks, topology::Topology};
 use crate::config::{Config, Size, SyncWord};
 
 /// The node's figures and the settings that it keeps.
 pub(crate) struct Figures {
-    map: Arc<ClusterMap>,
+    topology: Topology,
     shard: Arc<OnceLock<Arc<Shard>>>,
     memory: Arc<Memory>,
     tasks: Arc<Tasks>,
@@ -33,6 +33,8 @@ pub(crate) struct Figures {
     run_id: String,
     machine_bytes: u64,
     snapshots: Arc<Snapshots>,
+    /// Set once the node is in a cluster.
+    viewer: OnceLock<Viewer>,
     gauges: Gauges,
 }
 
@@ -46,7 +48,7 @@ struct Snapshots {
 impl Figures {
     pub(crate) fn new(
         config: &Config,
-        map: Arc<ClusterMap>,
+        topology: Topology,
         shard: Arc<OnceLock<Arc<Shard>>>,
         memory: Arc<Memory>,
         tasks: Arc<Tasks>,
@@ -54,7 +56,7 @@ impl Figures {
     ) -> Self {
         let (high, low) = (super::data_dir::random_u128(), super::data_dir::random_u128());
         Self {
-            map,
+            topology,
             shard,
             memory,
             tasks,
@@ -69,8 +71,14 @@ impl Figures {
                 ok: AtomicBool::new(true),
                 time_secs: AtomicU64::new(unix_secs()),
             }),
+            viewer: OnceLock::new(),
             gauges: Gauges::new(),
         }
+    }
+
+    /// Lets clients see the cluster; later calls change nothing.
+    pub(crate) fn see(&self, viewer: Viewer) {
+        self.viewer.get_or_init(|| viewer);
     }
 
     /// Sets the node's gauges; called at a scrape.
@@ -106,7 +114,7 @@ impl NodeStatus for Figures {
             cpu_system_seconds: usage.system_seconds,
             keys: sum(|group| group.engine.keys),
             expires: sum(|group| group.engine.keys_with_expiry),
-            groups: self.map.groups().len(),
+            groups: self.topology.map().map_or(0, |map| map.groups().len()),
             snapshot_running: self.snapshots.running.load(Relaxed),
             snapshot_time_secs: self.snapshots.time_secs.load(Relaxed),
             snapshot_ok: self.snapshots.ok.load(Relaxed),
@@ -183,7 +191,11 @@ impl NodeStatus for Figures {
     }
 
     fn epoch(&self) -> u64 {
-        self.map.epoch()
+        self.topology.map().map_or(0, |map| map.epoch())
+    }
+
+    fn cluster(&self) -> ClusterView {
+        self.viewer.get().map_or_else(ClusterView::default, Viewer::view)
     }
 }
 

@@ -48,12 +48,15 @@ impl Transport for LocalTransport {
         &self,
         Target { group, .. }: Target,
         op: ReadOp,
-        _reading: &Reading,
+        reading: &Reading,
         deadline: Deadline,
     ) -> BoxFuture<'_, Result<Outcome, TransportError>> {
         match self.group(group) {
             Ok(handle) => {
-                Box::pin(async move { handle.read(op, deadline).await.map_err(translate(group)) })
+                let consistency = reading.consistency;
+                Box::pin(async move {
+                    handle.read(op, consistency, deadline).await.map_err(translate(group))
+                })
             }
             Err(error) => Box::pin(ready(Err(error))),
         }
@@ -79,14 +82,14 @@ impl Transport for LocalTransport {
 /// What a shard's refusal means to the router.
 fn translate(group: GroupId) -> impl Fn(Error) -> TransportError {
     move |error| match error {
-        Error::NoLeader { group } => TransportError::NoLeader { group },
+        Error::NoLeader { group, .. } => TransportError::NoLeader { group },
         Error::OutcomeUnknown { waited } => TransportError::OutcomeUnknown { waited },
         Error::Busy { what } => TransportError::Refused(CommandError::Busy(what)),
-        Error::TooLong { .. } => {
+        Error::TooLong { .. } | Error::Malformed { .. } => {
             TransportError::Refused(CommandError::Message(format!("ERR {error}")))
         }
         Error::Loading { .. } => TransportError::Refused(CommandError::Loading),
-        Error::ShuttingDown => TransportError::NoLeader { group },
+        Error::ShuttingDown | Error::NoReplica { .. } => TransportError::NoLeader { group },
         // The process ends; whether the disk has the write is not known here.
         Error::Stopped { .. } | Error::Log(_) => {
             TransportError::OutcomeUnknown { waited: Duration::ZERO }

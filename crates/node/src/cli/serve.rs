@@ -48,9 +48,27 @@ pub(crate) struct DevArgs {
 pub(crate) struct ServerArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// What this node does in the cluster.
-    #[arg(long, value_enum, default_value_t = Role::All)]
-    role: Role,
+    /// What this node does in the cluster [default: all]
+    #[arg(long, value_enum)]
+    role: Option<Role>,
+    /// Folder for the data [default: ./bitroster-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Port for clients; 0 chooses a free one [default: 6379]
+    #[arg(long)]
+    port: Option<u16>,
+    /// Port of the admin HTTP server; 0 chooses a free one [default: 9380]
+    #[arg(long)]
+    admin_port: Option<u16>,
+    /// Port for other nodes [default: 7380]
+    #[arg(long)]
+    cluster_port: Option<u16>,
+    /// A node to ask for the cluster; may be repeated.
+    #[arg(long = "seed", value_name = "HOST:PORT")]
+    seeds: Vec<String>,
+    /// How many shard nodes found the cluster together, once they have found each other.
+    #[arg(long, value_name = "NODES")]
+    bootstrap_expect: Option<u16>,
     /// Serves other machines without a password.
     #[arg(long)]
     insecure: bool,
@@ -61,29 +79,64 @@ pub(crate) struct ServerArgs {
 enum Role {
     /// Serves clients and keeps data.
     All,
+    /// Keeps data.
+    Shard,
+    /// Serves clients.
+    Router,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Shard => "shard",
+            Self::Router => "router",
+        }
+    }
 }
 
 /// Runs `bitroster dev`.
 pub(crate) fn dev(args: DevArgs) -> anyhow::Result<()> {
     let presets = vec![("server.data_dir".to_owned(), "./bitroster-dev".to_owned())];
-    let flags = [
+    let flags = given([
         ("--data-dir", "server.data_dir", args.data_dir),
         ("--port", "server.port", args.port.map(|port| port.to_string())),
         ("--groups", "cluster.groups", args.groups.map(|groups| groups.to_string())),
         ("--admin-port", "server.admin_port", args.admin_port.map(|port| port.to_string())),
-    ];
-    let flags = flags
-        .into_iter()
-        .filter_map(|(flag, key, value)| Some((flag.to_owned(), key.to_owned(), value?)));
-    let loaded = gather(&args.config, presets, flags.collect())?;
+    ]);
+    let loaded = gather(&args.config, presets, flags)?;
     app::run(loaded, args.insecure)
 }
 
 /// Runs `bitroster server`.
 pub(crate) fn server(args: ServerArgs) -> anyhow::Result<()> {
-    match args.role {
-        Role::All => app::run(gather(&args.config, Vec::new(), Vec::new())?, args.insecure),
-    }
+    let seeds = (!args.seeds.is_empty()).then(|| toml_list(&args.seeds));
+    let text = |value: Option<u16>| value.map(|value| value.to_string());
+    let flags = given([
+        ("--role", "server.role", args.role.map(|role| role.name().to_owned())),
+        ("--data-dir", "server.data_dir", args.data_dir),
+        ("--port", "server.port", text(args.port)),
+        ("--admin-port", "server.admin_port", text(args.admin_port)),
+        ("--cluster-port", "cluster.port", text(args.cluster_port)),
+        ("--seed", "cluster.seeds", seeds),
+        ("--bootstrap-expect", "cluster.bootstrap_expect", text(args.bootstrap_expect)),
+    ]);
+    app::run(gather(&args.config, Vec::new(), flags)?, args.insecure)
+}
+
+/// The flags that were given, each with its field and value.
+fn given<const N: usize>(
+    flags: [(&str, &str, Option<String>); N],
+) -> Vec<(String, String, String)> {
+    let given = flags
+        .into_iter()
+        .filter_map(|(flag, key, value)| Some((flag.to_owned(), key.to_owned(), value?)));
+    given.collect()
+}
+
+fn toml_list(items: &[String]) -> String {
+    let items = items.iter().map(|item| toml::Value::String(item.clone())).collect();
+    toml::Value::Array(items).to_string()
 }
 
 /// Reads file and environment and lays `flags` and `--set` over them.

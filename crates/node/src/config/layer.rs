@@ -8,7 +8,14 @@ use super::Config;
 const ENV_PREFIX: &str = "BITROSTER_";
 
 /// Variables with our prefix that are not settings: the build's and the image's.
-const ENV_OTHER: [&str; 3] = ["BITROSTER_COMMIT", "BITROSTER_CONFIG", "BITROSTER_HEALTHCHECK"];
+const ENV_OTHER: &[&str] = &[
+    "BITROSTER_COMMIT",
+    "BITROSTER_CONFIG",
+    "BITROSTER_HEALTHCHECK",
+    "BITROSTER_NODE",
+    #[cfg(feature = "planted-faults")]
+    "BITROSTER_PLANTED",
+];
 
 /// Where a configuration comes from, weakest first.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use bitroster_types::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Size;
+use super::{Seeds, Size, seeds::is_address};
 
 /// Most shard groups of one node. Each costs a log stream and a task; cores are far fewer.
 const GROUPS_MAX: u16 = 256;
@@ -106,6 +106,11 @@ macro_rules! tables {
 tables! {
     /// Where clients and operators connect, and what they may do.
     server: ServerConfig {
+        /// What this node does: "all", "shard" or "router".
+        ///
+        /// A router serves clients and keeps nothing; a shard node keeps data and serves routers;
+        /// "all" does both.
+        role: RoleWord = RoleWord::All,
         /// Address that clients connect to.
         ///
         /// Any IP address; `0.0.0.0` for all. Other than loopback needs `requirepass`, or the
@@ -170,11 +175,49 @@ tables! {
         /// log since the last snapshot is kept there too.
         snapshot_log_bytes: Size = Size(16 << 20),
     }
-    /// What is fixed when a cluster is created.
+    /// How this node finds others, and what is fixed when a cluster is created.
+    ///
+    /// Without `seeds` and `bootstrap_expect` a node of role "all" is a whole cluster by itself.
     cluster: ClusterConfig {
+        /// Nodes to ask for the cluster, as "host:port" of their node address.
+        ///
+        /// The same list on every node; the node itself may be in it. Some of them are enough.
+        seeds: Seeds = Seeds::default(),
+        /// How many shard nodes found the cluster together, once they have found each other.
+        ///
+        /// 0 to 64; 0: this node founds nothing and only joins. The same number on all founding
+        /// nodes. Without meaning once the cluster exists.
+        bootstrap_expect: u16 = 0,
+        /// Address that other nodes connect to.
+        ///
+        /// Any IP address. It has no password: keep it on loopback or a private network.
+        bind: IpAddr = IpAddr::from([127, 0, 0, 1]),
+        /// Port that other nodes connect to.
+        ///
+        /// 1 to 65535; 0 lets the system choose one.
+        port: u16 = 7380,
+        /// Where other nodes reach this one, "host:port".
+        ///
+        /// Empty: `bind` and `port`. Must be said where `bind` is 0.0.0.0. The node is known by it:
+        /// one that comes with an empty disk at the address of another takes its place.
+        advertise: String = String::new(),
+        /// Replicas of each group, on as many nodes.
+        ///
+        /// 1 to 7; odd numbers make sense. Fixed at creation.
+        replicas: u8 = 3,
+        /// Milliseconds between heartbeats of a group's leader.
+        ///
+        /// 20 to 2000. The same on all nodes.
+        heartbeat_ms: u64 = 100,
+        /// Milliseconds without a heartbeat after which a group may elect another leader, at the
+        /// least; at the most twice that.
+        ///
+        /// At least 4 heartbeats, at most 20000. The same on all nodes.
+        election_timeout_ms: u64 = 400,
         /// Shard groups. The keyspace is spread over them; each is led on its own.
         ///
-        /// 0 to 256; 0 takes one a core, 1 to 16. Fixed at creation: stored with the data.
+        /// 0 to 256; 0 takes one a core, 1 to 16, and in a cluster of several nodes one for every
+        /// two cores of a node, at least one a node. Fixed at creation: stored with the data.
         groups: u16 = 0,
         /// Width of a segment, the unit of placement, as a power of two of bits.
         ///
@@ -202,6 +245,30 @@ tables! {
     }
 }
 
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RoleWord {
+    /// Serves clients and keeps data.
+    All,
+    /// Keeps data.
+    Shard,
+    /// Serves clients.
+    Router,
+}
+
+impl RoleWord {
+    /// Whether it keeps data.
+    pub(crate) fn keeps_data(self) -> bool {
+        self != Self::Router
+    }
+
+    /// Whether it serves clients.
+    pub(crate) fn serves_clients(self) -> bool {
+        self != Self::Shard
+    }
+}
+
 /// When a write counts as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -221,6 +288,20 @@ impl Config {
         }
     }
 
+    /// Shard groups of a cluster that `nodes` nodes with `cores` cores each found now.
+    pub(crate) fn groups_at_founding(&self, nodes: usize, cores: usize) -> u16 {
+        match self.cluster.groups {
+            0 => u16::try_from((nodes * (cores / 2).max(1)).clamp(1, 64)).expect("at most 64"),
+            groups => groups,
+        }
+    }
+
+    /// Whether the node is one of several, or may come to be.
+    pub(crate) fn is_clustered(&self) -> bool {
+        let Config { server, cluster, .. } = self;
+        server.role != RoleWord::All || cluster.bootstrap_expect > 0 || !cluster.seeds.0.is_empty()
+    }
+
     /// Checks every field's range and the fields against each other. Each problem names the
     /// field, its value and the rule.
     pub(crate) fn problems(&self) -> Vec<String> {
@@ -237,6 +318,12 @@ impl Config {
         range("storage.snapshot_log_bytes", self.storage.snapshot_log_bytes.0, 1 << 20, 64 << 30);
         range("cluster.groups", u64::from(self.cluster.groups), 0, u64::from(GROUPS_MAX));
         range("cluster.segment_width_log2", u64::from(self.cluster.segment_width_log2), 16, 26);
+        range("cluster.bootstrap_expect", u64::from(self.cluster.bootstrap_expect), 0, 64);
+        range("cluster.replicas", u64::from(self.cluster.replicas), 1, 7);
+        let heartbeat_ms = self.cluster.heartbeat_ms;
+        range("cluster.heartbeat_ms", heartbeat_ms, 20, 2_000);
+        let election_ms = self.cluster.election_timeout_ms;
+        range("cluster.election_timeout_ms", election_ms, 4 * heartbeat_ms, 20_000);
         let bulk_bytes = self.limits.proto_max_bulk_len.0;
         range("limits.proto_max_bulk_len", bulk_bytes, 1 << 20, BULK_BYTES_MAX as u64);
         range("limits.bitmap_max_bits", self.limits.bitmap_max_bits, 1 << 20, BITMAP_BITS_MAX);
@@ -249,6 +336,7 @@ impl Config {
                 self.server.port
             ));
         }
+        self.cluster_problems(&mut problems);
         if let Err(error) = log::check_level(&self.log.level) {
             problems.push(format!("log.level: {error}"));
         }
@@ -256,6 +344,40 @@ impl Config {
             problems.push(format!("log.format: {error}"));
         }
         problems
+    }
+}
+
+impl Config {
+    fn cluster_problems(&self, problems: &mut Vec<String>) {
+        let ClusterConfig { seeds, bootstrap_expect, bind, advertise, .. } = &self.cluster;
+        if self.server.role == RoleWord::Router && *bootstrap_expect > 0 {
+            problems.push(format!(
+                "cluster.bootstrap_expect is {bootstrap_expect}, but a router founds no cluster"
+            ));
+        }
+        if seeds.0.is_empty() && (self.server.role == RoleWord::Router || *bootstrap_expect > 1) {
+            problems.push(
+                "cluster.seeds is empty; must name nodes, such as [\"10.0.0.1:7380\"]".to_owned(),
+            );
+        }
+        if self.server.role == RoleWord::Shard && seeds.0.is_empty() && *bootstrap_expect == 0 {
+            problems.push(
+                "cluster.seeds is empty and cluster.bootstrap_expect is 0: a shard node must join \
+                 or found a cluster"
+                    .to_owned(),
+            );
+        }
+        if self.is_clustered() && advertise.is_empty() && bind.is_unspecified() {
+            problems.push(format!(
+                "cluster.bind is {bind}: say in cluster.advertise where other nodes reach this one"
+            ));
+        }
+        if !advertise.is_empty() && !is_address(advertise) {
+            problems.push(format!("cluster.advertise is '{advertise}'; must be host:port"));
+        }
+        for seed in seeds.0.iter().filter(|seed| !is_address(seed)) {
+            problems.push(format!("cluster.seeds has '{seed}'; must be host:port"));
+        }
     }
 }
 

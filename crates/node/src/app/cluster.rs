@@ -1,0 +1,385 @@
+//! A node among others.
+//!
+//! It answers other nodes from its first moment on, finds or founds its cluster, opens its
+//! replicas, and then does what the cluster's state says for as long as it runs.
+//!
+//! | module    | job                                                             |
+//! |-----------|-----------------------------------------------------------------|
+//! | `disk`    | what a member keeps about the cluster                           |
+//! | `lobby`   | before it is a member: finding, founding, joining               |
+//! | `meta`    | the cluster's state in the meta group, and changes to it        |
+//! | `follow`  | doing what the state says                                       |
+//! | `control` | what it answers nodes and operators                             |
+//! | `view`    | the cluster as clients are told of it                           |
+
+mod control;
+mod disk;
+mod follow;
+mod lobby;
+mod meta;
+pub(super) mod view;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use bitroster_command::{ReadCommand, ReadOp};
+use bitroster_frontend::Spawn as _;
+use bitroster_placement::state::ReplicaEntry;
+use bitroster_router::{Reading, Router, Target, Transport};
+use bitroster_rpc::{
+    ClusterTransport, Dispatcher, Identity, Links, PeerHost, Services, ShardBackend, StateCell,
+};
+use bitroster_shard::Shard;
+use bitroster_telemetry::{build, log, metric::Recorder};
+use bitroster_types::{Deadline, GroupId, NodeId};
+use futures_util::future::{BoxFuture, join_all};
+use tokio::{sync::watch, time::sleep};
+use tracing::{debug, error, info};
+
+use self::{
+    control::Control,
+    disk::{Disk, Membership},
+    follow::Follower,
+    lobby::{Entered, Lobby},
+    meta::Meta,
+    view::Viewer,
+};
+use super::{
+    Base, Serving, banner, bind, finish_cleanups, router_options, shard_options, tasks::Tasks,
+    topology::Topology, wait_for_signal,
+};
+use crate::config::Config;
+
+/// How long one question may take while a router waits for the groups to answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Pause between two rounds of questions.
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long leaders may take to hand over when the node stops.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Runs the node until it is told to stop.
+///
+/// # Errors
+///
+/// What keeps it from starting, or from closing its log well.
+pub(super) async fn run(
+    config: Config,
+    cores: usize,
+    log: log::Handle,
+    recorder: Recorder,
+) -> anyhow::Result<()> {
+    let cell = StateCell::new();
+    let base = Base::start(&config, Topology::Followed(cell.clone()), log, recorder).await?;
+    let listener = bind(SocketAddr::new(config.cluster.bind, config.cluster.port)).await?;
+    let nodes = listener.local_addr()?;
+    let address = match config.cluster.advertise.as_str() {
+        "" => nodes.to_string(),
+        advertise => advertise.to_owned(),
+    };
+    let path = PathBuf::from(&config.server.data_dir);
+    let keeps_data = config.server.role.keeps_data();
+    let disk = if keeps_data { Some(Arc::new(Disk::open(&path)?)) } else { None };
+    let lobby = Arc::new(Lobby::new(&config, address.clone(), cores, disk.clone())?);
+    let control = Arc::new(Control {
+        lobby: Arc::clone(&lobby),
+        cell: cell.clone(),
+        shard: Arc::clone(&base.shard),
+        meta: OnceLock::new(),
+        links: OnceLock::new(),
+        host: OnceLock::new(),
+    });
+    let dispatcher = Arc::new(Dispatcher::new(cell.clone()));
+    let (stop, stopping) = watch::channel(false);
+    let (serves, serving) = watch::channel(false);
+    let (close, mut closing) = watch::channel(false);
+    let host = PeerHost::new();
+    control.host.set(Arc::clone(&host)).ok().context("links arrive at one place")?;
+    let services =
+        Services { control: Arc::clone(&control) as _, peers: Arc::clone(&host), serving };
+    let server = async move {
+        let closed = async move {
+            // A sender that is gone is an end as well.
+            drop(closing.wait_for(|close| *close).await);
+        };
+        if let Err(error) = bitroster_rpc::serve(listener, services, closed).await {
+            error!(%error, "the server for other nodes ended");
+        }
+    };
+    base.tasks.spawn("node-server", Box::pin(server));
+
+    let entered = tokio::select! {
+        entered = lobby.enter() => entered?,
+        signal = wait_for_signal() => return signal,
+    };
+    let (state, node) = match &entered {
+        Entered::Member(Membership { state, node, .. }) => (state.clone(), Some(*node)),
+        Entered::Router(state) => (state.clone(), None),
+    };
+    let state = Arc::new(state);
+    cell.offer(Arc::clone(&state));
+    let identity = Identity {
+        cluster: state.cluster,
+        node,
+        role: lobby::role_of(config.server.role),
+        address,
+    };
+    let spawn = Arc::new(Spawner(Arc::clone(&base.tasks)));
+    let links = Links::open(identity, cell.clone(), dispatcher.clone(), spawn);
+    host.admit(links.clone());
+    control.links.set(links.clone()).ok().context("links are opened once")?;
+    let transport = Arc::new(ClusterTransport::new(links.clone()));
+    base.figures.see(Viewer {
+        cell: cell.clone(),
+        links: links.clone(),
+        transport: Arc::clone(&transport),
+        shard: Arc::clone(&base.shard),
+    });
+    let transport: Arc<dyn Transport> = transport;
+    let meta = Meta::new(Arc::clone(&transport), cell.clone());
+    control.meta.set(meta.clone()).ok().context("the meta group is found once")?;
+    let router = Router::new((*state.map).clone(), Arc::clone(&transport), router_options(&config));
+    let follow = follow_map(router.clone(), cell.clone(), stopping.clone());
+    base.tasks.spawn("map", Box::pin(follow));
+
+    let ends = Ends { stop, stopping, serves, close };
+    let running = Running { config, cell, lobby, base, links, meta, router, transport, ends };
+    running.run(disk.zip(node), dispatcher, cores, nodes).await
+}
+
+/// Starts the tasks of the links.
+struct Spawner(Arc<Tasks>);
+
+impl bitroster_rpc::Spawn for Spawner {
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        bitroster_frontend::Spawn::spawn(&*self.0, name, task);
+    }
+}
+
+/// What parts of the node are told when.
+struct Ends {
+    /// To do nothing more about the cluster's state.
+    stop: watch::Sender<bool>,
+    stopping: watch::Receiver<bool>,
+    /// What `grpc.health` answers.
+    serves: watch::Sender<bool>,
+    /// To end the server for other nodes.
+    close: watch::Sender<bool>,
+}
+
+/// A node that is in a cluster.
+struct Running {
+    config: Config,
+    cell: StateCell,
+    lobby: Arc<Lobby>,
+    base: Base,
+    links: Links,
+    meta: Meta,
+    router: Router,
+    transport: Arc<dyn Transport>,
+    ends: Ends,
+}
+
+impl Running {
+    /// Opens replicas and clients' port as the role asks, and runs until told to stop.
+    async fn run(
+        self,
+        member: Option<(Arc<Disk>, NodeId)>,
+        dispatcher: Arc<Dispatcher>,
+        cores: usize,
+        nodes: SocketAddr,
+    ) -> anyhow::Result<()> {
+        let shard = match &member {
+            Some((disk, node)) => Some(self.open_shard(disk, *node, &dispatcher, cores).await?),
+            None => None,
+        };
+        let serving = if self.config.server.role.serves_clients() {
+            Some(self.base.serve_clients(&self.config, self.router.clone()).await?)
+        } else {
+            None
+        };
+        let ready = async {
+            if let Some(shard) = &shard {
+                self.wait_for_replicas(shard).await;
+            }
+            if let Some(serving) = &serving {
+                self.wait_for_groups().await;
+                serving.frontend.set_ready();
+                self.base.admin.clients_ready.store(true, Relaxed);
+            }
+        };
+        let stopped_early = tokio::select! {
+            () = ready => false,
+            signal = wait_for_signal() => { signal?; true },
+        };
+        if !stopped_early {
+            self.ends.serves.send_replace(true);
+            self.tell(member.as_ref().map(|(disk, node)| (disk, *node)), nodes, serving.as_ref());
+            wait_for_signal().await?;
+        }
+        self.end(shard, serving).await
+    }
+
+    /// Opens the replicas that the disk knows; the rest follows from the state.
+    async fn open_shard(
+        &self,
+        disk: &Arc<Disk>,
+        node: NodeId,
+        dispatcher: &Dispatcher,
+        cores: usize,
+    ) -> anyhow::Result<Arc<Shard>> {
+        let state = self.cell.current().context("a member has a state")?;
+        let mut options = shard_options(&self.config, disk.path(), cores);
+        options.node = node;
+        options.width = state.map.width();
+        options.peers = Some(Arc::new(self.links.clone()));
+        let kept = disk.replicas()?;
+        let hosted = state.hosted(node).filter(|(group, it)| kept.get(group) == Some(&it.id));
+        let spec = |(group, it): (GroupId, ReplicaEntry)| follow::spec(&state, node, group, it.id);
+        options.groups = hosted.map(spec).collect();
+        disk.unlock();
+        let shard = Shard::open(options).await;
+        let path = disk.path();
+        let shard = shard.with_context(|| format!("cannot open {}", path.display()))?;
+        let shard = Arc::new(shard);
+        dispatcher.attach(Arc::new(ShardBackend::new(Arc::clone(&shard))));
+        self.base.shard.set(Arc::clone(&shard)).ok().context("the shard is opened once")?;
+        let (tasks, stopping) = (&self.base.tasks, &self.ends.stopping);
+        let watch = follow::watch_meta(shard.clone(), self.cell.clone(), stopping.clone());
+        tasks.spawn("meta", Box::pin(watch));
+        let follower = Follower::new(
+            node,
+            Arc::clone(&shard),
+            Arc::clone(disk),
+            self.cell.clone(),
+            self.meta.clone(),
+        );
+        tasks.spawn("follower", Box::pin(follower.run(stopping.clone())));
+        tasks.spawn("announce", Box::pin(announce(self.lobby.clone(), self.meta.clone())));
+        let cleanups = finish_cleanups(self.router.clone(), Arc::clone(&shard));
+        tasks.spawn("cleanups", Box::pin(cleanups));
+        Ok(shard)
+    }
+
+    /// Waits until every replica that is to be here answers.
+    async fn wait_for_replicas(&self, shard: &Shard) {
+        let node = self.lobby.membership().map(|member| member.node);
+        loop {
+            let hosted = match (self.cell.current(), node) {
+                (Some(state), Some(node)) => state.hosted(node).map(|(group, _)| group).collect(),
+                _ => Vec::new(),
+            };
+            let is_ready =
+                |group: &GroupId| shard.group(*group).is_some_and(|handle| handle.is_ready());
+            if hosted.iter().all(is_ready) {
+                return;
+            }
+            sleep(PROBE_PAUSE).await;
+        }
+    }
+
+    /// Waits until every group answers a linearizable read.
+    async fn wait_for_groups(&self) {
+        loop {
+            let map = self.router.map();
+            let probes = map.groups().iter().map(|group| {
+                let to = Target { group: *group, epoch: map.epoch() };
+                let deadline = Deadline::at(Instant::now() + PROBE_TIMEOUT);
+                async move {
+                    let op = ReadOp::Command(ReadCommand::DbSize);
+                    let reading = Reading::default();
+                    self.transport.read(to, op, &reading, deadline).await.is_ok()
+                }
+            });
+            if join_all(probes).await.into_iter().all(|answered| answered) {
+                return;
+            }
+            sleep(PROBE_PAUSE).await;
+        }
+    }
+
+    fn tell(
+        &self,
+        member: Option<(&Arc<Disk>, NodeId)>,
+        nodes: SocketAddr,
+        serving: Option<&Serving>,
+    ) {
+        let node = member.map_or(0, |(_, node)| node.0);
+        let groups = self.base.shard.get().map_or(0, |shard| shard.groups().count());
+        let banner = banner::Banner {
+            clients: serving.map(|serving| serving.address),
+            operators: self.base.admin.address,
+            nodes: Some((nodes, node)),
+            data: member.map(|(disk, _)| (disk.path().display().to_string(), groups)),
+        };
+        banner.print(&self.config);
+        info!(
+            version = build::VERSION,
+            commit = build::COMMIT,
+            cluster = %self.links.identity().cluster,
+            node,
+            address = self.links.identity().address,
+            admin = %self.base.admin.address,
+            groups,
+            "ready"
+        );
+    }
+
+    /// Ends the node: last replies, leads handed over, last entries, synced log.
+    async fn end(self, shard: Option<Arc<Shard>>, serving: Option<Serving>) -> anyhow::Result<()> {
+        self.ends.serves.send_replace(false);
+        if let Some(serving) = &serving {
+            serving.stop(&self.config).await;
+        }
+        self.ends.stop.send_replace(true);
+        if let Some(shard) = shard {
+            shard.hand_over(HAND_OVER_TIMEOUT).await;
+            shard.shutdown().await.context("the log could not be closed well")?;
+        }
+        self.links.close();
+        self.ends.close.send_replace(true);
+        // The admin server may have ended by itself.
+        self.base.admin.end.send(()).ok();
+        info!(tasks = self.base.tasks.running(), "stopped");
+        Ok(())
+    }
+}
+
+/// Has the router follow the map, for as long as the node runs.
+async fn follow_map(router: Router, cell: StateCell, mut stop: watch::Receiver<bool>) {
+    let mut states = cell.subscribe();
+    loop {
+        if let Some(state) = cell.current() {
+            router.follow(Arc::clone(&state.map));
+        }
+        tokio::select! {
+            changed = states.changed() => if changed.is_err() { return },
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Tells the cluster where this node is, if that is not what it knows.
+async fn announce(lobby: Arc<Lobby>, meta: Meta) {
+    let me = lobby.me().clone();
+    loop {
+        let told = meta
+            .change(|state| {
+                let knows = state.nodes.values().any(|node| node.token == me.token);
+                // One that was removed does not come back under its old token.
+                Ok(if knows { state.join(me.token, &me.address).1 } else { None })
+            })
+            .await;
+        match told {
+            Ok(_) => return,
+            Err(error) => debug!(error = format!("{error:#}"), "the address is not told yet"),
+        }
+        sleep(PROBE_PAUSE).await;
+    }
+}
