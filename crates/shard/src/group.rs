@@ -359,9 +359,17 @@ impl Group {
 
     /// Has another replica lead if this one does; see [`Replica::hand_over`].
     pub(crate) async fn hand_over(&self, patience: Duration) {
-        if let Some(replica) = self.replica.get() {
-            replica.hand_over(patience).await;
+        if let Some(replica) = self.replica.get()
+            && replica.hand_over(patience).await
+        {
+            self.wait_not_to_lead().await;
         }
+    }
+
+    /// Waits until what Raft has decided already is known here too.
+    async fn wait_not_to_lead(&self) {
+        // The sender lives as long as `self`.
+        drop(self.role.subscribe().wait_for(|role| !role.leads).await);
     }
 
     /// Refuses new writes, and lets those that are there be answered: for ever where this replica

@@ -51,11 +51,27 @@ impl GroupHandle {
         self.group.role.borrow().leader.map(|(_, node)| node)
     }
 
+    /// Waits until what is known of the leader is `wanted`, and returns it; see
+    /// [`GroupHandle::leader`].
+    pub async fn wait_leader(
+        &self,
+        wanted: impl Fn(Option<NodeId>) -> bool + Send,
+    ) -> Option<NodeId> {
+        let mut role = self.group.role.subscribe();
+        let known = role.wait_for(|role| wanted(role.leader.map(|(_, node)| node))).await;
+        known.ok()?.leader.map(|(_, node)| node)
+    }
+
     /// Where the replica here stands.
     pub fn status(&self) -> ReplicaStatus {
         let group = &*self.group;
         match group.replica.get() {
-            Some(replica) => ReplicaStatus { ready: group.is_ready(), ..replica.status() },
+            Some(replica) => ReplicaStatus {
+                // Raft's own figures come a moment later than what it has answered.
+                applied: group.applied.index(),
+                ready: group.is_ready(),
+                ..replica.status()
+            },
             None => ReplicaStatus {
                 group: group.id(),
                 replica: group.replica_id(),
@@ -192,7 +208,11 @@ impl GroupHandle {
     /// [`Error::NoLeader`], [`Error::Loading`]; [`Error::Option`] if `to` has no vote;
     /// [`Error::Busy`] if it did not take over in time, [`Error::Stopped`].
     pub async fn transfer_leadership(&self, to: ReplicaId) -> Result<(), Error> {
-        self.group.replica()?.transfer_leadership(to).await
+        self.group.replica()?.transfer_leadership(to).await?;
+        if to != self.group.replica_id() {
+            self.group.wait_not_to_lead().await;
+        }
+        Ok(())
     }
 
     /// Clean-ups that groups have not confirmed yet: a router that died left them. The leader's

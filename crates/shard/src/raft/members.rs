@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use bitroster_types::limits::MEMBER_BEHIND_MAX;
 use bitroster_types::{GroupId, NodeId, ReplicaId};
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::errors::{
+    ChangeMembershipError, ClientWriteError, ForwardReason, ForwardToLeader, RaftError,
+};
 use openraft::{ChangeMembers, ServerState};
 use tokio::time::timeout;
 
@@ -68,7 +70,8 @@ pub enum MemberStep {
     Done,
     /// New members get the log from now on; they have no vote yet.
     AddedLearners,
-    /// Not all new members have the log yet, or a change is under way.
+    /// Not all new members have the log yet, a change is under way, or no majority has said lately
+    /// that this replica leads.
     Waiting {
         /// Entries that the slowest one lacks.
         behind: u64,
@@ -228,6 +231,11 @@ impl Replica {
 
     fn unchanged(&self, error: &ClientWriteError<TypeConfig>) -> Result<MemberStep, Error> {
         match error {
+            // A new leader hears from a majority a moment later.
+            ClientWriteError::ForwardToLeader(ForwardToLeader {
+                reason: ForwardReason::LeaseExpired,
+                ..
+            }) => Ok(MemberStep::Waiting { behind: 0 }),
             ClientWriteError::ForwardToLeader(forward)
             | ClientWriteError::LogEntryDiscarded(forward) => {
                 let leader = leader_of(forward, self.place.node);
@@ -270,21 +278,22 @@ impl Replica {
     }
 
     /// Hands over to the voter that is furthest, if there is one and this replica leads; tries
-    /// again, with whoever is furthest then, until `patience` is over.
-    pub(crate) async fn hand_over(&self, patience: Duration) {
+    /// again, with whoever is furthest then, until `patience` is over. Whether it ceased to lead.
+    pub(crate) async fn hand_over(&self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         loop {
             let status = self.status();
             let voters = status.followers.iter().filter(|follower| follower.voter);
-            let Some(heir) = voters.min_by_key(|follower| follower.behind) else { return };
+            let Some(heir) = voters.min_by_key(|follower| follower.behind) else { return false };
             let left = until.saturating_duration_since(Instant::now());
             if !status.leads || left.is_zero() {
-                return;
+                return !status.leads;
             }
             let round = left.min(self.timing.election_timeout_max());
             match self.try_transfer(heir.replica, round).await {
                 Ok(false) => {}
-                Ok(true) | Err(_) => return,
+                Ok(true) => return true,
+                Err(_) => return false,
             }
         }
     }

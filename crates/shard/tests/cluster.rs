@@ -1,0 +1,503 @@
+//! Goal: a group whose replicas are on three nodes elects, serves and keeps what it acknowledged
+//! through cuts, crashes and changes of its members; who cannot know that it leads does not pretend
+//! to; a batch that is sent again is applied once.
+//!
+//! Method: three shards, each over a disk in memory and in a runtime of its own, joined by a
+//! transport that can be cut in either direction. A crash drops the runtime and what was not synced.
+//! Mutants killed: skipping the question to the majority (`raft/replica.rs`), answering for any
+//! replica number (`group.rs`), applying a numbered batch again (`raft/state_machine.rs`), counting
+//! a learner that lags as ready to vote (`raft/members.rs`).
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use bitroster_command::{NumberedOutcome, OpBatch, Outcome, ReadCommand, ReadOp, Reply, WriteOp};
+use bitroster_shard::{
+    Destination, Error, Fatal, GroupHandle, GroupSpec, MemberStep, MessageKind, PeerError, Peers,
+    Shard, ShardOptions,
+};
+use bitroster_types::limits::SLOTS;
+use bitroster_types::{Consistency, Deadline, GroupId, Key, NodeId, ReplicaId, SessionId, Slot};
+use bitroster_wal::testing::{FaultyDisk, Names, Tear};
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+const ONE: GroupId = GroupId(1);
+
+/// Long enough for any machine; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Default)]
+struct Net {
+    shards: Mutex<HashMap<NodeId, Weak<Shard>>>,
+    cut: Mutex<HashSet<(NodeId, NodeId)>>,
+}
+
+impl Net {
+    fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
+        self.cut.lock().unwrap().contains(&(from, to))
+    }
+
+    /// Cuts a node off from all others, both ways.
+    fn isolate(&self, node: NodeId) {
+        let others = (1..=3).map(NodeId).filter(|other| *other != node);
+        self.cut.lock().unwrap().extend(others.flat_map(|other| [(node, other), (other, node)]));
+    }
+
+    fn heal(&self) {
+        self.cut.lock().unwrap().clear();
+    }
+}
+
+/// One node's way to the others.
+struct Line {
+    from: NodeId,
+    net: Arc<Net>,
+}
+
+impl Peers for Line {
+    fn call(
+        &self,
+        to: Destination,
+        kind: MessageKind,
+        body: Bytes,
+        patience: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        let (from, net, node) = (self.from, self.net.clone(), to.node);
+        let lost = move |reason: &str| PeerError::Unreachable { node, reason: reason.to_owned() };
+        async move {
+            if net.is_cut(from, node) {
+                return Err(lost("the way is cut"));
+            }
+            let shard = net.shards.lock().unwrap().get(&node).and_then(Weak::upgrade);
+            let Some(shard) = shard else { return Err(lost("the node is down")) };
+            let answer = timeout(patience, shard.receive(to.group, to.replica, kind, body)).await;
+            drop(shard);
+            if net.is_cut(node, from) {
+                return Err(lost("the way back is cut"));
+            }
+            answer
+                .map_err(|_| lost("too late"))?
+                .map_err(|error| PeerError::Refused { node, reason: error.to_string() })
+        }
+        .boxed()
+    }
+}
+
+struct Node {
+    runtime: Runtime,
+    shard: Arc<Shard>,
+}
+
+/// Three nodes with a replica each.
+struct Cluster {
+    net: Arc<Net>,
+    disks: BTreeMap<NodeId, FaultyDisk>,
+    replicas: BTreeMap<NodeId, ReplicaId>,
+    nodes: BTreeMap<NodeId, Node>,
+    client: Runtime,
+}
+
+fn founders() -> Vec<(ReplicaId, NodeId)> {
+    (1..=3).map(|number| (ReplicaId(number), NodeId(number))).collect()
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let mut cluster = Self {
+            net: Arc::default(),
+            disks: (1..=3).map(|node| (NodeId(node), FaultyDisk::default())).collect(),
+            replicas: founders().into_iter().map(|(replica, node)| (node, replica)).collect(),
+            nodes: BTreeMap::new(),
+            client: runtime(),
+        };
+        for node in 1..=3 {
+            cluster.boot(NodeId(node));
+        }
+        cluster.wait_ready();
+        cluster
+    }
+
+    fn boot(&mut self, node: NodeId) {
+        let replica = self.replicas[&node];
+        let is_founder = founders().contains(&(replica, node));
+        let spec = GroupSpec {
+            id: ONE,
+            slots: (0..SLOTS).filter_map(Slot::new).collect(),
+            replica,
+            founders: if is_founder { founders() } else { Vec::new() },
+            preferred: node == NodeId(1),
+        };
+        let mut options = ShardOptions::new("/data", vec![spec]);
+        options.file_system = self.disks[&node].mount();
+        options.wal.file_bytes = 64 << 10;
+        options.cpu_threads = 1;
+        options.node = node;
+        options.peers = Some(Arc::new(Line { from: node, net: self.net.clone() }));
+        // A node whose disk was taken away under it is one that a test has crashed.
+        options.fatal = Fatal::new(|_| {});
+        let runtime = runtime();
+        let shard = Arc::new(runtime.block_on(Shard::open(options)).unwrap());
+        self.net.shards.lock().unwrap().insert(node, Arc::downgrade(&shard));
+        self.nodes.insert(node, Node { runtime, shard });
+    }
+
+    fn wait_ready(&self) {
+        for node in self.nodes.keys() {
+            self.wait_ready_on(*node);
+        }
+    }
+
+    fn wait_ready_on(&self, node: NodeId) {
+        self.block(self.shard(node).wait_ready());
+    }
+
+    /// Ends a node as a power cut does.
+    fn crash(&mut self, node: NodeId) {
+        self.net.shards.lock().unwrap().remove(&node);
+        let Node { runtime, shard } = self.nodes.remove(&node).unwrap();
+        self.disks[&node].crash(Tear::Short, Names::Half);
+        runtime.shutdown_background();
+        drop(shard);
+    }
+
+    fn shard(&self, node: NodeId) -> &Shard {
+        &self.nodes[&node].shard
+    }
+
+    fn group(&self, node: NodeId) -> GroupHandle {
+        self.shard(node).group(ONE).unwrap()
+    }
+
+    fn block<T>(&self, future: impl Future<Output = T>) -> T {
+        self.client.block_on(async { timeout(PATIENCE, future).await.expect("in time") })
+    }
+
+    /// Waits until a majority's word is that one of these leads.
+    fn leader(&self, among: &[u64]) -> NodeId {
+        let among: Vec<_> = among.iter().copied().map(NodeId).collect();
+        let seen = among.iter().map(|node| {
+            let group = self.group(*node);
+            let (node, among) = (*node, among.clone());
+            async move {
+                group.wait_leader(|leader| leader.is_some_and(|node| among.contains(&node))).await;
+                group.wait_leader(|leader| leader == Some(node)).await;
+                node
+            }
+            .boxed()
+        });
+        self.block(futures_util::future::select_all(seen)).0
+    }
+
+    /// Writes through whoever leads among these nodes, until it is acknowledged.
+    fn write(&self, among: &[u64], batch: &OpBatch) -> (NodeId, Vec<Outcome>) {
+        loop {
+            let leader = self.leader(among);
+            match self.block(self.group(leader).write(batch.clone(), soon())) {
+                Ok(outcomes) => return (leader, outcomes),
+                Err(Error::NoLeader { .. } | Error::Loading { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn read(&self, node: NodeId, op: ReadOp) -> Result<Outcome, Error> {
+        self.block(self.group(node).read(op, Consistency::Linearizable, soon()))
+    }
+
+    /// Waits until a node has applied what another has by now.
+    fn catch_up(&self, node: NodeId, with: NodeId) {
+        let target = self.group(with).status().applied;
+        let mut applied = self.group(node).applied_changes();
+        self.block(async { applied.wait_for(|applied| *applied >= target).await.map(|_| ()) })
+            .unwrap();
+    }
+
+    fn change_members(&self, leader: NodeId, members: &[(u64, u64)]) -> Vec<MemberStep> {
+        let members =
+            members.iter().map(|(replica, node)| (ReplicaId(*replica), NodeId(*node))).collect();
+        let group = self.group(leader);
+        let mut applied = group.applied_changes();
+        let mut steps = Vec::new();
+        self.block(async {
+            loop {
+                let step = group.change_members(&members).await.unwrap();
+                steps.push(step);
+                match step {
+                    MemberStep::Done => return,
+                    // A follower's progress changes nothing here that can be waited for.
+                    MemberStep::Waiting { .. } => {
+                        drop(timeout(Duration::from_millis(20), applied.changed()).await);
+                    }
+                    MemberStep::AddedLearners | MemberStep::Changed => {}
+                }
+            }
+        });
+        steps
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+fn soon() -> Deadline {
+    Deadline::at(Instant::now() + PATIENCE)
+}
+
+fn within(millis: u64) -> Deadline {
+    Deadline::at(Instant::now() + Duration::from_millis(millis))
+}
+
+fn key(name: &str) -> Key {
+    Key::new(name.as_bytes()).unwrap()
+}
+
+fn set_bit(name: &str, offset: u64) -> OpBatch {
+    let mut batch = OpBatch::new();
+    batch.push_set_bit(&key(name), offset, true);
+    batch
+}
+
+fn get_bit(name: &str, offset: u64) -> ReadOp {
+    ReadOp::Command(ReadCommand::GetBit { key: key(name), offset })
+}
+
+fn count(name: &str) -> ReadOp {
+    ReadOp::Command(ReadCommand::BitCount { key: key(name), range: None })
+}
+
+fn integer(number: i64) -> Outcome {
+    Outcome::Reply(Reply::Integer(number))
+}
+
+#[test]
+fn a_founded_group_is_led_by_the_preferred_replica_and_all_apply_what_is_written() {
+    let cluster = Cluster::start();
+    assert_eq!(cluster.leader(&[1, 2, 3]), NodeId(1));
+    assert_eq!(cluster.write(&[1, 2, 3], &set_bit("k", 7)).1, [integer(0)]);
+    assert_eq!(cluster.read(NodeId(1), get_bit("k", 7)).unwrap(), integer(1));
+    for node in [2, 3].map(NodeId) {
+        cluster.catch_up(node, NodeId(1));
+        let error = cluster.read(node, get_bit("k", 7)).unwrap_err();
+        assert!(
+            matches!(error, Error::NoLeader { leader: Some(NodeId(1)), .. }),
+            "a follower points to the leader: {error:?}"
+        );
+        assert_eq!(cluster.group(node).peek(&get_bit("k", 7)), Some(integer(1)));
+        assert_eq!(cluster.group(node).read_now(&get_bit("k", 7)), None);
+        let mut ops = OpBatch::new();
+        ops.push_read(&get_bit("k", 7));
+        ops.push_read(&count("k"));
+        let reading = cluster.group(node);
+        let stale = cluster.block(reading.read_batch(ops, Consistency::Stale, soon())).unwrap();
+        assert_eq!(stale.outcomes.decode().unwrap(), [integer(1), integer(1)]);
+        assert!(stale.age < PATIENCE);
+    }
+    let status = cluster.group(NodeId(1)).status();
+    assert!(status.leads && status.ready && !status.learner);
+    let followers: Vec<_> =
+        status.followers.iter().map(|one| (one.replica.0, one.node.0, one.voter)).collect();
+    assert_eq!(followers, [(2, 2, true), (3, 3, true)]);
+}
+
+#[test]
+fn a_leader_that_is_cut_off_is_replaced_and_answers_nothing_as_if_it_led() {
+    let cluster = Cluster::start();
+    let old = cluster.write(&[1, 2, 3], &set_bit("k", 1)).0;
+    let others: Vec<_> = [1, 2, 3].into_iter().filter(|node| *node != old.0).collect();
+    cluster.net.isolate(old);
+    // Proposed before it can know.
+    let lost = cluster.group(old);
+    let lost = cluster.client.spawn(async move { lost.write(set_bit("k", 2), within(3000)).await });
+    let (new, outcomes) = cluster.write(&others, &set_bit("k", 3));
+    assert_eq!(outcomes, [integer(0)]);
+    assert_ne!(new, old);
+    let read = cluster.block(cluster.group(old).read(
+        get_bit("k", 3),
+        Consistency::Linearizable,
+        within(3000),
+    ));
+    assert!(matches!(read, Err(Error::NoLeader { .. } | Error::Busy { .. })), "{read:?}");
+    let read =
+        cluster.block(cluster.group(old).read(get_bit("k", 3), Consistency::Leader, within(3000)));
+    assert!(matches!(read, Err(Error::NoLeader { .. })), "its lease is over: {read:?}");
+    let error = cluster.block(lost).unwrap().unwrap_err();
+    assert!(matches!(error, Error::OutcomeUnknown { .. } | Error::NoLeader { .. }), "{error:?}");
+    assert_eq!(cluster.read(new, get_bit("k", 2)).unwrap(), integer(0), "no majority had it");
+
+    cluster.net.heal();
+    cluster.block(cluster.group(old).wait_leader(|leader| leader.is_some_and(|it| it != old)));
+    let leader = cluster.write(&[1, 2, 3], &set_bit("k", 4)).0;
+    cluster.catch_up(old, leader);
+    assert_eq!(cluster.group(old).peek(&count("k")), Some(integer(3)));
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_crash_of_one_and_of_all() {
+    let mut cluster = Cluster::start();
+    let leader = cluster.write(&[1, 2, 3], &set_bit("k", 0)).0;
+    cluster.crash(leader);
+    let others: Vec<_> = [1, 2, 3].into_iter().filter(|node| *node != leader.0).collect();
+    for bit in 1..20 {
+        cluster.write(&others, &set_bit("k", bit));
+    }
+    cluster.boot(leader);
+    cluster.wait_ready();
+    let now = cluster.leader(&[1, 2, 3]);
+    cluster.catch_up(leader, now);
+    assert_eq!(cluster.group(leader).peek(&count("k")), Some(integer(20)));
+
+    for node in [1, 2, 3].map(NodeId) {
+        cluster.crash(node);
+    }
+    for node in [1, 2, 3].map(NodeId) {
+        cluster.boot(node);
+    }
+    cluster.wait_ready();
+    let (leader, outcomes) = cluster.write(&[1, 2, 3], &set_bit("k", 19));
+    assert_eq!(outcomes, [integer(1)]);
+    assert_eq!(cluster.read(leader, count("k")).unwrap(), integer(20));
+}
+
+#[test]
+fn a_replica_that_lost_its_disk_is_replaced_by_one_that_is_sent_a_snapshot() {
+    let mut cluster = Cluster::start();
+    let leader = cluster.write(&[1], &set_bit("k", 0)).0;
+    for name in 0..200 {
+        let mut batch = OpBatch::new();
+        for bit in 0..500 {
+            batch.push_set_bit(&key(&format!("big:{name}")), bit * 1009, true);
+        }
+        cluster.write(&[1], &batch);
+    }
+    cluster.crash(NodeId(3));
+    // What went before is in no log: only a snapshot brings it.
+    cluster.block(cluster.shard(leader).snapshot_all()).unwrap();
+    cluster.disks.insert(NodeId(3), FaultyDisk::default());
+    cluster.replicas.insert(NodeId(3), ReplicaId(4));
+    cluster.boot(NodeId(3));
+    let steps = cluster.change_members(leader, &[(1, 1), (2, 2), (4, 3)]);
+    assert_eq!(steps[0], MemberStep::AddedLearners);
+    assert!(steps.contains(&MemberStep::Changed), "{steps:?}");
+    cluster.wait_ready();
+    let voters: Vec<_> = cluster
+        .group(leader)
+        .status()
+        .followers
+        .iter()
+        .map(|one| (one.replica.0, one.voter))
+        .collect();
+    assert_eq!(voters, [(2, true), (4, true)]);
+    assert_eq!(cluster.group(NodeId(3)).peek(&count("big:199")), Some(integer(500)));
+    let stray =
+        cluster.shard(NodeId(3)).receive(ONE, ReplicaId(3), MessageKind::Vote, Bytes::new());
+    let error = cluster.block(stray).unwrap_err();
+    assert!(matches!(error, Error::NoReplica { replica: ReplicaId(3), .. }), "{error:?}");
+    // The new one counts: with it, one of the others may go.
+    cluster.crash(NodeId(2));
+    let (leader, outcomes) = cluster.write(&[1, 3], &set_bit("k", 0));
+    assert_eq!(outcomes, [integer(1)]);
+    // What it was sent outlives it.
+    cluster.catch_up(NodeId(3), leader);
+    cluster.crash(NodeId(3));
+    cluster.boot(NodeId(3));
+    cluster.wait_ready_on(NodeId(3));
+    assert_eq!(cluster.group(NodeId(3)).peek(&count("big:0")), Some(integer(500)));
+}
+
+#[test]
+fn a_batch_that_is_sent_again_to_a_new_leader_is_applied_once() {
+    let cluster = Cluster::start();
+    let mut open = OpBatch::new();
+    open.push_write(&WriteOp::OpenSession);
+    let (first, outcomes) = cluster.write(&[1, 2, 3], &open);
+    let [Outcome::Session(session)] = outcomes[..] else { panic!("{outcomes:?}") };
+    let numbered = numbered(session, 1);
+    let applied = |outcomes: &[Outcome]| match outcomes {
+        [Outcome::Numbered(NumberedOutcome::Applied(kept))] => kept.clone().decode().unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let (leader, outcomes) = cluster.write(&[first.0], &numbered);
+    assert_eq!(applied(&outcomes), [integer(0), integer(1), integer(1)]);
+    let heir = NodeId(leader.0 % 3 + 1);
+    let to = cluster.replicas[&heir];
+    cluster.block(cluster.group(leader).transfer_leadership(to)).unwrap();
+    let (leader, outcomes) = cluster.write(&[heir.0], &numbered);
+    assert_eq!(leader, heir);
+    assert_eq!(applied(&outcomes), [integer(0), integer(1), integer(1)]);
+    assert_eq!(cluster.read(heir, count("k")).unwrap(), integer(1));
+}
+
+/// A bit twice, and a read of their number: what a second time would answer otherwise.
+fn numbered(session: SessionId, number: u64) -> OpBatch {
+    let mut ops = set_bit("k", 7);
+    ops.push_set_bit(&key("k"), 7, true);
+    ops.push_read(&count("k"));
+    let mut batch = OpBatch::new();
+    batch.push_numbered(session, number, number - 1, &ops);
+    batch
+}
+
+#[test]
+fn a_leader_that_is_to_stop_hands_over_first() {
+    let cluster = Cluster::start();
+    let old = cluster.write(&[1, 2, 3], &set_bit("k", 7)).0;
+    cluster.block(cluster.shard(old).hand_over(PATIENCE));
+    assert!(!cluster.group(old).leads());
+    cluster.block(cluster.shard(old).shutdown()).unwrap();
+    let others: Vec<_> = [1, 2, 3].into_iter().filter(|node| *node != old.0).collect();
+    let (leader, outcomes) = cluster.write(&others, &set_bit("k", 7));
+    assert_eq!(outcomes, [integer(1)]);
+    assert_ne!(leader, old);
+}
+
+#[test]
+fn a_leader_that_is_to_leave_gives_up_the_lead_and_its_group_shrinks_to_one() {
+    let cluster = Cluster::start();
+    let leader = cluster.write(&[1, 2, 3], &set_bit("k", 7)).0;
+    assert_eq!(leader, NodeId(1));
+    let members = BTreeMap::from([(ReplicaId(2), NodeId(2))]);
+    let step = cluster.block(cluster.group(leader).change_members(&members)).unwrap();
+    assert_eq!(step, MemberStep::Changed);
+    let next = cluster.leader(&[2, 3]);
+    if next != NodeId(2) {
+        cluster.block(cluster.group(next).transfer_leadership(ReplicaId(2))).unwrap();
+    }
+    let leader = cluster.leader(&[2]);
+    cluster.change_members(leader, &[(2, 2)]);
+    for gone in [1, 3].map(NodeId) {
+        cluster.block(cluster.shard(gone).remove_group(ONE)).unwrap();
+        assert!(cluster.shard(gone).group(ONE).is_none());
+    }
+    assert_eq!(cluster.write(&[2], &set_bit("k", 7)).1, [integer(1)]);
+    // It answers alone now.
+    assert_eq!(cluster.group(leader).read_now(&get_bit("k", 7)), Some(integer(1)));
+    let error = cluster.block(cluster.shard(NodeId(1)).receive(
+        ONE,
+        ReplicaId(1),
+        MessageKind::Append,
+        Bytes::new(),
+    ));
+    assert!(matches!(error, Err(Error::NoReplica { .. })), "{error:?}");
+}
+
+#[test]
+fn garbage_from_a_peer_is_refused_and_changes_nothing() {
+    let cluster = Cluster::start();
+    let leader = cluster.write(&[1, 2, 3], &set_bit("k", 7)).0;
+    for kind in (1..=5).filter_map(MessageKind::from_number) {
+        for body in [&b""[..], b"\xFF", &[7; 40]] {
+            let body = Bytes::copy_from_slice(body);
+            let answer = cluster.shard(leader).receive(ONE, ReplicaId(leader.0), kind, body);
+            let error = cluster.block(answer).unwrap_err();
+            assert!(matches!(error, Error::Malformed { .. }), "{kind:?}: {error:?}");
+        }
+    }
+    assert_eq!(cluster.read(leader, get_bit("k", 7)).unwrap(), integer(1));
+}
