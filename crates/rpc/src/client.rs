@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bitroster_proto::internal::cluster_client;
 use tokio::time::timeout;
-use tonic::{Status, transport::Channel};
+use tonic::{Response, Status, transport::Channel};
 
 use crate::{
     error::{Error, with_causes},
@@ -30,7 +30,12 @@ pub async fn connect(address: &str, patience: Duration) -> Result<ClusterClient,
     Ok(ClusterClient::new(channel))
 }
 
-/// What a refused request says, for people.
-pub fn reason(status: &Status) -> &str {
-    status.message()
+/// What a request to a node was answered.
+///
+/// # Errors
+///
+/// [`Error::Refused`] with what the node said.
+pub fn answer<T>(reply: Result<Response<T>, Status>) -> Result<T, Error> {
+    let refused = |status: Status| Error::Refused { reason: status.message().to_owned() };
+    reply.map(Response::into_inner).map_err(refused)
 }

@@ -47,6 +47,12 @@ pub enum Error {
         /// Why, with its causes.
         reason: String,
     },
+    /// The node answered that it will not, or cannot now.
+    #[error("{reason}")]
+    Refused {
+        /// What it said.
+        reason: String,
+    },
     /// The listener failed.
     #[error("the node's port failed")]
     Listener(#[from] io::Error),
