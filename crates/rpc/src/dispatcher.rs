@@ -136,14 +136,7 @@ impl Dispatcher {
         if group == GroupId::META || Fault::SkipEpochCheck.is_planted() {
             return Ok(());
         }
-        let own = self.states.epoch();
-        if own > epoch {
-            return Err(Response::stale_epoch(own));
-        }
-        if own == epoch {
-            return Ok(());
-        }
-        if !self.states.reaches(epoch, deadline).await {
+        if self.states.epoch() < epoch && !self.states.reaches(epoch, deadline).await {
             let reason = format!("map epoch {epoch} is not known here");
             return Err(Response::refused(Status::Unavailable, reason));
         }

@@ -1,9 +1,9 @@
 //! The router's way to groups, wherever they are.
 //!
-//! Each group has a [`Sender`](sender::Sender). All writes that wait for a group become one numbered
-//! batch, all short reads one call; a few of each are on their way at a time, and there is no timer.
-//! A write that was sent and not answered is sent again under its number, to whoever leads now, so
-//! that its outcome is learnt and it is applied once.
+//! Each group has a `Sender`. All writes that wait for a group become one numbered batch, all short
+//! reads one call; a few of each are on their way at a time, and there is no timer. A write that
+//! was sent and not answered is sent again under its number, to whoever leads now, so that its
+//! outcome is learnt and it is applied once.
 //!
 //! | module    | job                                                        |
 //! |-----------|------------------------------------------------------------|
@@ -52,7 +52,8 @@ impl ClusterTransport {
         Self { links, senders: RwLock::default() }
     }
 
-    /// The node that is believed to lead a group, from its last answer; `None` before there was one.
+    /// The node that is believed to lead a group, from its last answer; `None` before there was
+    /// one.
     pub fn leader(&self, group: GroupId) -> Option<NodeId> {
         self.senders.read().get(&group)?.lead.believed()
     }

@@ -18,7 +18,7 @@ use bitroster_command::{CommandError, OpBatch, Outcome, ReadOp, Reply};
 use bitroster_proto::internal::Status;
 use bitroster_router::{Reading, Target, Transport, TransportError};
 use bitroster_rpc::ClusterTransport;
-use bitroster_types::Consistency;
+use bitroster_types::{Consistency, NodeId};
 use futures_util::future::join_all;
 use support::{Act, GROUP, cluster, increment, length, soon, until, with_newer_map};
 use tokio::sync::Notify;
@@ -91,6 +91,7 @@ async fn a_leader_that_hangs_does_not_hold_up_its_successor() {
     let (outcomes, ()) = tokio::join!(write, change);
     assert_eq!(outcomes, Ok(vec![integer(1)]));
     assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(transport.leader(GROUP), Some(NodeId(2)));
     assert_eq!(group.counter("k"), 1);
 }
 
