@@ -1,7 +1,9 @@
 //! Goal: what one node asks another arrives, its answer comes back to who asked, and a call that
 //! fails says truly whether it may have arrived.
 //!
-//! Method: nodes in one process over loopback, with scripted replicas.
+//! Method: nodes in one process over loopback, with scripted replicas. Kills these mutants: calls
+//! that a break lost, or a deadline ended, told as not sent; a greeting's cluster or node not looked
+//! at; an end that does not wait for open calls.
 #![allow(clippy::unwrap_used, reason = "a test fails where it breaks")]
 
 mod support;

@@ -231,3 +231,105 @@ impl Contents for Calls {
         self.metrics.frame_messages.record(frame.calls.len() as f64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use bitroster_shard::MessageKind;
+    use bitroster_types::{GroupId, ReplicaId};
+
+    use super::*;
+    use crate::request::Body;
+
+    fn message(len: usize) -> Request {
+        Request::Raft {
+            group: GroupId(1),
+            replica: ReplicaId(1),
+            kind: MessageKind::Append,
+            body: vec![0; len].into(),
+        }
+    }
+
+    fn soon() -> Deadline {
+        Deadline::at(Instant::now() + Duration::from_secs(60))
+    }
+
+    fn filled(calls: &mut Calls) -> Vec<u64> {
+        let mut frame = Frame::default();
+        calls.fill(&mut frame);
+        frame.calls.iter().map(|call| call.id).collect()
+    }
+
+    #[test]
+    fn a_frame_takes_all_that_waits_up_to_its_bytes() {
+        let mut calls = Calls::new(Metrics::new());
+        let half = RPC_FRAME_BYTES / 2;
+        for len in [10, half, half, 10, 2 * RPC_FRAME_BYTES, 10] {
+            calls.push(message(len), soon()).unwrap();
+        }
+        assert_eq!(filled(&mut calls), [1, 2]);
+        assert_eq!(filled(&mut calls), [3, 4]);
+        assert_eq!(filled(&mut calls), [5]);
+        assert_eq!(filled(&mut calls), [6]);
+        assert!(calls.is_empty());
+    }
+
+    #[test]
+    fn a_break_loses_what_was_sent_and_keeps_what_was_not() {
+        let mut calls = Calls::new(Metrics::new());
+        let (_, mut sent) = calls.push(message(1), soon()).unwrap();
+        assert_eq!(filled(&mut calls), [1]);
+        let (_, mut unsent) = calls.push(message(1), soon()).unwrap();
+        calls.broken("gone");
+        assert_eq!(sent.try_recv().unwrap(), Err(CallError::lost("gone")));
+        assert!(unsent.try_recv().is_err());
+        calls.down("away");
+        assert_eq!(unsent.try_recv().unwrap(), Err(CallError::not_sent("away")));
+        assert_eq!(calls.push(message(1), soon()).unwrap_err(), CallError::not_sent("away"));
+        calls.up();
+        assert!(calls.push(message(1), soon()).is_ok());
+        calls.close();
+        calls.up();
+        assert!(calls.push(message(1), soon()).is_err());
+    }
+
+    #[test]
+    fn a_forgotten_call_is_not_sent_any_more() {
+        let mut calls = Calls::new(Metrics::new());
+        let (first, _) = calls.push(message(1), soon()).unwrap();
+        calls.push(message(1), soon()).unwrap();
+        assert!(!calls.forget(first));
+        assert_eq!(filled(&mut calls), [2]);
+        assert!(calls.forget(2));
+        assert_eq!((calls.open.len(), calls.open_bytes), (0, 0));
+    }
+
+    #[test]
+    fn open_calls_are_bounded_by_count_and_by_bytes() {
+        let mut calls = Calls::new(Metrics::new());
+        calls.push(message(LINK_BYTES_MAX + 1), soon()).unwrap();
+        assert!(calls.push(message(1), soon()).is_err());
+        let mut calls = Calls::new(Metrics::new());
+        for _ in 0..LINK_CALLS_MAX {
+            calls.push(message(0), soon()).unwrap();
+        }
+        assert!(calls.push(message(0), soon()).is_err());
+        assert!(filled(&mut calls).len() == LINK_CALLS_MAX);
+        calls.answer(Answer { id: 7, ..Answer::default() });
+        assert!(calls.push(message(0), soon()).is_ok());
+    }
+
+    #[test]
+    fn an_answer_in_pieces_is_one_answer() {
+        let mut calls = Calls::new(Metrics::new());
+        let (id, mut reply) = calls.push(message(1), soon()).unwrap();
+        filled(&mut calls);
+        for (body, more) in [("ab", true), ("", true), ("c", false)] {
+            assert!(reply.try_recv().is_err());
+            calls.answer(Answer { id, body: body.into(), more, ..Answer::default() });
+        }
+        assert_eq!(reply.try_recv().unwrap().unwrap().body, Body::Message("abc".into()));
+        calls.answer(Answer { id: 99, more: true, ..Answer::default() });
+    }
+}
