@@ -2,15 +2,16 @@
 //! fails says truly whether it may have arrived.
 //!
 //! Method: nodes in one process over loopback, with scripted replicas. Kills these mutants: calls
-//! that a break lost, or a deadline ended, told as not sent; a greeting's cluster or node not looked
-//! at; an end that does not wait for open calls.
+//! that a break lost, or a deadline ended, told as not sent; a greeting's cluster or node not
+//! looked at; an end that does not wait for open calls; a silent connection not asked whether it
+//! lives.
 #![allow(clippy::unwrap_used, reason = "a test fails where it breaks")]
 
 mod support;
 
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bitroster_command::{Outcome, Reply};
@@ -22,11 +23,16 @@ use bitroster_rpc::{
 use bitroster_shard::{Destination, MessageKind, PeerError, Peers};
 use bitroster_types::{NodeId, ReplicaId, limits::RPC_PIECE_BYTES};
 use bytes::Bytes;
+use futures_util::future::pending;
 use support::{
     Act, GROUP, Group, Node, Tasks, cluster, increment, listeners, soon, state_of, until,
     with_newer_map,
 };
-use tokio::sync::Notify;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::{Notify, watch},
+};
 
 fn message(body: impl Into<Bytes>) -> Request {
     let (replica, kind) = (ReplicaId(1), MessageKind::Append);
@@ -102,6 +108,41 @@ async fn a_broken_link_loses_what_was_sent_and_heals() {
     until("the link is up again", || nodes[1].links.linked() == [NodeId(1)]).await;
     let answered = nodes[1].links.call(NodeId(1), write("k"), soon(9_000)).await.unwrap();
     assert_eq!(outcomes(answered), [Outcome::Reply(Reply::Integer(2))]);
+}
+
+/// A way to `address` that passes nothing on any more once `frozen`, and stays open.
+async fn proxy(listener: TcpListener, address: String, frozen: watch::Receiver<bool>) {
+    loop {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = TcpStream::connect(&address).await.unwrap();
+        let mut frozen = frozen.clone();
+        tokio::spawn(async move {
+            let freezing = async move { drop(frozen.wait_for(|frozen| *frozen).await) };
+            tokio::select! {
+                _ = copy_bidirectional(&mut near, &mut far) => {}
+                () = freezing => pending().await,
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_node_behind_a_silent_network_is_noticed_long_before_the_deadline() {
+    let (mut ports, addresses) = listeners(3).await;
+    let (last, middle, first) = (ports.remove(2), ports.remove(1), ports.remove(0));
+    // Node 2 is reached through the way in the middle.
+    let state = state_of(7, &addresses[..2]);
+    let (freeze, frozen) = watch::channel(false);
+    tokio::spawn(proxy(middle, addresses[2].clone(), frozen));
+    let group = Group::new();
+    let node = Node::start(&state, 1, &group, first);
+    let _other = Node::start(&state, 2, &group, last);
+    until("the link is up", || node.links.linked() == [NodeId(2)]).await;
+    freeze.send_replace(true);
+    let started = Instant::now();
+    let lost = node.links.call(NodeId(2), message("m"), soon(60_000)).await;
+    assert!(matches!(lost, Err(CallError::Lost { .. })), "{lost:?}");
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

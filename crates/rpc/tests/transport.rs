@@ -3,9 +3,9 @@
 //!
 //! Method: nodes in one process over loopback, with one group whose engine is real and does with
 //! each request what the test's script says. Kills these mutants: a repeat under a new number; a
-//! definite error after a lost answer; ops sent after their caller was told that nothing was applied
-//! (with the mark not looked at, and with it overwritten by a refusal); a new session after a send
-//! that may have arrived; outcomes split at the wrong place; requests of an old map served.
+//! definite error after a lost answer; ops sent after their caller was told that nothing was
+//! applied (with the mark not looked at, and with it overwritten by a refusal); a new session after
+//! a send that may have arrived; outcomes split at the wrong place; requests of an old map served.
 #![allow(clippy::unwrap_used, reason = "a test fails where it breaks")]
 
 mod support;
