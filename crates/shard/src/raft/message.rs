@@ -30,7 +30,7 @@ use super::codec::{
     self, Input, VOTE_BYTES, damaged, decode_log_id, decode_meta, encode_log_id, encode_meta,
     encode_payload,
 };
-use super::types::{SnapshotMeta, TypeConfig, Vote};
+use super::types::{LogId, SnapshotMeta, TypeConfig, Vote};
 
 type Append = AppendEntriesRequest<TypeConfig>;
 type Appended = AppendEntriesResponse<TypeConfig>;
@@ -39,6 +39,10 @@ type Voted = VoteResponse<TypeConfig>;
 type Transfer = TransferLeaderRequest<TypeConfig>;
 type Transferred = TransferLeaderResponse<TypeConfig>;
 type Refused = TransferLeaderError<TypeConfig>;
+
+/// Largest term or index that is taken from a peer: Raft adds to them, and none gets here by
+/// counting.
+const COUNT_MAX: u64 = u64::MAX >> 1;
 
 /// Bytes of an append without its entries, about.
 const HEAD_BYTES: usize = 64;
@@ -71,25 +75,21 @@ pub(crate) fn encode_append(request: &Append) -> Bytes {
 pub(crate) fn decode_append(body: &Bytes) -> io::Result<Append> {
     let mut input = Input(body);
     let vote = take_vote(&mut input)?;
-    let prev_log_id = decode_log_id(&mut input)?;
-    let leader_commit = decode_log_id(&mut input)?;
+    let prev_log_id = take_log_id(&mut input)?;
+    let leader_commit = take_log_id(&mut input)?;
     let count = input.u32()?;
-    let mut next = match prev_log_id {
-        Some(log_id) => log_id.index.checked_add(1).ok_or_else(|| damaged("an index too large"))?,
-        None => 0,
-    };
+    let first = prev_log_id.map_or(0, |log_id| log_id.index + 1);
     let mut last_term = prev_log_id.map_or(0, |log_id| log_id.leader_id.term);
     let mut entries = Vec::new();
-    for _ in 0..count {
+    for index in first..first + u64::from(count) {
         let (term, len) = (input.u64()?, input.u32()? as usize);
         if term < last_term || term > vote.leader_id.term {
             return Err(damaged("an entry of a term that cannot be there"));
         }
         let at = body.len() - input.0.len();
         input.skip(len)?;
-        entries.push(codec::decode_entry(term, next, body.slice(at..at + len))?);
+        entries.push(codec::decode_entry(term, index, body.slice(at..at + len))?);
         last_term = term;
-        next = next.checked_add(1).ok_or_else(|| damaged("an index too large"))?;
     }
     input.end()?;
     if !vote.committed || last_term > vote.leader_id.term {
@@ -125,7 +125,7 @@ pub(crate) fn decode_appended(body: &[u8]) -> io::Result<Appended> {
     let mut input = Input(body);
     let answer = match input.u8()? {
         0 => Appended::Success,
-        1 => Appended::PartialSuccess(decode_log_id(&mut input)?),
+        1 => Appended::PartialSuccess(take_log_id(&mut input)?),
         2 => Appended::Conflict,
         3 => Appended::HigherVote(take_vote(&mut input)?),
         _ => return Err(damaged("an unknown answer to an append")),
@@ -149,7 +149,7 @@ pub(crate) fn encode_ballot(request: &Ballot) -> Bytes {
 /// [`io::ErrorKind::InvalidData`] if they are none.
 pub(crate) fn decode_ballot(body: &[u8]) -> io::Result<Ballot> {
     let mut input = Input(body);
-    let (vote, last_log_id) = (take_vote(&mut input)?, decode_log_id(&mut input)?);
+    let (vote, last_log_id) = (take_vote(&mut input)?, take_log_id(&mut input)?);
     let leadership_transfer = input.flag()?;
     input.end()?;
     Ok(Ballot { vote, last_log_id, leadership_transfer })
@@ -171,7 +171,7 @@ pub(crate) fn encode_voted(answer: &Voted) -> Bytes {
 pub(crate) fn decode_voted(body: &[u8]) -> io::Result<Voted> {
     let mut input = Input(body);
     let (vote, vote_granted) = (take_vote(&mut input)?, input.flag()?);
-    let last_log_id = decode_log_id(&mut input)?;
+    let last_log_id = take_log_id(&mut input)?;
     input.end()?;
     Ok(Voted { vote, vote_granted, last_log_id })
 }
@@ -192,7 +192,7 @@ pub(crate) fn encode_transfer(request: &Transfer) -> Bytes {
 pub(crate) fn decode_transfer(body: &[u8]) -> io::Result<Transfer> {
     let mut input = Input(body);
     let (from, to) = (take_vote(&mut input)?, input.u64()?);
-    let last_log_id = decode_log_id(&mut input)?;
+    let last_log_id = take_log_id(&mut input)?;
     input.end()?;
     Ok(Transfer::new(from, to, last_log_id))
 }
@@ -230,7 +230,7 @@ pub(crate) fn decode_transferred(body: &[u8]) -> io::Result<Transferred> {
             Err(Refused::VoteChanged { expected, actual })
         }
         2 => {
-            let (expected, actual) = (decode_log_id(&mut input)?, decode_log_id(&mut input)?);
+            let (expected, actual) = (take_log_id(&mut input)?, take_log_id(&mut input)?);
             Err(Refused::LogNotFlushed { expected, actual })
         }
         _ => return Err(damaged("an unknown answer to a transfer")),
@@ -299,7 +299,13 @@ pub(crate) fn decode_snapshot(body: &Bytes) -> io::Result<SnapshotMessage> {
     let (kind, transfer) = (input.u8()?, input.u64()?);
     let vote = take_vote(&mut input)?;
     let part = match kind {
-        0 => SnapshotPart::Begin(decode_meta(input.0)?),
+        0 => {
+            let meta = decode_meta(input.0)?;
+            if meta.last_log_id.is_some_and(|last| last.index > COUNT_MAX) {
+                return Err(damaged("a log id too large"));
+            }
+            SnapshotPart::Begin(meta)
+        }
         1 => {
             let offset = input.u64()?;
             if input.0.len() > SNAPSHOT_PIECE_BYTES {
@@ -339,7 +345,19 @@ pub(crate) fn decode_received(body: &[u8]) -> io::Result<Option<Vote>> {
 }
 
 fn take_vote(input: &mut Input<'_>) -> io::Result<Vote> {
-    codec::decode_vote(&input.take::<VOTE_BYTES>()?)
+    let vote = codec::decode_vote(&input.take::<VOTE_BYTES>()?)?;
+    if vote.leader_id.term > COUNT_MAX {
+        return Err(damaged("a term too large"));
+    }
+    Ok(vote)
+}
+
+fn take_log_id(input: &mut Input<'_>) -> io::Result<Option<LogId>> {
+    let log_id = decode_log_id(input)?;
+    if log_id.is_some_and(|log_id| log_id.leader_id.term.max(log_id.index) > COUNT_MAX) {
+        return Err(damaged("a log id too large"));
+    }
+    Ok(log_id)
 }
 
 fn put_len(len: usize, out: &mut Vec<u8>) {

@@ -11,7 +11,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::raft::types::{Entry, LogId, Membership, Payload, Proposal, StoredMembership};
+use crate::raft::types::{Entry, Membership, Payload, Proposal, StoredMembership};
 
 fn votes() -> impl Strategy<Value = Vote> {
     (0..5_u64, any::<u64>(), any::<bool>()).prop_map(|(term, voted_for, committed)| {
@@ -214,6 +214,9 @@ fn entries_that_no_leader_sends_are_refused() {
     let vote = Vote::new_committed(3, 1);
     let after = Append { vote, prev_log_id: last, entries: Vec::new(), leader_commit: None };
     assert!(decode_append(&encode_append(&after)).is_err(), "no index left");
+    let ballot =
+        Ballot { vote: Vote::new(u64::MAX, 1), last_log_id: None, leadership_transfer: false };
+    assert!(decode_ballot(&encode_ballot(&ballot)).is_err(), "no term left");
 }
 
 #[test]
