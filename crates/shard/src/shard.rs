@@ -154,7 +154,11 @@ impl Shard {
             options,
         };
         for spec in specs {
-            shard.add_group(spec).await?;
+            if let Err(error) = shard.add_group(spec).await {
+                // Those that run already must not go on; why it fails is told by the first error.
+                drop(shard.shutdown().await);
+                return Err(error);
+            }
         }
         let keeper = Keeper {
             wake: shard.wake.clone(),

@@ -289,6 +289,11 @@ fn a_founded_group_is_led_by_the_preferred_replica_and_all_apply_what_is_written
     assert_eq!(cluster.leader(&[1, 2, 3]), NodeId(1));
     assert_eq!(cluster.write(&[1, 2, 3], &set_bit("k", 7)).1, [integer(0)]);
     assert_eq!(cluster.read(NodeId(1), get_bit("k", 7)).unwrap(), integer(1));
+    let leader = cluster.group(NodeId(1));
+    for consistency in [Consistency::Leader, Consistency::Stale] {
+        let read = cluster.block(leader.read(get_bit("k", 7), consistency, soon()));
+        assert_eq!(read.unwrap(), integer(1), "{consistency:?}");
+    }
     for node in [2, 3].map(NodeId) {
         cluster.catch_up(node, NodeId(1));
         let error = cluster.read(node, get_bit("k", 7)).unwrap_err();

@@ -16,7 +16,7 @@ use bitroster_command::{
 };
 use bitroster_shard::{Error, Fatal, GroupHandle, GroupSpec, Shard, ShardOptions};
 use bitroster_types::limits::{GROUP_PROPOSALS_MAX, SLOTS};
-use bitroster_types::{Consistency, Deadline, GroupId, Key, NodeId, Slot, UnixMillis};
+use bitroster_types::{Consistency, Deadline, GroupId, Key, NodeId, ReplicaId, Slot, UnixMillis};
 use bitroster_wal::testing::{FaultyDisk, Names, Tear};
 use tokio::runtime::{Builder, Runtime};
 
@@ -375,5 +375,72 @@ fn a_heavy_combination_gives_what_it_should() {
     let set = i64::from(1 << 20);
     assert_eq!(process.write(batch), [integer(set), integer(set)]);
     assert_eq!(process.read(count("c")), integer(set));
+    process.stop();
+}
+
+#[test]
+fn a_batch_of_reads_is_answered_in_order_with_light_and_heavy_ones_mixed() {
+    let disk = FaultyDisk::default();
+    let process = Process::start(options(&disk, 1));
+    process.write(set("long", &vec![0xFF; 1 << 20], Expiry::Clear));
+    process.write(set("short", b"a", Expiry::At(UnixMillis(1))));
+    let mut reads = OpBatch::new();
+    for op in [get_bit("long", 3), count("long"), get_bit("none", 0), count("short")] {
+        reads.push_read(&ReadOp::Command(op));
+    }
+    let group = process.group(ONE);
+    for consistency in Consistency::ALL {
+        let answered =
+            process.runtime.block_on(group.read_batch(reads.clone(), consistency, soon())).unwrap();
+        let expected = [integer(1), integer(8 << 20), integer(0), integer(0)];
+        assert_eq!(answered.outcomes.decode().unwrap(), expected, "{consistency:?}");
+        assert_eq!(answered.age, Duration::ZERO);
+    }
+    let mut mixed = reads.clone();
+    mixed.push_set_bit(&key("k"), 1, true);
+    let refused = group.read_batch(mixed, Consistency::Linearizable, soon());
+    let error = process.runtime.block_on(refused).unwrap_err();
+    assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
+    process.stop();
+}
+
+#[test]
+fn the_log_of_another_replica_is_refused_until_it_is_removed() {
+    let disk = FaultyDisk::default();
+    let process = Process::start(options(&disk, 2));
+    process.write(set_bit("k", 7, true));
+    process.runtime.block_on(process.shard().snapshot_all()).unwrap();
+    process.stop();
+
+    let mut other = options(&disk, 2);
+    other.groups[0].replica = ReplicaId(9);
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let error = runtime.block_on(Shard::open(other)).unwrap_err();
+    assert!(matches!(error, Error::Stopped { group: ONE, .. }), "{error:?}");
+    drop(runtime);
+
+    // A node that is told so starts without the group, drops it and begins anew.
+    let mut without = options(&disk, 2);
+    let mut spec = without.groups.remove(0);
+    spec.replica = ReplicaId(9);
+    spec.founders = vec![(ReplicaId(9), NodeId(1))];
+    let process = Process::start(without);
+    process.runtime.block_on(async {
+        process.shard().remove_group(ONE).await.unwrap();
+        let group = process.shard().add_group(spec.clone()).await.unwrap();
+        process.shard().wait_ready().await;
+        assert_eq!(process.shard().add_group(spec.clone()).await.unwrap().id(), ONE);
+        let other = GroupSpec { replica: ReplicaId(10), ..spec.clone() };
+        assert!(matches!(process.shard().add_group(other).await, Err(Error::Option { .. })));
+        assert_eq!(group.replica(), ReplicaId(9));
+    });
+    assert_eq!(process.read(count("k")), integer(0));
+    assert_eq!(process.write(set_bit("k", 1, true)), [integer(0)]);
+    process.stop();
+
+    let mut again = options(&disk, 2);
+    again.groups[0] = spec;
+    let process = Process::start(again);
+    assert_eq!(process.read(get_bit("k", 1)), integer(1));
     process.stop();
 }

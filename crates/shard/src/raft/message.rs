@@ -1,7 +1,7 @@
 //! Raft's messages as bytes.
 //!
-//! Integers are little-endian; votes and log ids as in [`codec`](super::codec). A message's kind
-//! travels beside it. Entries carry no index: they follow `previous` without a gap.
+//! Integers are little-endian; votes and log ids as in [`codec`]. A message's kind travels
+//! beside it. Entries carry no index: they follow `previous` without a gap.
 //!
 //! | message            | bytes                                                                 |
 //! |--------------------|-----------------------------------------------------------------------|
