@@ -3,7 +3,10 @@
 //! Debian packages come by `apt-get` (as root, where they are missing), Python and Node packages
 //! go into folders below `target`. Nothing is installed outside Debian's packages and `target`.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -12,15 +15,21 @@ use crate::{
     verify::{cargo, run_command},
 };
 
-/// A program the tests start, and the Debian package that has it.
-const PROGRAMS: &[(&str, &str)] = &[
-    ("redis-server", "redis-server"),
-    ("redis-cli", "redis-tools"),
-    ("redis-benchmark", "redis-tools"),
-    ("python3", "python3"),
-    ("node", "nodejs"),
-    ("npm", "npm"),
+/// A program the tests start, how it is asked for its version, and the Debian package that has it.
+const PROGRAMS: &[(&str, &str, &str)] = &[
+    ("redis-server", "--version", "redis-server"),
+    ("redis-cli", "--version", "redis-tools"),
+    ("redis-benchmark", "--version", "redis-tools"),
+    ("python3", "--version", "python3"),
+    ("node", "--version", "nodejs"),
+    ("npm", "--version", "npm"),
+    ("ip", "-V", "iproute2"),
+    ("tc", "-V", "iproute2"),
+    ("setpriv", "--version", "util-linux"),
 ];
+
+/// The build in which tests plant faults.
+const PLANTED: &str = "target/planted/bitroster";
 
 /// Installs, builds and runs. `filter` is handed to the test runner.
 pub(crate) fn run(filter: &[String]) -> Result<()> {
@@ -28,23 +37,41 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
     install_python()?;
     install_node()?;
     cargo(&["build", "--release", "--package", "bitroster-node"], &[])?;
+    build_planted()?;
     if filter.is_empty() {
         cargo(&["test", "--workspace", "--doc"], &[])?;
     }
     let filter: Vec<&str> = filter.iter().map(String::as_str).collect();
+    let planted = root()?.join(PLANTED);
+    let variables = [("SUITE_PLANTED_BINARY", planted.to_str().context("a path in UTF-8")?)];
     if succeeds(Command::new(env!("CARGO")).args(["nextest", "--version"])) {
-        cargo(&[&["nextest", "run", "--workspace", "--no-fail-fast"], &filter[..]].concat(), &[])
+        let runner = ["nextest", "run", "--workspace", "--no-fail-fast"];
+        cargo(&[&runner[..], &filter[..]].concat(), &variables)
     } else {
         let runner = ["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"];
-        cargo(&[&runner[..], &filter[..]].concat(), &[])
+        cargo(&[&runner[..], &filter[..]].concat(), &variables)
     }
+}
+
+/// Builds the binary with faults that can be planted, and puts it where no other build replaces it.
+fn build_planted() -> Result<()> {
+    let root = root()?;
+    let wanted = ["--package", "bitroster-node", "--features", "planted-faults"];
+    cargo(&[&["build"], &wanted[..]].concat(), &[])?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let built = root.join(target).join("debug/bitroster");
+    std::fs::create_dir_all(root.join(PLANTED).parent().context("it lies in a folder")?)?;
+    std::fs::copy(&built, root.join(PLANTED))
+        .with_context(|| format!("copy {}", built.display()))?;
+    Ok(())
 }
 
 fn install_programs() -> Result<()> {
     let missing: Vec<&str> = PROGRAMS
         .iter()
-        .filter(|(program, _)| !succeeds(Command::new(program).arg("--version")))
-        .map(|(_, package)| *package)
+        .filter(|(program, version, _)| !succeeds(Command::new(program).arg(version)))
+        .map(|(.., package)| *package)
         .collect();
     if missing.is_empty() {
         return Ok(());
