@@ -432,6 +432,8 @@ fn config(group: GroupId, timing: Timing) -> Config {
         notification_channel_size: Some(CHANNEL_LEN),
         state_machine_channel_size: Some(CHANNEL_LEN),
         enable_pre_vote: Some(true),
+        // A follower that lost what it had confirmed must not end its leader, and the next one.
+        allow_log_reversion: Some(true),
         // A restarted leader that leads on without a vote could serve what it has not applied.
         enable_leader_restore: Some(false),
         ..Config::default()
