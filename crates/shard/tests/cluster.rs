@@ -3,7 +3,7 @@
 //! to; a batch that is sent again is applied once.
 //!
 //! Method: three shards, each over a disk in memory and in a runtime of its own, joined by a
-//! transport that can be cut in either direction. A crash drops the runtime and what was not synced.
+//! transport that can be cut in either direction. A crash drops the runtime and all unsynced bytes.
 //! Mutants killed: skipping the question to the majority (`raft/replica.rs`), answering for any
 //! replica number (`group.rs`), applying a numbered batch again (`raft/state_machine.rs`), counting
 //! a learner that lags as ready to vote (`raft/members.rs`).

@@ -1,7 +1,7 @@
 //! Goal: what a replica says to another arrives as it was said, and nothing else is taken for it.
 //!
-//! Method: random messages to bytes and back; each cut at every length, lengthened, or with a length
-//! that lies. Random bytes must give errors, or what encodes to the same bytes.
+//! Method: random messages to bytes and back; each cut at every length, lengthened, or with a
+//! length that lies. Random bytes must give errors, or what encodes to the same bytes.
 
 use std::collections::BTreeSet;
 
