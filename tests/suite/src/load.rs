@@ -1,7 +1,6 @@
 //! Clients that change and read random bits, and record what they asked and were told.
 
 use std::{
-    fmt::Write as _,
     net::SocketAddr,
     sync::{
         Arc,
@@ -41,7 +40,7 @@ pub struct LoadPlan {
     pub pipeline: usize,
     /// How long a client waits for an answer before it gives up the connection.
     pub patience: Duration,
-    /// Seed of what the clients choose.
+    /// Seed of what the clients choose. Loads with different seeds use different keys.
     pub seed: u64,
 }
 
@@ -254,6 +253,7 @@ impl Worker {
     /// Asks and records, in the order of `requests`.
     fn ask(&mut self, requests: &[(Bit, Kind)]) {
         let invoked = self.shared.now();
+        let seed = self.shared.plan.seed;
         let Some(client) = self.connect() else {
             // Nothing was sent, so there is nothing to record but that nothing was applied.
             for (bit, kind) in requests {
@@ -263,7 +263,7 @@ impl Worker {
         };
         let mut bytes = BytesMut::new();
         for (bit, kind) in requests {
-            write_request(*bit, *kind, &mut bytes);
+            write_request(seed, *bit, *kind, &mut bytes);
         }
         let mut is_broken = client.send_raw(&bytes).is_err();
         for (bit, kind) in requests {
@@ -275,7 +275,10 @@ impl Worker {
             let outcome = reply.as_ref().map_or(Outcome::Unknown, |reply| outcome(*kind, reply));
             self.record(*bit, *kind, invoked, outcome);
         }
-        if is_broken {
+        let asked = &self.history.operations[self.history.operations.len() - requests.len()..];
+        let answered = |operation: &Operation| matches!(operation.outcome, Outcome::Answered(_));
+        // A router that refuses everything may be cut off or misled: another one may do better.
+        if is_broken || !asked.iter().any(answered) {
             self.connection = None;
             self.address += 1;
         }
@@ -304,10 +307,9 @@ impl Worker {
     }
 }
 
-fn write_request(bit: Bit, kind: Kind, bytes: &mut BytesMut) {
-    let (mut key, mut offset) = (String::new(), String::new());
-    write!(key, "bits:{}", bit.key).expect("strings take everything");
-    write!(offset, "{}", bit.offset).expect("strings take everything");
+/// The seed is part of the key: each load has bits of its own, which are 0 at first.
+fn write_request(seed: u64, bit: Bit, kind: Kind, bytes: &mut BytesMut) {
+    let (key, offset) = (format!("bits:{seed:x}:{}", bit.key), bit.offset.to_string());
     match kind {
         Kind::Get => encode_request(&["GETBIT", &key, &offset], bytes),
         Kind::Set(true) => encode_request(&["SETBIT", &key, &offset, "1"], bytes),
