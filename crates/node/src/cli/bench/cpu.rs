@@ -16,7 +16,8 @@ pub(super) struct Used {
     pub(super) by_process: Vec<f64>,
     /// By the load generator itself.
     pub(super) by_load: f64,
-    /// By everything else on the machine: what disturbed the measurement.
+    /// By everything else on the machine, and by other machines on the same processors: what
+    /// disturbed the measurement.
     pub(super) by_others: f64,
 }
 
@@ -78,14 +79,15 @@ fn process_seconds(stat: &str) -> Result<f64> {
     Ok(ticks.sum::<Result<u64, _>>()? as f64 / TICKS_A_SECOND)
 }
 
-/// All processors' time that was neither idle nor waiting for disks nor taken by a hypervisor.
+/// All processors' time that was neither idle nor waiting for disks: also what a hypervisor gave to
+/// others, since it was not there to be used.
 fn machine_seconds(stat: &str) -> Result<f64> {
     let line = stat.lines().next().and_then(|line| line.strip_prefix("cpu "));
     let fields = line.context("/proc/stat without the sum of all processors")?;
     let ticks = fields.split_ascii_whitespace().map(str::parse::<u64>);
     let ticks = ticks.collect::<Result<Vec<_>, _>>()?;
-    // user, nice, system, idle, iowait, irq, softirq.
-    let busy = ticks.iter().take(7).sum::<u64>() - ticks.iter().skip(3).take(2).sum::<u64>();
+    // user, nice, system, idle, iowait, irq, softirq, steal.
+    let busy = ticks.iter().take(8).sum::<u64>() - ticks.iter().skip(3).take(2).sum::<u64>();
     Ok(busy as f64 / TICKS_A_SECOND)
 }
 
@@ -100,9 +102,9 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_waiting_for_its_disks_is_not_busy() {
-        let stat = "cpu  100 20 300 9000 5000 30 50 7 0 0\ncpu0 1 2 3\n";
-        assert_eq!(machine_seconds(stat).unwrap(), 5.0);
+    fn waiting_for_disks_is_not_busy_but_stolen_time_is() {
+        let stat = "cpu  100 20 300 9000 5000 30 50 10 0 0\ncpu0 1 2 3\n";
+        assert_eq!(machine_seconds(stat).unwrap(), 5.1);
     }
 
     #[test]
