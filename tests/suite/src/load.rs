@@ -32,6 +32,8 @@ pub struct LoadPlan {
     pub addresses: Vec<SocketAddr>,
     /// Threads, each with a connection of its own.
     pub clients: u32,
+    /// More threads, one an address, that only read, one bit at a time, and never go elsewhere.
+    pub watched: Vec<SocketAddr>,
     /// Keys.
     pub keys: u32,
     /// Segments of each key in which there is a bit to change.
@@ -67,6 +69,7 @@ impl LoadPlan {
         Self {
             addresses,
             clients: 6,
+            watched: Vec::new(),
             keys: 8,
             segments: 8,
             pipeline: 8,
@@ -78,7 +81,7 @@ impl LoadPlan {
     /// Starts the clients.
     pub fn start(self) -> Load {
         let places = (0..self.keys * self.segments).map(|_| AtomicU64::new(0)).collect();
-        let clients = self.clients;
+        let (clients, watchers) = (self.clients, self.watched.len());
         let mut random = Random::new(self.seed);
         let shared = Arc::new(Shared {
             plan: self,
@@ -91,7 +94,8 @@ impl LoadPlan {
             let (shared, random) = (Arc::clone(&shared), Random::new(random.bits()));
             thread::spawn(move || Worker::new(number, shared, random).run())
         };
-        let threads = (0..clients).map(start).collect();
+        let watchers = u32::try_from(watchers).expect("few watchers");
+        let threads = (0..clients + watchers).map(start).collect();
         Load { shared, threads }
     }
 }
@@ -200,14 +204,19 @@ struct Worker {
     random: Random,
     history: History,
     connection: Option<Client>,
+    /// The next server, by its place among the addresses.
     address: usize,
+    /// The one server of a client that only reads.
+    watches: Option<SocketAddr>,
 }
 
 impl Worker {
     fn new(number: u32, shared: Arc<Shared>, random: Random) -> Self {
-        let address = number as usize % shared.plan.addresses.len();
+        let LoadPlan { clients, watched, addresses, .. } = &shared.plan;
+        let watches = number.checked_sub(*clients).and_then(|at| watched.get(at as usize)).copied();
+        let address = number as usize % addresses.len();
         let history = History::default();
-        Self { number, shared, random, history, connection: None, address }
+        Self { number, shared, random, history, connection: None, address, watches }
     }
 
     fn run(mut self) -> History {
@@ -232,7 +241,8 @@ impl Worker {
     /// Requests on different bits: mostly one, sometimes a pipeline.
     fn choose(&mut self) -> Vec<(usize, Bit, Kind)> {
         let most = self.shared.plan.pipeline.max(1);
-        let count = if self.random.one_in(3) { 1 + self.random.index(most) } else { 1 };
+        let is_many = self.watches.is_none() && self.random.one_in(3);
+        let count = if is_many { 1 + self.random.index(most) } else { 1 };
         let places = self.shared.generations.len();
         let first = self.random.index(places);
         // A step that shares no factor with the number of places meets each place once.
@@ -241,6 +251,7 @@ impl Worker {
             let place = (first + at * step) % places;
             let kind = match self.random.below(5) {
                 0 | 1 => Kind::Get,
+                _ if self.watches.is_some() => Kind::Get,
                 other => Kind::Set(other % 2 == 0 || self.random.one_in(2)),
             };
             (place, self.shared.bit(place), kind)
@@ -297,7 +308,7 @@ impl Worker {
     fn connect(&mut self) -> Option<&mut Client> {
         if self.connection.is_none() {
             let LoadPlan { addresses, patience, .. } = &self.shared.plan;
-            let address = addresses[self.address % addresses.len()];
+            let address = self.watches.unwrap_or(addresses[self.address % addresses.len()]);
             self.connection = Client::connect_to(address, *patience).ok();
             if self.connection.is_none() {
                 self.address += 1;

@@ -2,6 +2,12 @@
 
 use std::{
     env,
+    io::{Seek as _, Write as _},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -87,6 +93,39 @@ pub fn key_of_each_group(cluster: &Cluster) -> Vec<String> {
             key.unwrap_or_else(|| panic!("group {group} owns no slot: {status:?}"))
         })
         .collect()
+}
+
+/// Writes to a file and syncs it, again and again, until it is dropped: others' syncs on the same
+/// disk then take many times as long.
+#[derive(Debug)]
+pub struct BusyDisk {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl BusyDisk {
+    /// Starts writing, to a file that nobody else sees.
+    pub fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&stop);
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        let thread = thread::spawn(move || {
+            while !until.load(Ordering::Relaxed) {
+                file.rewind().expect("a file can be rewound");
+                file.write_all(&[7; 4 << 20]).expect("the disk has room");
+                file.sync_all().expect("a file can be synced");
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for BusyDisk {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // The test has failed for another reason then, and a destructor must not panic.
+        drop(self.thread.take().map(JoinHandle::join));
+    }
 }
 
 /// One way to hurt a process and to make it well again.

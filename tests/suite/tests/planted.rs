@@ -14,7 +14,7 @@ use bitroster_suite::{
     Cluster, Load, LoadPlan, Random,
     cluster::ClusterBuilder,
     network::inside,
-    scenario::{any_leader, contradiction, say, verdict},
+    scenario::{BusyDisk, any_leader, contradiction, say, verdict},
     server::workspace,
     wait,
 };
@@ -33,14 +33,15 @@ fn planted_binary() -> PathBuf {
     binary
 }
 
-/// Three shard nodes and two routers that do not wait long.
-fn planted() -> ClusterBuilder {
-    Cluster::builder(3, 2).binary(planted_binary()).set(&["server.request_timeout_ms=2000"])
+/// Three shard nodes and two routers that give a request up after `timeout_ms`.
+fn planted(timeout_ms: u32) -> ClusterBuilder {
+    let timeout = format!("server.request_timeout_ms={timeout_ms}");
+    Cluster::builder(3, 2).binary(planted_binary()).set(&[&timeout])
 }
 
-fn load(cluster: &Cluster, random: &mut Random) -> Load {
+fn plan(cluster: &Cluster, random: &mut Random) -> LoadPlan {
     let plan = LoadPlan::new(cluster.router_addresses(), random.bits());
-    LoadPlan { clients: 8, pipeline: 16, patience: Duration::from_secs(3), ..plan }.start()
+    LoadPlan { clients: 8, pipeline: 16, patience: Duration::from_secs(20), ..plan }
 }
 
 /// Repeats a round with a load of its own until the checker finds the fault.
@@ -57,12 +58,16 @@ fn must_show(fault: &str, mut round: impl FnMut() -> Load) {
 #[test]
 fn a_write_acknowledged_before_it_is_on_disk_is_found_lost() {
     let mut random = Random::announced(301);
-    let mut cluster = planted().environment(0..3, PLANTED, "ack-before-sync").start();
+    let mut cluster = planted(2_000).environment(0..3, PLANTED, "ack-before-sync").start();
     must_show("ack-before-sync", || {
-        let load = load(&cluster, &mut random);
-        load.wait_for_answers(2_000 + random.below(500));
+        let load = plan(&cluster, &mut random).start();
+        load.wait_for_answers(500);
+        // While a sync takes long, much is acknowledged that is not even handed to the kernel.
+        let busy = BusyDisk::start();
+        wait::while_others_work(Duration::from_millis(500 + random.below(200)));
         let shards: Vec<usize> = cluster.shards().collect();
         cluster.kill_all(&shards);
+        drop(busy);
         for at in shards {
             cluster.start_node(at);
         }
@@ -75,12 +80,13 @@ fn a_write_acknowledged_before_it_is_on_disk_is_found_lost() {
 fn a_read_from_a_deposed_leader_is_found_stale() {
     inside("a_read_from_a_deposed_leader_is_found_stale", 5, |network| {
         let mut random = Random::announced(302);
-        let cluster = planted()
+        let cluster = planted(300)
             .network(network)
             .environment(0..3, PLANTED, "read-from-deposed-leader")
             .start();
         must_show("read-from-deposed-leader", || {
-            let load = load(&cluster, &mut random);
+            let watched = vec![cluster.node(3).client_address(); 6];
+            let load = LoadPlan { watched, ..plan(&cluster, &mut random) }.start();
             load.wait_for_answers(500);
             // The old leader keeps one router, the others keep the other one.
             let leader = any_leader(&cluster, &mut random);
@@ -89,7 +95,7 @@ fn a_read_from_a_deposed_leader_is_found_stale() {
                 network.cut(leader, other);
                 network.cut(3, other);
             }
-            wait::while_others_work(Duration::from_secs(4));
+            wait::while_others_work(Duration::from_secs(5));
             network.heal();
             cluster.wait_settled();
             load
@@ -102,9 +108,9 @@ fn a_batch_that_is_applied_twice_is_found() {
     inside("a_batch_that_is_applied_twice_is_found", 5, |network| {
         let mut random = Random::announced(303);
         let mut cluster =
-            planted().network(network).environment(0..3, PLANTED, "forget-session").start();
+            planted(10_000).network(network).environment(0..3, PLANTED, "forget-session").start();
         must_show("forget-session", || {
-            let load = load(&cluster, &mut random);
+            let load = plan(&cluster, &mut random).start();
             load.wait_for_answers(500);
             // What reaches the leader is applied, and the answers are lost with it.
             let leader = any_leader(&cluster, &mut random);
@@ -125,12 +131,12 @@ fn a_batch_that_is_applied_twice_is_found() {
 #[test]
 fn a_misled_router_is_found_where_groups_take_what_is_not_theirs() {
     let mut random = Random::announced(304);
-    let cluster = planted()
+    let cluster = planted(2_000)
         .environment(0..3, PLANTED, "skip-epoch-check")
         .environment(4..5, PLANTED, "misroute")
         .start();
     must_show("misroute with skip-epoch-check", || {
-        let load = load(&cluster, &mut random);
+        let load = plan(&cluster, &mut random).start();
         load.wait_for_answers(2_000);
         load
     });
@@ -139,8 +145,8 @@ fn a_misled_router_is_found_where_groups_take_what_is_not_theirs() {
 #[test]
 fn a_misled_router_is_harmless_where_groups_know_what_is_theirs() {
     let mut random = Random::announced(305);
-    let cluster = planted().environment(4..5, PLANTED, "misroute").start();
-    let load = load(&cluster, &mut random);
+    let cluster = planted(300).environment(4..5, PLANTED, "misroute").start();
+    let load = plan(&cluster, &mut random).start();
     load.wait_for_answers(3_000);
     // Every bit is read at the end: through the router that is not misled, for the other one must
     // refuse.
