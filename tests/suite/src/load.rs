@@ -123,6 +123,13 @@ impl Load {
         });
     }
 
+    /// Waits until that many more requests have been answered, or the time is over; which it was.
+    pub fn is_answered_within(&self, more: u64, patience: Duration) -> bool {
+        let enough = self.answered() + more;
+        let look = || (self.answered() >= enough).then_some(());
+        wait::within(patience, Duration::from_millis(5), look).is_some()
+    }
+
     /// Stops the clients; what they saw.
     ///
     /// # Panics

@@ -1,8 +1,9 @@
 //! Faults in random order, under load, and the verdict on what the clients saw.
 
 use std::{
-    env,
-    io::{Seek as _, Write as _},
+    env, fs,
+    path::PathBuf,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -95,36 +96,56 @@ pub fn key_of_each_group(cluster: &Cluster) -> Vec<String> {
         .collect()
 }
 
-/// Writes to a file and syncs it, again and again, until it is dropped: others' syncs on the same
-/// disk then take many times as long.
+/// The thread of a node that writes the log.
+const LOG_THREAD: &str = "bitroster-wal";
+
+/// Keeps the threads that write the nodes' logs from running, or nearly so, as a disk does that
+/// hangs: they only get what processor time nobody else wants, and somebody wants all of it.
 #[derive(Debug)]
-pub struct BusyDisk {
+pub struct HangingDisks {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-impl BusyDisk {
-    /// Starts writing, to a file that nobody else sees.
-    pub fn start() -> Self {
+impl HangingDisks {
+    /// Lets them hang until this is dropped. The nodes' log threads stay modest afterwards: kill
+    /// the nodes before.
+    ///
+    /// # Panics
+    ///
+    /// If a node does not run, or has no thread of that name.
+    pub fn of(cluster: &Cluster, nodes: &[usize]) -> Self {
+        for at in nodes {
+            let process = cluster.node(*at).process_id().expect("the node runs");
+            let threads = fs::read_dir(format!("/proc/{process}/task")).expect("its threads");
+            let names_log = |thread: &PathBuf| {
+                fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == LOG_THREAD)
+            };
+            let thread = threads.flatten().map(|it| it.path()).find(names_log);
+            let thread = thread.expect("a node has a thread that writes its log");
+            let number = thread.file_name().expect("a number");
+            let set = Command::new("chrt").args(["--idle", "--pid", "0"]).arg(number).status();
+            assert!(set.expect("chrt starts; it is part of util-linux").success());
+        }
         let stop = Arc::new(AtomicBool::new(false));
-        let until = Arc::clone(&stop);
-        let mut file = tempfile::tempfile().expect("a temporary file");
-        let thread = thread::spawn(move || {
-            while !until.load(Ordering::Relaxed) {
-                file.rewind().expect("a file can be rewound");
-                file.write_all(&[7; 4 << 20]).expect("the disk has room");
-                file.sync_all().expect("a file can be synced");
-            }
-        });
-        Self { stop, thread: Some(thread) }
+        let start = |_| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || while !stop.load(Ordering::Relaxed) {})
+        };
+        // Two for each processor: none is idle while the threads are moved between them.
+        let processors = thread::available_parallelism().map_or(2, usize::from);
+        let threads = (0..2 * processors).map(start).collect();
+        Self { stop, threads }
     }
 }
 
-impl Drop for BusyDisk {
+impl Drop for HangingDisks {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // The test has failed for another reason then, and a destructor must not panic.
-        drop(self.thread.take().map(JoinHandle::join));
+        for thread in self.threads.drain(..) {
+            // The test has failed for another reason then, and a destructor must not panic.
+            drop(thread.join());
+        }
     }
 }
 
