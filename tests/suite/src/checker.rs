@@ -1,17 +1,18 @@
 //! Whether a history of bits is linearizable.
 //!
-//! Every bit is a register of its own, so every bit is checked alone, in the sense of Wing and Gong,
-//! "Testing and verifying concurrent objects" (1993). The general search tries orders; a bit needs
+//! Every bit is a register of its own, so every bit is checked alone, in the sense of Wing and
+//! Gong, "Testing and verifying concurrent objects" (1993). The general search tries orders; a bit needs
 //! none tried, because an order that exists can be turned into the one found here:
 //!
 //! - An operation takes effect only when its end, or that of another one, demands it, except that
-//!   one that changes nothing and whose answer fits takes effect as soon as it can: it harms nobody.
+//!   one that changes nothing and whose answer fits takes effect as soon as it can: that harms
+//!   nobody.
 //! - What changes the bit from its present value is chosen by its end: of two that run, do the same
 //!   and fit the present value, the one that ends first may always go first, for the other one can
 //!   take its place later. An unknown write never ends, so it comes last.
 //!
-//! So each end has one way to be met at most, and the check is linear. `tests/checker.rs` compares it
-//! with trying every order.
+//! So each end has one way to be met at most, and the check is linear. `tests/checker.rs` compares
+//! it with trying every order.
 
 use std::{fmt::Write as _, time::Instant};
 
@@ -230,8 +231,8 @@ impl<'a> Follower<'a> {
             operation.kind == Kind::Set(new) && operation.outcome == Outcome::Answered(!new)
         };
         let candidates = self.running.iter().enumerate().filter(|(_, other)| turns(other));
-        // Of those that end at the same instant, the one whose end is met first: by place in memory,
-        // which is the order of the operations.
+        // Of those that end at the same instant, the one whose end is met first: by place in
+        // memory, which is the order of the operations.
         let by_end = |(_, other): &(usize, &&'a Operation)| {
             (other.completed, std::ptr::from_ref::<Operation>(other))
         };

@@ -25,6 +25,9 @@ use anyhow::{Context as _, Result, bail};
 /// Tells the test that it runs inside: the namespaces' common beginning.
 const INSIDE: &str = "SUITE_NETWORK";
 
+/// Names the file that the inside leaves when it has run to its end: a misspelt test would not.
+const DONE: &str = "SUITE_NETWORK_DONE";
+
 /// What every namespace of a test begins with, before the number of the process that made it.
 const PREFIX: &str = "bitroster-suite";
 
@@ -54,6 +57,8 @@ pub fn inside(test: &str, size: usize, body: impl FnOnce(&Network)) {
     if let Ok(prefix) = env::var(INSIDE) {
         let network = Network { prefix, size, cuts: Arc::default() };
         body(&network);
+        let done = env::var(DONE).expect("the outside names a file");
+        fs::write(done, b"").expect("the file can be written");
         return;
     }
     remove_leftovers();
@@ -64,16 +69,20 @@ pub fn inside(test: &str, size: usize, body: impl FnOnce(&Network)) {
             return;
         }
     };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let done = folder.path().join("done");
     let program = env::current_exe().expect("the test knows its program");
     let status = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "ip", "netns", "exec", &outside.hub()])
         .arg(program)
         .args(["--exact", test, "--nocapture", "--test-threads", "1"])
         .env(INSIDE, &outside.prefix)
+        .env(DONE, &done)
         .status()
         .expect("setpriv starts; it is part of util-linux");
     drop(outside);
     assert!(status.success(), "inside its network the test ended with {status}");
+    assert!(done.exists(), "no test of the name {test} ran inside its network");
 }
 
 impl Network {

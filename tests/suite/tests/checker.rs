@@ -2,12 +2,12 @@
 //!
 //! Method: histories are made by simulating a register: every operation takes effect at one instant
 //! between its beginning and its end; some are then told as unknown or refused. These must pass.
-//! Then each kind of fault is put in by hand, in the shape a broken database would show it, and must
-//! be found. Last, thousands of small random histories, most of them impossible, are also decided by
-//! trying every order, and both must agree.
+//! Then each kind of fault is put in by hand, in the shape a broken database would show it, and
+//! must be found. Last, thousands of small random histories, many of them impossible, are also
+//! decided by trying every order, and both must agree.
 //!
-//! Mutants killed: treat an unknown write as never applied; treat it as applied; let a refused write
-//! apply; ignore the old bit in SETBIT's answer; ignore real time.
+//! Mutants killed: treat an unknown write as never applied; treat it as applied; let a refused
+//! write apply; ignore the old bit in SETBIT's answer; ignore real time.
 
 use std::time::{Duration, Instant};
 

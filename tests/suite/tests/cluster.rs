@@ -100,8 +100,8 @@ fn clients_wait_shortly_when_a_leader_dies() {
     let (median, worst) = (gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
     let verdict = if worst <= GAP_GOAL { "met" } else { "MISSED" };
     say(&format!(
-        "{} leaders died; clients could not write for {median:?} in the median, {worst:?} at worst; \
-         the goal of {GAP_GOAL:?} is {verdict}",
+        "{} leaders died; clients could not write for {median:?} in the median, {worst:?} at \
+         worst; the goal of {GAP_GOAL:?} is {verdict}",
         gaps.len()
     ));
     assert!(worst < GAP_MAX, "clients could not write for {worst:?}");

@@ -1,7 +1,7 @@
 //! Goal: the tests of clusters would see the faults that they are there for.
 //!
-//! Method: a build in which a promise can be broken on purpose (`BITROSTER_PLANTED`), hurt in the way
-//! that must bring it to light, again and again until the checker complains; a fault that stays
+//! Method: a build in which a promise can be broken on purpose (`BITROSTER_PLANTED`), hurt in the
+//! way that must bring it to light, again and again until the checker complains; a fault that stays
 //! hidden for a minute and a half fails the test. One of the faults has a guard of its own, and is
 //! shown to be harmless as long as the guard is not planted too.
 //!
