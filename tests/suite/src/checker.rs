@@ -1,8 +1,8 @@
 //! Whether a history of bits is linearizable.
 //!
 //! Every bit is a register of its own, so every bit is checked alone, in the sense of Wing and
-//! Gong, "Testing and verifying concurrent objects" (1993). The general search tries orders; a bit needs
-//! none tried, because an order that exists can be turned into the one found here:
+//! Gong, "Testing and verifying concurrent objects" (1993). The general search tries orders; a bit
+//! needs none tried, because an order that exists can be turned into the one found here:
 //!
 //! - An operation takes effect only when its end, or that of another one, demands it, except that
 //!   one that changes nothing and whose answer fits takes effect as soon as it can: that harms
