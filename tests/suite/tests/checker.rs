@@ -7,9 +7,8 @@
 //! decided by trying every order, and both must agree.
 //!
 //! Mutants killed: treat an unknown write as never applied; treat it as applied; let it apply
-//! twice;
-//! let a refused write apply; ignore the old bit in SETBIT's answer; ignore real time; turn the bit
-//! by the write that ends last.
+//! twice; let a refused write apply; ignore the old bit in SETBIT's answer; ignore real time; turn
+//! the bit by the write that ends last.
 
 use std::time::{Duration, Instant};
 
