@@ -83,7 +83,10 @@ pub(crate) fn run(loaded: Loaded, insecure: bool) -> anyhow::Result<()> {
     check_open_files(&loaded.config);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores)
+        .worker_threads(match loaded.config.server.threads {
+            0 => cores,
+            threads => threads,
+        })
         .thread_name("bitroster")
         .enable_all()
         .build()
@@ -107,10 +110,11 @@ fn check_open_files(config: &Config) {
     }
 }
 
-/// The filter of a level. The raft library tells at `info` what only its authors can use, so it is
-/// heard from `warn` on, unless the level names it.
+/// The filter of a level. The raft library tells at `info` what only its authors can use, and warns
+/// ten times a second of each peer that is away, so it is heard from `error` on, unless the level
+/// names it.
 fn log_filter(level: &str) -> String {
-    if level.contains("openraft") { level.to_owned() } else { format!("{level},openraft=warn") }
+    if level.contains("openraft") { level.to_owned() } else { format!("{level},openraft=error") }
 }
 
 /// Refuses to serve other machines without a password, unless that is wanted.

@@ -67,7 +67,7 @@ pub(crate) enum Answer {
 pub(crate) struct Call {
     pub(crate) inner: Arc<Inner>,
     pub(crate) map: Arc<ClusterMap>,
-    reading: Reading,
+    pub(crate) reading: Reading,
     started: Instant,
     pub(crate) deadline: Deadline,
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bitroster_command::{CommandError, OpBatch, Outcome, ReadOp};
+use bitroster_command::{CommandError, Op, OpBatch, Outcome, ReadOp};
 use bitroster_types::{Consistency, Deadline, GroupId};
 use futures_util::future::BoxFuture;
 
@@ -74,6 +74,33 @@ pub trait Transport: Send + Sync + 'static {
         reading: &Reading,
         deadline: Deadline,
     ) -> BoxFuture<'_, Result<Outcome, TransportError>>;
+
+    /// Answers reads that take microseconds and answer a few bytes each, as [`read`](Self::read)
+    /// would: one outcome an op. They may be answered at different moments.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read), for all of them.
+    ///
+    /// Unless an implementation has a better way, they are asked one by one.
+    fn read_short(
+        &self,
+        to: Target,
+        ops: OpBatch,
+        reading: &Reading,
+        deadline: Deadline,
+    ) -> BoxFuture<'_, Result<Vec<Outcome>, TransportError>> {
+        let reading = reading.clone();
+        Box::pin(async move {
+            let mut reader = ops.into_reader();
+            let mut outcomes = Vec::new();
+            while let Ok(Some(op)) = reader.next_op() {
+                let Op::Read(op) = op else { break };
+                outcomes.push(self.read(to, op, &reading, deadline).await?);
+            }
+            Ok(outcomes)
+        })
+    }
 
     /// Commits a batch of ops in one entry, in order: one outcome an op.
     ///

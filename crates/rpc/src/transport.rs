@@ -97,6 +97,21 @@ impl Transport for ClusterTransport {
         Box::pin(async move { sender.read(to.epoch, op, &reading, deadline).await })
     }
 
+    fn read_short(
+        &self,
+        to: Target,
+        ops: OpBatch,
+        reading: &Reading,
+        deadline: Deadline,
+    ) -> BoxFuture<'_, Result<Vec<Outcome>, TransportError>> {
+        let reading = reading.clone();
+        if let Some(alone) = self.alone(to) {
+            return Box::pin(async move { alone.read_short(ops, &reading, deadline).await });
+        }
+        let sender = self.sender(to.group);
+        Box::pin(async move { sender.read_short(to.epoch, ops, &reading, deadline).await })
+    }
+
     fn write(
         &self,
         to: Target,
@@ -133,10 +148,24 @@ fn busy(what: &'static str) -> TransportError {
 
 /// The earlier of a deadline and the end of `patience` from now.
 fn within(deadline: Deadline, patience: Duration) -> Deadline {
-    deadline.min(Deadline::at(Instant::now() + patience))
+    // A patience that has doubled often lies past the end of time.
+    let until = Instant::now().checked_add(patience);
+    until.map_or(deadline, |until| deadline.min(Deadline::at(until)))
 }
 
 /// Whether nobody waits any more.
 fn has_passed(deadline: Deadline) -> bool {
     deadline.left(Instant::now()).is_zero()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_without_end_is_bounded_by_the_deadline() {
+        let deadline = Deadline::at(Instant::now() + Duration::from_secs(5));
+        assert_eq!(within(deadline, Duration::MAX), deadline);
+        assert!(within(deadline, Duration::from_secs(1)) < deadline);
+    }
 }

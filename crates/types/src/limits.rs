@@ -219,9 +219,13 @@ pub const LINK_CALLS_MAX: usize = 8 << 10;
 /// Most bytes of calls on one link without an answer; one call alone may exceed it.
 pub const LINK_BYTES_MAX: usize = 128 << 20;
 
-/// Most batches of one group that a router has on the way. With more, each would be smaller, and a
-/// group takes two entries at a time anyway.
-pub const SENDER_FLIGHTS_MAX: usize = 3;
+/// Most batches of one group that a router has on the way. A second one leaves only with
+/// [`SENDER_LOAD_BYTES`]: what waits for the first one's answer makes one batch, and small batches
+/// cost as much as large ones.
+pub const SENDER_FLIGHTS_MAX: usize = 2;
+
+/// Bytes of waiting requests that are worth a call of their own while another one is on its way.
+pub const SENDER_LOAD_BYTES: usize = 16 << 10;
 
 /// Most bytes that wait for their way to one group; one batch alone may exceed it.
 pub const SENDER_QUEUE_BYTES_MAX: usize = 64 << 20;

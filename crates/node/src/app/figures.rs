@@ -13,6 +13,7 @@ use bitroster_frontend::{ClusterView, NodeStatus, Spawn as _, Status};
 use bitroster_placement::slot_of_key;
 use bitroster_shard::Shard;
 use bitroster_telemetry::{log, process};
+use bitroster_types::GroupId;
 use metrics::{Gauge, Unit, describe_gauge, gauge};
 use parking_lot::Mutex;
 use tracing::{error, info};
@@ -100,8 +101,9 @@ impl NodeStatus for Figures {
         let stats = self.shard.get().map(|shard| shard.stats()).unwrap_or_default();
         let usage = process::Usage::read();
         let (allocated_bytes, allocated_bytes_max) = self.memory.allocated_bytes();
-        let sum =
-            |field: fn(&bitroster_shard::GroupStats) -> u64| stats.groups.iter().map(field).sum();
+        // The meta group's key is not a client's.
+        let data = || stats.groups.iter().filter(|group| group.id != GroupId::META);
+        let sum = |field: fn(&bitroster_shard::GroupStats) -> u64| data().map(field).sum();
         Status {
             run_id: self.run_id.clone(),
             allocated_bytes,

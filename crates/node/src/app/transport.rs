@@ -62,6 +62,26 @@ impl Transport for LocalTransport {
         }
     }
 
+    fn read_short(
+        &self,
+        Target { group, .. }: Target,
+        ops: OpBatch,
+        reading: &Reading,
+        deadline: Deadline,
+    ) -> BoxFuture<'_, Result<Vec<Outcome>, TransportError>> {
+        let consistency = reading.consistency;
+        match self.group(group) {
+            Ok(handle) => Box::pin(async move {
+                let answered = handle.read_batch(ops, consistency, deadline).await;
+                let outcomes = answered.map_err(translate(group))?.outcomes.decode();
+                outcomes.map_err(|error| {
+                    CommandError::Message(format!("ERR a reply cannot be read: {error}")).into()
+                })
+            }),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    }
+
     fn write(
         &self,
         Target { group, .. }: Target,

@@ -149,6 +149,11 @@ tables! {
         /// 100 to 600000. Long enough for a BITOP over gigabytes, short enough that nobody waits
         /// for ever.
         request_timeout_ms: u64 = 30_000,
+        /// Threads that serve connections and replicas.
+        ///
+        /// 0 to 1024; 0: one a core. Fewer where several nodes share a machine: threads that wake
+        /// each other cost more than they bring then.
+        threads: usize = 0,
         /// Milliseconds that clients have to take their last replies when the node stops.
         ///
         /// 0 to 60000; below the time that the orchestrator waits before it kills.
@@ -313,6 +318,7 @@ impl Config {
         };
         range("server.maxclients", self.server.maxclients as u64, 1, 1 << 20);
         range("server.request_timeout_ms", self.server.request_timeout_ms, 100, 600_000);
+        range("server.threads", self.server.threads as u64, 0, 1024);
         range("server.shutdown_grace_ms", self.server.shutdown_grace_ms, 0, 60_000);
         range("storage.sync_interval_ms", self.storage.sync_interval_ms, 1, 60_000);
         range("storage.snapshot_log_bytes", self.storage.snapshot_log_bytes.0, 1 << 20, 64 << 30);

@@ -1,6 +1,8 @@
 //! Sending a turn's queues and settling what comes back.
 
-use bitroster_command::{Command, CommandError, FollowUp, Outcome, Reply};
+use bitroster_command::{
+    Command, CommandError, FollowUp, OpBatch, Outcome, ReadCommand, ReadOp, Reply,
+};
 use bitroster_types::Key;
 use futures_util::future::join_all;
 
@@ -71,18 +73,74 @@ impl Turn {
         }
     }
 
-    /// Runs the reads that come before all queues, side by side.
+    /// Answers the reads that come before all queues: short ones with one request a group, what is
+    /// left side by side.
     async fn flush_reads(&mut self, call: &Call) {
         let reads = std::mem::take(&mut self.reads);
+        let mut short: Vec<Vec<(usize, ReadCommand)>> = Vec::new();
+        short.resize_with(self.queues.len(), Vec::new);
+        let mut rest = Vec::new();
+        for (place, read) in reads {
+            match route::of_read(&self.map, &read) {
+                Some((group, _)) if is_short(&read) => {
+                    short[self.index_of(group)].push((place, read));
+                }
+                _ => rest.push((place, read)),
+            }
+        }
         self.queues.iter_mut().for_each(|queue| queue.has_reads = false);
-        let replies =
-            call.each(&reads, |(_, read)| async move {
-                Ok(Reply::from(call.complete_read(read).await))
-            })
+        let epoch = self.map.epoch();
+        let mut asked = Vec::new();
+        for (queue, reads) in self.queues.iter().zip(short) {
+            if !reads.is_empty() {
+                let to = Target { group: queue.group, epoch };
+                asked.push(ask_short(call, to, reads));
+            }
+        }
+        let answered = match asked.len() {
+            // The usual case of a lone request costs no list of futures.
+            1 => vec![asked.pop().expect("there is one").await],
+            _ => join_all(asked).await,
+        };
+        for (reads, outcomes) in answered {
+            self.settle_reads(call, reads, outcomes, &mut rest);
+        }
+        if rest.is_empty() {
+            return;
+        }
+        let replies = call
+            .each(&rest, |(_, read)| async move { Ok(Reply::from(call.complete_read(read).await)) })
             .await
             .expect("a failed read has a reply too");
-        for ((place, _), reply) in reads.into_iter().zip(replies) {
+        for ((place, _), reply) in rest.into_iter().zip(replies) {
             self.fill(place, reply);
+        }
+    }
+
+    /// Fills what one group answered to short reads; what it could not answer alone goes to `rest`.
+    fn settle_reads(
+        &mut self,
+        call: &Call,
+        reads: Vec<(usize, ReadCommand)>,
+        outcomes: Result<Vec<Outcome>, TransportError>,
+        rest: &mut Vec<(usize, ReadCommand)>,
+    ) {
+        match outcomes {
+            Ok(outcomes) if outcomes.len() == reads.len() => {
+                for ((place, read), outcome) in reads.into_iter().zip(outcomes) {
+                    match outcome {
+                        Outcome::Reply(reply) => self.fill(place, reply),
+                        _ => rest.push((place, read)),
+                    }
+                }
+            }
+            Ok(_) | Err(TransportError::StaleMap { .. }) => rest.extend(reads),
+            Err(error) => {
+                let error = call.noted(error.into());
+                for (place, _) in reads {
+                    self.fill(place, error.clone().into());
+                }
+            }
         }
     }
 
@@ -328,6 +386,39 @@ fn is_change(command: &Command, outcome: &Outcome) -> bool {
     let is_refused = matches!(outcome, Outcome::Reply(reply) if reply.is_error());
     let is_done = matches!(outcome, Outcome::Reply(_) | Outcome::Follow { .. });
     is_done && !is_refused && matches!(command, Command::Write(_))
+}
+
+/// Sends short reads to their group.
+async fn ask_short(
+    call: &Call,
+    to: Target,
+    reads: Vec<(usize, ReadCommand)>,
+) -> (Vec<(usize, ReadCommand)>, Result<Vec<Outcome>, TransportError>) {
+    let mut ops = OpBatch::new();
+    let reads: Vec<_> = reads
+        .into_iter()
+        .map(|(place, read)| {
+            let op = ReadOp::Command(read);
+            ops.push_read(&op);
+            let ReadOp::Command(read) = op else { unreachable!("the op was made above") };
+            (place, read)
+        })
+        .collect();
+    let transport = &call.inner.transport;
+    let outcomes = transport.read_short(to, ops, &call.reading, call.deadline).await;
+    (reads, outcomes)
+}
+
+/// Whether a read takes microseconds and answers a few bytes.
+fn is_short(read: &ReadCommand) -> bool {
+    matches!(
+        read,
+        ReadCommand::GetBit { .. }
+            | ReadCommand::BitFieldRo { .. }
+            | ReadCommand::StrLen { .. }
+            | ReadCommand::Type { .. }
+            | ReadCommand::Ttl { .. }
+    )
 }
 
 /// Whether a command's key has another command that is not done yet.

@@ -38,15 +38,23 @@ impl<'a> Alone<'a> {
         reading: &Reading,
         deadline: Deadline,
     ) -> Result<Outcome, TransportError> {
-        let Target { group, epoch } = self.to;
         let mut ops = OpBatch::new();
         ops.push_read(op);
-        let request = Request::Read { group, epoch, consistency: reading.consistency, ops };
-        let (mut outcomes, age_ms) = self.ask(request, deadline).await?;
-        if age_ms > 0 {
-            reading.note_age(age_ms);
-        }
+        let mut outcomes = self.read_short(ops, reading, deadline).await?;
         outcomes.pop().ok_or_else(|| busy("a read had no outcome"))
+    }
+
+    pub(super) async fn read_short(
+        self,
+        ops: OpBatch,
+        reading: &Reading,
+        deadline: Deadline,
+    ) -> Result<Vec<Outcome>, TransportError> {
+        let Target { group, epoch } = self.to;
+        let request = Request::Read { group, epoch, consistency: reading.consistency, ops };
+        let (outcomes, age_ms) = self.ask(request, deadline).await?;
+        reading.note_age(age_ms);
+        Ok(outcomes)
     }
 
     pub(super) async fn write(

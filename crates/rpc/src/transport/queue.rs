@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bitroster_types::limits::{
-    SENDER_FLIGHTS_MAX, SENDER_QUEUE_BYTES_MAX, SENDER_QUEUE_REQUESTS_MAX,
+    SENDER_FLIGHTS_MAX, SENDER_LOAD_BYTES, SENDER_QUEUE_BYTES_MAX, SENDER_QUEUE_REQUESTS_MAX,
 };
 use parking_lot::Mutex;
 
@@ -55,7 +55,8 @@ impl<T: Item> Queue<T> {
         }
         inner.bytes = bytes;
         inner.waiting.push_back(item);
-        if inner.flights < SENDER_FLIGHTS_MAX {
+        let is_load = inner.bytes >= SENDER_LOAD_BYTES;
+        if inner.flights == 0 || is_load && inner.flights < SENDER_FLIGHTS_MAX {
             inner.flights += 1;
             Pushed::Launch
         } else {
@@ -103,12 +104,10 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_while_all_flights_are_out_goes_together() {
+    fn what_waits_while_a_flight_is_out_goes_together() {
         let queue = Queue::new();
-        for _ in 0..SENDER_FLIGHTS_MAX {
-            assert_eq!(queue.push(Parcel(10, 1)), Pushed::Launch);
-            assert_eq!(queue.take(100, 1000).len(), 1);
-        }
+        assert_eq!(queue.push(Parcel(10, 1)), Pushed::Launch);
+        assert_eq!(queue.take(100, 1000).len(), 1);
         for _ in 0..5 {
             assert_eq!(queue.push(Parcel(10, 1)), Pushed::Waits);
         }
@@ -118,6 +117,20 @@ mod tests {
         assert_eq!(queue.take(100, 1000), [Parcel(10, 2)]);
         assert!(queue.take(100, 1000).is_empty());
         assert_eq!(queue.push(Parcel(10, 1)), Pushed::Launch);
+    }
+
+    #[test]
+    fn more_flights_leave_only_with_a_load() {
+        let queue = Queue::new();
+        assert_eq!(queue.push(Parcel(10, 1)), Pushed::Launch);
+        assert_eq!(queue.take(100, 1000).len(), 1);
+        assert_eq!(queue.push(Parcel(SENDER_LOAD_BYTES - 1, 1)), Pushed::Waits);
+        assert_eq!(queue.push(Parcel(1, 1)), Pushed::Launch);
+        assert_eq!(queue.take(100, SENDER_LOAD_BYTES).len(), 2);
+        for _ in 2..SENDER_FLIGHTS_MAX {
+            assert_eq!(queue.push(Parcel(SENDER_LOAD_BYTES, 1)), Pushed::Launch);
+        }
+        assert_eq!(queue.push(Parcel(SENDER_LOAD_BYTES, 1)), Pushed::Waits);
     }
 
     #[test]

@@ -20,13 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long it may take over a read that is not short: only a broken link ends it earlier.
 const PATIENCE_LONG: Duration = Duration::from_secs(3600);
 
-/// A caller's read, and how old its answer may be.
+/// A caller's reads, and how old their answers may be.
 pub(super) struct WaitingRead {
     pub(super) ops: OpBatch,
     pub(super) consistency: Consistency,
     pub(super) epoch: u64,
     pub(super) deadline: Deadline,
-    pub(super) reply: oneshot::Sender<Result<(Outcome, u64), TransportError>>,
+    pub(super) reply: oneshot::Sender<Result<(Vec<Outcome>, u64), TransportError>>,
 }
 
 impl Item for WaitingRead {
@@ -60,6 +60,8 @@ pub(super) const fn is_short(op: &ReadOp) -> bool {
 /// Takes reads to the group for as long as some wait.
 pub(super) async fn fly(sender: Arc<Sender>) {
     loop {
+        // Connections that have requests at this moment add theirs.
+        tokio::task::yield_now().await;
         let mut callers = sender.reads.take(ENTRY_OPS_MAX, RPC_PIECE_BYTES);
         // Who has left needs no answer.
         let has_taken = !callers.is_empty();
@@ -73,17 +75,20 @@ pub(super) async fn fly(sender: Arc<Sender>) {
         let (epoch, consistency) = (first.epoch, first.consistency);
         let deadline = callers.iter().map(|caller| caller.deadline).max();
         let deadline = deadline.expect("a batch has a caller");
+        let counts: Vec<usize> = callers.iter().map(|caller| caller.ops.len()).collect();
         let mut ops = OpBatch::new();
         for caller in &mut callers {
             ops.append(std::mem::take(&mut caller.ops));
         }
         #[expect(clippy::cast_precision_loss, reason = "a histogram")]
-        sender.metrics().read_batch.record(callers.len() as f64);
+        sender.metrics().read_batch.record(ops.len() as f64);
         let ask = Ask { epoch, consistency, deadline, is_short: true };
         match ask.run(&sender, ops).await {
             Ok((outcomes, age_ms)) => {
-                for (caller, outcome) in callers.into_iter().zip(outcomes) {
-                    drop(caller.reply.send(Ok((outcome, age_ms))));
+                let mut outcomes = outcomes.into_iter();
+                for (caller, count) in callers.into_iter().zip(counts) {
+                    let own = outcomes.by_ref().take(count).collect();
+                    drop(caller.reply.send(Ok((own, age_ms))));
                 }
             }
             Err(error) => {

@@ -100,35 +100,46 @@ impl Sender {
         reading: &Reading,
         deadline: Deadline,
     ) -> Result<Outcome, TransportError> {
-        let consistency = reading.consistency;
-        let is_short = read::is_short(&op);
         let mut ops = OpBatch::new();
         ops.push_read(&op);
-        let (outcome, age_ms) = if is_short {
-            let (reply, answer) = oneshot::channel();
-            match self.reads.push(WaitingRead { ops, consistency, epoch, deadline, reply }) {
-                Pushed::Full => return Err(busy("too many reads wait for their group")),
-                Pushed::Waits => {}
-                Pushed::Launch => {
-                    let flight = read::fly(Arc::clone(&self));
-                    self.links.spawn().spawn("reads of a group", Box::pin(flight));
-                }
-            }
-            match timeout_at(deadline.instant().into(), answer).await {
-                Ok(Ok(result)) => result?,
-                Ok(Err(_)) | Err(_) => {
-                    return Err(TransportError::NoLeader { group: self.group });
-                }
-            }
+        let mut outcomes = if read::is_short(&op) {
+            self.read_short(epoch, ops, reading, deadline).await?
         } else {
-            let ask = read::Ask { epoch, consistency, deadline, is_short };
-            let (mut outcomes, age_ms) = ask.run(&self, ops).await?;
-            (outcomes.pop().ok_or_else(|| busy("a read had no outcome"))?, age_ms)
-        };
-        if age_ms > 0 {
+            let consistency = reading.consistency;
+            let ask = read::Ask { epoch, consistency, deadline, is_short: false };
+            let (outcomes, age_ms) = ask.run(&self, ops).await?;
             reading.note_age(age_ms);
+            outcomes
+        };
+        outcomes.pop().ok_or_else(|| busy("a read had no outcome"))
+    }
+
+    /// Answers short reads, with others that wait.
+    pub(super) async fn read_short(
+        self: Arc<Self>,
+        epoch: u64,
+        ops: OpBatch,
+        reading: &Reading,
+        deadline: Deadline,
+    ) -> Result<Vec<Outcome>, TransportError> {
+        let consistency = reading.consistency;
+        let (reply, answer) = oneshot::channel();
+        match self.reads.push(WaitingRead { ops, consistency, epoch, deadline, reply }) {
+            Pushed::Full => return Err(busy("too many reads wait for their group")),
+            Pushed::Waits => {}
+            Pushed::Launch => {
+                let flight = read::fly(Arc::clone(&self));
+                self.links.spawn().spawn("reads of a group", Box::pin(flight));
+            }
         }
-        Ok(outcome)
+        match timeout_at(deadline.instant().into(), answer).await {
+            Ok(Ok(result)) => {
+                let (outcomes, age_ms) = result?;
+                reading.note_age(age_ms);
+                Ok(outcomes)
+            }
+            Ok(Err(_)) | Err(_) => Err(TransportError::NoLeader { group: self.group }),
+        }
     }
 
     /// Asks one node, at most for `patience`, and notes what that says of the group's leader.

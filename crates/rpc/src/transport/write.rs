@@ -62,6 +62,8 @@ impl Item for WaitingWrite {
 /// Takes batches to the group for as long as writes wait.
 pub(super) async fn fly(sender: Arc<Sender>) {
     loop {
+        // Connections that have requests at this moment add theirs.
+        tokio::task::yield_now().await;
         let bytes_max = RPC_PIECE_BYTES - RPC_NUMBERING_BYTES_MAX;
         let callers = sender.writes.take(ENTRY_OPS_MAX, bytes_max);
         let Some(first) = callers.first() else { return };

@@ -8,7 +8,7 @@ use bitroster_proto::{convert, internal as wire};
 use bitroster_rpc::{ControlError, Links, PeerHost, StateCell};
 use bitroster_shard::{ReplicaStatus, Shard};
 use bitroster_telemetry::build;
-use bitroster_types::NodeId;
+use bitroster_types::{GroupId, NodeId};
 use futures_util::future::{BoxFuture, ready};
 
 use super::{lobby::Lobby, meta::Meta};
@@ -65,6 +65,8 @@ impl Control {
             replica_status(&handle.status(), engine.keys, engine.dataset_bytes)
         });
         let links = self.links.get();
+        // The meta group's key is not a client's.
+        let data = || stats.groups.iter().filter(|group| group.id != GroupId::META);
         wire::StatusReply {
             node_id: self.lobby.membership().map_or(0, |member| member.node.0),
             role: me.role,
@@ -76,8 +78,8 @@ impl Control {
                 links.linked().into_iter().map(|node| node.0).collect()
             }),
             routers: self.host.get().map_or_else(Vec::new, |host| host.routers()),
-            keys: stats.groups.iter().map(|group| group.engine.keys).sum(),
-            dataset_bytes: stats.groups.iter().map(|group| group.engine.dataset_bytes).sum(),
+            keys: data().map(|group| group.engine.keys).sum(),
+            dataset_bytes: data().map(|group| group.engine.dataset_bytes).sum(),
         }
     }
 

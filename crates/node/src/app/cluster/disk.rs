@@ -103,12 +103,12 @@ impl Disk {
         let lock = self.lock.lock();
         let dir = lock.as_ref().context("the data directory is open already")?;
         let Some(Identity { cluster, node }) = dir.identity()? else { return Ok(None) };
-        let bytes =
-            self.files.read(STATE_NAME, CLUSTER_STATE_BYTES_MAX as u64)?.with_context(
-                || format!("{STATE_NAME} is missing beside the node's identity"),
-            )?;
-        let state = ClusterState::decode(&bytes)
-            .with_context(|| format!("{STATE_NAME} is damaged"))?;
+        let bytes = self
+            .files
+            .read(STATE_NAME, CLUSTER_STATE_BYTES_MAX as u64)?
+            .with_context(|| format!("{STATE_NAME} is missing beside the node's identity"))?;
+        let state =
+            ClusterState::decode(&bytes).with_context(|| format!("{STATE_NAME} is damaged"))?;
         if state.cluster.0 != cluster {
             bail!(
                 "{} belongs to cluster {}, but {STATE_NAME} in it to cluster {}",

@@ -153,7 +153,8 @@ impl Follower {
             follower.replica == preferred.id && follower.voter && follower.behind < BEHIND_MAX
         });
         if preferred.node != self.node && may_take && since.elapsed() > LEAD_AGE_MIN {
-            info!(%group, node = %preferred.node, "handing the lead to the node that should have it");
+            let node = preferred.node;
+            info!(%group, %node, "handing the lead to the node that should have it");
             handle.transfer_leadership(preferred.id).await?;
         }
         Ok(())

@@ -60,6 +60,8 @@ pub(crate) struct Lobby {
     known: Mutex<BTreeSet<String>>,
     promise: Mutex<Option<(ClusterId, Instant)>>,
     membership: watch::Sender<Option<Membership>>,
+    /// Held while this node is made a member.
+    founding: Mutex<()>,
 }
 
 /// What a founder decides.
@@ -112,6 +114,7 @@ impl Lobby {
             known: Mutex::default(),
             promise: Mutex::default(),
             membership: watch::channel(membership).0,
+            founding: Mutex::default(),
         })
     }
 
@@ -225,6 +228,10 @@ impl Lobby {
         let state = ClusterState::decode(&reply.state)?;
         let Some(disk) = &self.disk else { return Ok(Entered::Router(state)) };
         info!(cluster = %state.cluster, node = reply.node_id, "joined");
+        let _founding = self.founding.lock();
+        if let Some(membership) = self.membership() {
+            return Ok(Entered::Member(membership));
+        }
         let membership = disk.join(NodeId(reply.node_id), state)?;
         self.membership.send_replace(Some(membership.clone()));
         Ok(Entered::Member(membership))
@@ -280,6 +287,8 @@ impl Lobby {
     }
 
     fn become_founder(&self, disk: &Disk, founding: &Founding) -> anyhow::Result<Membership> {
+        // A founder's word may come while this node finds the founding by itself.
+        let _founding = self.founding.lock();
         if let Some(membership) = self.membership() {
             return Ok(membership);
         }
