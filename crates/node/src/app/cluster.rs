@@ -38,7 +38,7 @@ use bitroster_shard::Shard;
 use bitroster_telemetry::{build, log, metric::Recorder};
 use bitroster_types::{Deadline, GroupId, NodeId};
 use futures_util::future::{BoxFuture, join_all};
-use tokio::{sync::watch, time::sleep};
+use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tracing::{debug, error, info};
 
 use self::{
@@ -98,20 +98,12 @@ pub(super) async fn run(
     let dispatcher = Arc::new(Dispatcher::new(cell.clone()));
     let (stop, stopping) = watch::channel(false);
     let (serves, serving) = watch::channel(false);
-    let (close, mut closing) = watch::channel(false);
+    let (close, closing) = watch::channel(false);
     let host = PeerHost::new();
     control.host.set(Arc::clone(&host)).ok().context("links arrive at one place")?;
     let services =
         Services { control: Arc::clone(&control) as _, peers: Arc::clone(&host), serving };
-    let server = async move {
-        let closed = async move {
-            // A sender that is gone is an end as well.
-            drop(closing.wait_for(|close| *close).await);
-        };
-        if let Err(error) = bitroster_rpc::serve(listener, services, closed).await {
-            error!(%error, "the server for other nodes ended");
-        }
-    };
+    let server = serve(listener, services, closing);
     base.tasks.spawn("node-server", Box::pin(server));
 
     let entered = tokio::select! {
@@ -151,6 +143,17 @@ pub(super) async fn run(
     let ends = Ends { stop, stopping, serves, close };
     let running = Running { config, cell, lobby, base, links, meta, router, transport, ends };
     running.run(disk.zip(node), dispatcher, cores, nodes).await
+}
+
+/// Serves other nodes until told to close.
+async fn serve(listener: TcpListener, services: Services, mut closing: watch::Receiver<bool>) {
+    let closed = async move {
+        // A sender that is gone is an end as well.
+        drop(closing.wait_for(|close| *close).await);
+    };
+    if let Err(error) = bitroster_rpc::serve(listener, services, closed).await {
+        error!(%error, "the server for other nodes ended");
+    }
 }
 
 /// Starts the tasks of the links.

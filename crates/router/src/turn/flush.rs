@@ -128,9 +128,10 @@ impl Turn {
         match outcomes {
             Ok(outcomes) if outcomes.len() == reads.len() => {
                 for ((place, read), outcome) in reads.into_iter().zip(outcomes) {
-                    match outcome {
-                        Outcome::Reply(reply) => self.fill(place, reply),
-                        _ => rest.push((place, read)),
+                    if let Outcome::Reply(reply) = outcome {
+                        self.fill(place, reply);
+                    } else {
+                        rest.push((place, read));
                     }
                 }
             }

@@ -137,12 +137,10 @@ impl Follower {
             return Ok(());
         }
         let members = state.members(group);
-        match handle.change_members(&members).await? {
-            MemberStep::Done => {}
-            step => {
-                info!(%group, ?step, "members change");
-                return Ok(());
-            }
+        let step = handle.change_members(&members).await?;
+        if step != MemberStep::Done {
+            info!(%group, ?step, "members change");
+            return Ok(());
         }
         if state.replicas(group).iter().any(|replica| replica.leaving) {
             self.meta.change(|state| Ok(state.settle(group))).await?;

@@ -479,7 +479,7 @@ mod tests {
         let other = wire::Candidate { expect: 5, ..c };
         assert_eq!(founding_members(&a, &[reply(b.clone()), reply(other)]), None);
         // The same node under two addresses is one node.
-        assert_eq!(founding_members(&a, &[reply(b.clone()), reply(candidate(5, "d:1"))]), None);
+        assert_eq!(founding_members(&a, &[reply(b), reply(candidate(5, "d:1"))]), None);
     }
 
     #[test]

@@ -82,18 +82,22 @@ impl Meta {
 
     /// The log entry that changed the state last; 0 for none.
     async fn mark(&self, deadline: Deadline) -> anyhow::Result<LogIndex> {
-        match self.ask(ReadOp::Fingerprint { key: key() }, deadline).await? {
-            Outcome::Reply(Reply::Integer(index)) => Ok(LogIndex(u64::try_from(index)?)),
-            outcome => bail!("the meta group answered {outcome:?}"),
-        }
+        let outcome = self.ask(ReadOp::Fingerprint { key: key() }, deadline).await?;
+        let Outcome::Reply(Reply::Integer(index)) = outcome else {
+            bail!("the meta group answered {outcome:?}");
+        };
+        Ok(LogIndex(u64::try_from(index)?))
     }
 
     async fn read(&self, deadline: Deadline) -> anyhow::Result<Option<ClusterState>> {
-        match self.ask(get(), deadline).await? {
-            Outcome::Reply(Reply::Bulk(bytes)) => Ok(Some(ClusterState::decode(&bytes)?)),
-            Outcome::Reply(Reply::Nil) => Ok(None),
-            outcome => bail!("the meta group answered {outcome:?}"),
+        let outcome = self.ask(get(), deadline).await?;
+        if outcome == Outcome::Reply(Reply::Nil) {
+            return Ok(None);
         }
+        let Outcome::Reply(Reply::Bulk(bytes)) = outcome else {
+            bail!("the meta group answered {outcome:?}");
+        };
+        Ok(Some(ClusterState::decode(&bytes)?))
     }
 
     async fn ask(&self, op: ReadOp, deadline: Deadline) -> anyhow::Result<Outcome> {
