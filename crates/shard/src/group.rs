@@ -35,6 +35,9 @@ pub use self::handle::GroupHandle;
 pub use self::read::Answered;
 pub use crate::raft::members::{FollowerStatus, MemberStep, ReplicaStatus};
 
+/// How long it may take until what Raft has decided is known to the group.
+const NOT_LEADING_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// What the tasks of one group share.
 pub(crate) struct Group {
     place: Place,
@@ -368,8 +371,11 @@ impl Group {
 
     /// Waits until what Raft has decided already is known here too.
     async fn wait_not_to_lead(&self) {
-        // The sender lives as long as `self`.
-        drop(self.role.subscribe().wait_for(|role| !role.leads).await);
+        // The sender lives as long as `self`. One that leads again before it was seen not to is not
+        // waited for.
+        let mut role = self.role.subscribe();
+        let seen = role.wait_for(|role| !role.leads);
+        drop(tokio::time::timeout(NOT_LEADING_WAIT_MAX, seen).await);
     }
 
     /// Refuses new writes, and lets those that are there be answered: for ever where this replica

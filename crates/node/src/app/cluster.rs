@@ -38,8 +38,12 @@ use bitroster_shard::Shard;
 use bitroster_telemetry::{build, log, metric::Recorder};
 use bitroster_types::{Deadline, GroupId, NodeId};
 use futures_util::future::{BoxFuture, join_all};
-use tokio::{net::TcpListener, sync::watch, time::sleep};
-use tracing::{debug, error, info};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tracing::{debug, error, info, warn};
 
 use self::{
     control::Control,
@@ -57,6 +61,9 @@ use crate::config::Config;
 
 /// How long one question may take while a router waits for the groups to answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long groups may take to answer before clients are served without them.
+const GROUPS_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Pause between two rounds of questions.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
@@ -208,11 +215,16 @@ impl Running {
             None
         };
         let ready = async {
-            if let Some(shard) = &shard {
-                self.wait_for_replicas(shard).await;
+            // A group that is lost must not keep the others from being served.
+            if let Some(shard) = &shard
+                && timeout(GROUPS_WAIT_MAX, self.wait_for_replicas(shard)).await.is_err()
+            {
+                warn!("some replicas of this node do not answer yet");
             }
             if let Some(serving) = &serving {
-                self.wait_for_groups().await;
+                if timeout(GROUPS_WAIT_MAX, self.wait_for_groups()).await.is_err() {
+                    warn!("some groups do not answer; clients are served all the same");
+                }
                 serving.frontend.set_ready();
                 self.base.admin.clients_ready.store(true, Relaxed);
             }
@@ -262,6 +274,7 @@ impl Running {
             Arc::clone(disk),
             self.cell.clone(),
             self.meta.clone(),
+            self.links.clone(),
         );
         tasks.spawn("follower", Box::pin(follower.run(stopping.clone())));
         tasks.spawn("announce", Box::pin(announce(self.lobby.clone(), self.meta.clone())));

@@ -156,6 +156,8 @@ impl Changed {
         for (group, replica) in hosted {
             let spare = || self.least_loaded(group);
             let target = match with {
+                // Where the meta group lies is of no matter to who replaces a node.
+                Some(with) if self.hosts(group, with) && group == GroupId::META => spare(),
                 Some(with) if self.hosts(group, with) => {
                     return Err(ChangeError::HasReplica { group, node: with });
                 }
@@ -254,7 +256,11 @@ impl Changed {
             return false;
         }
         let movable = self.state.hosted(fullest).find(|(group, replica)| {
-            *group != GroupId::META && !replica.leaving && !self.hosts(*group, emptiest)
+            let is_moving = self.state.replicas(*group).iter().any(|replica| replica.leaving);
+            *group != GroupId::META
+                && !replica.leaving
+                && !self.hosts(*group, emptiest)
+                && !is_moving
         });
         let Some((group, replica)) = movable else { return false };
         self.move_replica(group, replica, emptiest);

@@ -71,7 +71,7 @@ pub(super) async fn fly(sender: Arc<Sender>) {
         let deadline = callers.iter().map(|caller| caller.deadline).max();
         let deadline = deadline.expect("a batch has a caller");
         let sent = Sent { number: None, may_have_arrived: false, ops: None };
-        Flight { sender: &sender, callers, epoch, deadline, sent }.run().await;
+        Flight { sender: &sender, callers, epoch, deadline, sent, busy: false }.run().await;
     }
 }
 
@@ -83,6 +83,8 @@ struct Flight<'a> {
     /// The latest of its callers.
     deadline: Deadline,
     sent: Sent,
+    /// Whether the last answer but for others was that the node is busy.
+    busy: bool,
 }
 
 /// What was sent, for the next time.
@@ -227,7 +229,12 @@ impl Flight<'_> {
                 self.refused(Standing::NoLeader, Next::Search)
             }
             Status::Unavailable => self.refused(Standing::NoLeader, Next::Search),
-            Status::Busy => self.refused(Standing::Busy, Next::Rest),
+            Status::Busy => {
+                // One that is busy again and again may be a leader that has lost its followers.
+                self.busy = !self.busy;
+                let next = if self.busy { Next::Rest } else { Next::Search };
+                self.refused(Standing::Busy, next)
+            }
             Status::StaleEpoch => {
                 self.fail(&TransportError::StaleMap { epoch: detail });
                 Next::Done

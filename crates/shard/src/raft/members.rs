@@ -86,6 +86,8 @@ struct Plan {
     /// Voters and learners.
     present: BTreeSet<u64>,
     is_joint: bool,
+    /// Whether the membership that counts is known to be committed.
+    is_committed: bool,
     wanted: BTreeSet<u64>,
     /// Entries that each other replica lacks.
     behind: BTreeMap<u64, u64>,
@@ -165,6 +167,10 @@ impl Replica {
             return Ok(if step == MemberStep::Changed { MemberStep::AddedLearners } else { step });
         }
         if plan.voters == plan.wanted && !plan.is_joint {
+            if !plan.is_committed {
+                // Until a majority has it, the members before it may yet be the group's.
+                return Ok(MemberStep::Waiting { behind: 0 });
+            }
             let surplus: BTreeSet<_> = plan.present.difference(&plan.wanted).copied().collect();
             return match surplus.is_empty() {
                 true => Ok(MemberStep::Done),
@@ -204,6 +210,7 @@ impl Replica {
             voters: membership.voter_ids().collect(),
             present: membership.nodes().map(|(replica, _)| *replica).collect(),
             is_joint: membership.get_joint_config().len() > 1,
+            is_committed: metrics.committed_membership_config == metrics.membership_config,
             wanted: members.keys().map(|replica| replica.0).collect(),
             behind: status
                 .followers

@@ -145,6 +145,12 @@ impl StateMachine {
                         return Ok(Step::End);
                     }
                 },
+                Some(Op::Write(WriteOp::Numbered(_) | WriteOp::OpenSession))
+                    if progress.nested.is_some() =>
+                {
+                    let error = EntryError::Field("op of a numbered batch");
+                    return Err(self.unreadable(index, error));
+                }
                 Some(Op::Write(WriteOp::Numbered(batch))) => {
                     match engine.begin_batch(batch.session, batch.number, batch.answered) {
                         Batch::Fresh => {

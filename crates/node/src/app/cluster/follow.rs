@@ -11,7 +11,7 @@ use std::{
 };
 
 use bitroster_placement::ClusterState;
-use bitroster_rpc::StateCell;
+use bitroster_rpc::{Links, StateCell};
 use bitroster_shard::{GroupHandle, GroupSpec, MemberStep, ReplicaStatus, Shard};
 use bitroster_types::{GroupId, NodeId, ReplicaId};
 use tokio::{
@@ -42,8 +42,9 @@ pub(crate) struct Follower {
     pub(crate) disk: Arc<Disk>,
     pub(crate) cell: StateCell,
     pub(crate) meta: Meta,
-    /// Since when this node leads a group.
-    led: HashMap<GroupId, Instant>,
+    pub(crate) links: Links,
+    /// In which term, and since when, this node leads a group.
+    led: HashMap<GroupId, (u64, Instant)>,
     /// The revision on the disk.
     saved: u64,
 }
@@ -55,8 +56,9 @@ impl Follower {
         disk: Arc<Disk>,
         cell: StateCell,
         meta: Meta,
+        links: Links,
     ) -> Self {
-        Self { node, shard, disk, cell, meta, led: HashMap::new(), saved: 0 }
+        Self { node, shard, disk, cell, meta, links, led: HashMap::new(), saved: 0 }
     }
 
     /// Follows for ever.
@@ -90,8 +92,17 @@ impl Follower {
                 self.led.remove(&group);
                 continue;
             }
-            let since = *self.led.entry(group).or_insert_with(Instant::now);
-            self.lead(state, group, &handle, &status, since).await?;
+            let led = self.led.entry(group).or_insert_with(|| (status.term, Instant::now()));
+            if led.0 != status.term {
+                *led = (status.term, Instant::now());
+            }
+            let since = led.1;
+            // One group's trouble is none of the others'.
+            if let Err(error) = self.lead(state, group, &handle, &status, since).await {
+                // Not at once again.
+                self.led.remove(&group);
+                info!(%group, error = format!("{error:#}"), "a step of a group is put off");
+            }
         }
         Ok(())
     }
@@ -101,23 +112,20 @@ impl Follower {
         let hosted: BTreeMap<GroupId, ReplicaId> =
             state.hosted(self.node).map(|(group, replica)| (group, replica.id)).collect();
         let kept = self.disk.replicas()?;
-        if hosted == kept {
-            return Ok(());
-        }
-        for (group, replica) in &kept {
-            if hosted.get(group) != Some(replica) {
-                info!(%group, %replica, "dropping a replica");
-                self.shard.remove_group(*group).await?;
+        if hosted != kept {
+            for (group, replica) in &kept {
+                if hosted.get(group) != Some(replica) {
+                    info!(%group, %replica, "dropping a replica");
+                    self.shard.remove_group(*group).await?;
+                }
             }
+            // What is dropped is dropped before what comes is known: a crash drops it again.
+            self.disk.save_replicas(&hosted)?;
         }
-        // What is dropped is dropped before what comes is known: a crash drops it again.
-        let left: BTreeMap<_, _> =
-            kept.into_iter().filter(|(group, id)| hosted.get(group) == Some(id)).collect();
-        self.disk.save_replicas(&hosted)?;
-        for (group, replica) in &hosted {
-            if !left.contains_key(group) {
+        for (group, replica) in hosted {
+            if self.shard.group(group).is_none() {
                 info!(%group, %replica, "starting a replica");
-                self.shard.add_group(spec(state, self.node, *group, *replica)).await?;
+                self.shard.add_group(spec(state, self.node, group, replica)).await?;
             }
         }
         Ok(())
@@ -142,13 +150,23 @@ impl Follower {
             info!(%group, ?step, "members change");
             return Ok(());
         }
-        if state.replicas(group).iter().any(|replica| replica.leaving) {
-            self.meta.change(|state| Ok(state.settle(group))).await?;
+        let replicas = state.replicas(group);
+        if replicas.iter().any(|replica| replica.leaving) {
+            // Only what was seen to be out: the state may say more by now.
+            let settle = |state: &ClusterState| {
+                Ok(if state.replicas(group) == replicas { state.settle(group) } else { None })
+            };
+            self.meta.change(settle).await?;
             return Ok(());
         }
         let Some(preferred) = state.preferred(group) else { return Ok(()) };
+        // One that is away cannot take the lead, and the group would be without one meanwhile.
+        let is_there = self.links.linked().contains(&preferred.node);
         let may_take = status.followers.iter().any(|follower| {
-            follower.replica == preferred.id && follower.voter && follower.behind < BEHIND_MAX
+            follower.replica == preferred.id
+                && follower.voter
+                && follower.behind < BEHIND_MAX
+                && is_there
         });
         if preferred.node != self.node && may_take && since.elapsed() > LEAD_AGE_MIN {
             let node = preferred.node;

@@ -11,7 +11,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -62,6 +65,8 @@ pub(crate) struct Lobby {
     membership: watch::Sender<Option<Membership>>,
     /// Held while this node is made a member.
     founding: Mutex<()>,
+    /// Whether a cluster was ever seen: then this node founds none, it joins.
+    has_seen_cluster: AtomicBool,
 }
 
 /// What a founder decides.
@@ -115,6 +120,7 @@ impl Lobby {
             promise: Mutex::default(),
             membership: watch::channel(membership).0,
             founding: Mutex::default(),
+            has_seen_cluster: AtomicBool::new(false),
         })
     }
 
@@ -187,6 +193,9 @@ impl Lobby {
         let replies: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
         for (_, reply) in &replies {
             self.remember(reply.known.iter());
+            if !reply.cluster.is_empty() {
+                self.has_seen_cluster.store(true, Relaxed);
+            }
         }
         replies
     }
@@ -240,6 +249,9 @@ impl Lobby {
     /// Founds a cluster if enough candidates are there and it is this node's turn.
     async fn try_to_found(&self, replies: &[(String, wire::DiscoverReply)]) -> anyhow::Result<()> {
         let Some(disk) = &self.disk else { return Ok(()) };
+        if self.has_seen_cluster.load(Relaxed) {
+            return Ok(());
+        }
         let expect = self.me.expect as usize;
         let Some(members) = founding_members(&self.me, replies) else { return Ok(()) };
         let founding = Founding {
@@ -299,7 +311,8 @@ impl Lobby {
 
     /// Promises this node to a founding, unless it is promised already or a member.
     fn promise(&self, founding: &Founding) -> bool {
-        if self.membership().is_some() || self.disk.is_none() {
+        let is_bound = self.membership().is_some() || self.has_seen_cluster.load(Relaxed);
+        if is_bound || self.disk.is_none() {
             return false;
         }
         let mut promise = self.promise.lock();
