@@ -138,6 +138,20 @@ impl ClusterMap {
         (0..SLOTS).filter_map(Slot::new).filter(|slot| self.owner(*slot) == group).collect()
     }
 
+    /// Runs of neighbouring slots with one owner, ascending: first slot, last slot, owner.
+    ///
+    /// Costs a pass over all slots.
+    pub fn ranges(&self) -> Vec<(u16, u16, GroupId)> {
+        let mut ranges: Vec<(u16, u16, GroupId)> = Vec::new();
+        for (slot, owner) in (0..SLOTS).zip(&self.owners) {
+            match ranges.last_mut() {
+                Some((_, last, group)) if group == owner => *last = slot,
+                _ => ranges.push((slot, slot, *owner)),
+            }
+        }
+        ranges
+    }
+
     /// The groups that own a segment of `key` that `bits` (half-open) touches, ascending; none for
     /// an empty range.
     ///

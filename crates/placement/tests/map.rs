@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use bitroster_placement::{ClusterMap, MapError, slot_of, slot_of_key};
-use bitroster_types::{GroupId, Segment, SegmentWidth, Slot};
+use bitroster_types::{GroupId, Segment, SegmentWidth, Slot, limits::SLOTS};
 use proptest::prelude::*;
 
 fn map(groups: u16) -> ClusterMap {
@@ -130,4 +130,20 @@ proptest! {
         let found = map.groups_of_range(key.as_bytes(), start..start + len);
         prop_assert_eq!(found, naive.into_iter().collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn the_runs_of_slots_name_every_owner_once_in_a_row() {
+    let map = map(3);
+    let ranges = map.ranges();
+    let mut next = 0;
+    for (at, (first, last, group)) in ranges.iter().enumerate() {
+        assert_eq!(*first, next, "no gap");
+        next = last + 1;
+        for slot in *first..=*last {
+            assert_eq!(map.owner(Slot::new(slot).unwrap()), *group);
+        }
+        assert!(at == 0 || ranges[at - 1].2 != *group, "neighbours differ");
+    }
+    assert_eq!(next, SLOTS);
 }

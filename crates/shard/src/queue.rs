@@ -206,9 +206,9 @@ impl Inner {
     fn next_entry(&mut self) -> Vec<Waiting> {
         let (mut count, mut ops, mut bytes) = (0, 0, 0);
         for waiting in &self.waiting {
-            ops += waiting.batch.len();
+            ops += waiting.batch.ops_total();
             let longer = bytes + waiting.batch.bytes_len();
-            if count > 0 && (ops > ENTRY_OPS_MAX || longer > ENTRY_BYTES_MAX) {
+            if count > 0 && (ops > ENTRY_OPS_MAX as u64 || longer > ENTRY_BYTES_MAX) {
                 break;
             }
             bytes = longer;

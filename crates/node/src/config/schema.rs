@@ -214,8 +214,8 @@ tables! {
         ///
         /// 20 to 2000. The same on all nodes.
         heartbeat_ms: u64 = 100,
-        /// Milliseconds without a heartbeat after which a group may elect another leader, at the
-        /// least; at the most twice that.
+        /// Milliseconds that a follower waits before it stands for election, at the least; at the
+        /// most twice that, which is also how long it keeps to a leader that it hears no more.
         ///
         /// At least 4 heartbeats, at most 20000. The same on all nodes.
         election_timeout_ms: u64 = 400,

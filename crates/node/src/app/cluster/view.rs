@@ -33,6 +33,7 @@ impl Viewer {
                 is_linked: me == Some(*id) || linked.contains(id),
             }
         };
+        let range = |(first, last, group)| SlotRange { first, last, group };
         let shard = self.shard.get();
         let applied = |shard: &Arc<Shard>| -> u64 {
             shard.groups().map(|group| group.status().applied).sum()
@@ -43,7 +44,7 @@ impl Viewer {
             epoch: state.map.epoch(),
             me,
             nodes: state.nodes.keys().map(node).collect(),
-            ranges: ranges(&state),
+            ranges: state.map.ranges().into_iter().map(range).collect(),
             groups: state.map.groups().iter().map(|group| self.group(&state, *group)).collect(),
             applied_entries: shard.map_or(0, applied),
         }
@@ -58,16 +59,4 @@ impl Viewer {
             voters: state.members(group).into_values().collect(),
         }
     }
-}
-
-/// Runs of slots with one owner.
-fn ranges(state: &ClusterState) -> Vec<SlotRange> {
-    let mut ranges: Vec<SlotRange> = Vec::new();
-    for (slot, owner) in (0..).zip(state.map.owners()) {
-        match ranges.last_mut() {
-            Some(range) if range.group == *owner => range.last = slot,
-            _ => ranges.push(SlotRange { first: slot, last: slot, group: *owner }),
-        }
-    }
-    ranges
 }

@@ -182,7 +182,7 @@ impl Report {
 
     pub(super) fn slots(&self) -> String {
         let mut rows = vec![["SLOTS", "GROUP", "LEADER"].map(str::to_owned).to_vec()];
-        for (first, last, group) in self.ranges() {
+        for (first, last, group) in self.state.map.ranges() {
             let leader = self.leader_node(group);
             rows.push(vec![
                 format!("{first}-{last}"),
@@ -191,18 +191,6 @@ impl Report {
             ]);
         }
         table(&rows)
-    }
-
-    /// Runs of slots with one owner: first, last, owner.
-    fn ranges(&self) -> Vec<(usize, usize, GroupId)> {
-        let mut ranges: Vec<(usize, usize, GroupId)> = Vec::new();
-        for (slot, owner) in self.state.map.owners().iter().enumerate() {
-            match ranges.last_mut() {
-                Some((_, last, group)) if group == owner => *last = slot,
-                _ => ranges.push((slot, slot, *owner)),
-            }
-        }
-        ranges
     }
 
     pub(super) fn json(&self) -> Value {
@@ -250,7 +238,7 @@ impl Report {
             "nodes": nodes.collect::<Vec<_>>(),
             "routers": self.routers,
             "groups": groups.collect::<Vec<_>>(),
-            "slots": self.ranges().iter().map(|(first, last, group)| json!([first, last, group.0]))
+            "slots": self.state.map.ranges().iter().map(|(first, last, group)| json!([first, last, group.0]))
                 .collect::<Vec<_>>(),
             "moving": self.moves(),
         })
