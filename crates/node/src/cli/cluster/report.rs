@@ -231,6 +231,8 @@ impl Report {
                 "replicas": replicas.collect::<Vec<_>>(),
             })
         });
+        let ranges = self.state.map.ranges();
+        let slots = ranges.iter().map(|(first, last, group)| json!([first, last, group.0]));
         json!({
             "cluster": self.state.cluster.to_string(),
             "revision": self.state.revision,
@@ -238,8 +240,7 @@ impl Report {
             "nodes": nodes.collect::<Vec<_>>(),
             "routers": self.routers,
             "groups": groups.collect::<Vec<_>>(),
-            "slots": self.state.map.ranges().iter().map(|(first, last, group)| json!([first, last, group.0]))
-                .collect::<Vec<_>>(),
+            "slots": slots.collect::<Vec<_>>(),
             "moving": self.moves(),
         })
     }
