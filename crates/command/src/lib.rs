@@ -41,8 +41,8 @@ pub use entry::{EntryError, EntryReader, OpBatch, OpReader, SetBitRef, encode_en
 pub use error::{CommandError, Retry};
 pub use glob::glob_match;
 pub use op::{
-    FollowUp, Grant, Header, Numbered, NumberedOutcome, Op, Outcome, PartQuery, ReadOp, SourceRef,
-    StageFrom, WriteOp,
+    Change, Grant, Header, Moved, Numbered, NumberedOutcome, Op, Outcome, PartQuery, Pending,
+    ReadOp, Seen, SourceRef, StageFrom, WriteOp,
 };
 pub use outcome::{OutcomeBatch, OutcomeWriter};
 pub use parse::{ParseLimits, parse, parse_i64};

@@ -57,6 +57,18 @@ pub enum ReadOp {
         /// Byte length of the longest operand, over all groups.
         len_bytes: u64,
     },
+    /// Combines keys within `range` of bits, from what this group holds of them: `Bulk`, in the
+    /// bitmap codec.
+    CombineValue {
+        /// How to combine.
+        logic: BitLogic,
+        /// The operands; a part that is absent or older counts as zeros.
+        sources: Vec<SourceRef>,
+        /// Half-open range of bits.
+        range: (u64, u64),
+        /// Byte length of the longest operand, over all groups.
+        len_bytes: u64,
+    },
     /// When the key was last changed here: `Integer`, the index of the log entry, 0 where absent.
     Fingerprint {
         /// The key.
@@ -96,14 +108,22 @@ pub enum PartQuery {
 }
 
 /// A request to one group that changes its state.
+///
+/// A change of a whole key that is spread goes through five of them, each of which may be repeated
+/// and any of which may be the last that a router did: [`Reserve`](Self::Reserve) at home,
+/// [`Stage`](Self::Stage) in every group that holds or is to hold a part,
+/// [`Publish`](Self::Publish) at home, [`Activate`](Self::Activate) in the groups,
+/// [`Forget`](Self::Forget) at home. Between its stage and its activation a group is *in doubt*
+/// about the key: it answers requests for bits with [`Outcome::AskHome`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteOp {
     /// A client's command. `SetBit`, `BitField` and `SetRange` within one segment go to the
-    /// segment's group, which answers [`Outcome::Enlist`] where it has no live part and is not the
-    /// key's home. Every other command goes to the key's home, which answers [`Outcome::Spread`]
-    /// where it cannot do it alone, and [`Outcome::Follow`] where parts must be told.
+    /// segment's group, which answers [`Outcome::AskHome`] where it is not the key's home and has
+    /// no live part or is in doubt about it. Every other command goes to the key's home, which
+    /// answers [`Outcome::Spread`] where other groups hold parts or would have to.
     Command(WriteCommand),
-    /// A client's command with leave to create this group's part.
+    /// A client's command with leave to create this group's part. The leave also settles a doubt:
+    /// home gave it after the request began.
     Granted {
         /// Version and expiry of the part to create if there is none.
         grant: Grant,
@@ -111,77 +131,113 @@ pub enum WriteOp {
         command: WriteCommand,
     },
     /// Adds a group to a key's spread; asked of home, creates the record if absent:
-    /// [`Outcome::Granted`].
+    /// [`Outcome::Granted`]. Takes back every exclusive reservation of the key, for a write is
+    /// about to happen.
     Enlist {
         /// The key.
         key: Key,
         /// The group that is about to hold a part.
         group: GroupId,
     },
-    /// Draws a version for a value that is about to be built; asked of home:
+    /// Whether the group holds a part of this version or a newer one: `Integer`, 1 or 0. After a 0
+    /// leave of this version is not taken here any more.
+    Probe {
+        /// The key.
+        key: Key,
+        /// The version of the leave.
+        version: Version,
+    },
+    /// Ends the wait for a group that was enlisted; asked of home: `Ok`. A group without a part
+    /// leaves the spread, and a record that has nothing left goes.
+    Settle {
+        /// The key.
+        key: Key,
+        /// The version of the leave.
+        version: Version,
+        /// The group.
+        group: GroupId,
+        /// What the group said to [`WriteOp::Probe`].
+        is_held: bool,
+    },
+    /// Draws a version for a change that is about to be prepared; asked of home:
     /// [`Outcome::Reserved`].
     Reserve {
         /// The key.
         key: Key,
+        /// Whether a write that goes by home in the meantime takes the reservation back.
+        exclusive: bool,
     },
-    /// Builds this group's part of a coming value, invisible until activated: `Ok`. Home stages
-    /// its own share in the same way. A second stage at the same version adds its bits, which
-    /// must be disjoint, to the first.
+    /// Prepares this group's share of a coming change, without effect until activated: `Ok`. Home
+    /// stages its own share of a value in the same way. A second value at the same version adds
+    /// its bits, which must be disjoint, to the first. [`Outcome::Newer`] where the version is
+    /// settled already.
     Stage {
         /// The key.
         key: Key,
         /// The reserved version.
         version: Version,
-        /// Where the bits come from.
+        /// When a part made of it expires.
+        expiry: Option<UnixMillis>,
+        /// What is prepared.
         from: StageFrom,
     },
-    /// Makes a staged value the key's value; asked of home. This is the atomic moment. Home's own
-    /// staged share, if any, becomes the record's value. Answers [`Outcome::Follow`] with the old
-    /// parts to drop, or plain `Ok`.
+    /// Makes a prepared change the truth; asked of home. This is the atomic moment: `Ok`.
+    ///
+    /// [`Outcome::Spread`], with nothing done, where a group of the old or the new spread is not in
+    /// `staged`: it must be staged first. [`Outcome::Newer`], with nothing done, where the
+    /// reservation is gone or the record is not as `seen`: the change must be prepared again.
+    /// Older reservations of the key are gone after it.
     Publish {
         /// The key.
         key: Key,
         /// The reserved version.
         version: Version,
-        /// The groups other than home that hold staged parts.
-        spread: Vec<GroupId>,
-        /// Byte length of the value.
-        len_bytes: u64,
-        /// When it expires.
-        expiry: Option<UnixMillis>,
+        /// The groups other than home that have staged something.
+        staged: Vec<GroupId>,
+        /// What the record must be.
+        seen: Seen,
+        /// What becomes of it.
+        change: Change,
     },
-    /// Makes a staged part live, in place of an older one: `Ok`. Repeating it changes nothing.
+    /// Takes a reservation back; asked of home: `Ok`, also where it is not there.
+    /// [`Outcome::Newer`] where the version was published.
+    Abandon {
+        /// The key.
+        key: Key,
+        /// The reserved version.
+        version: Version,
+    },
+    /// Does what was staged and published: a value becomes the part, a removal drops it, an expiry
+    /// is set. `Ok`; repeating it changes nothing.
     Activate {
         /// The key.
         key: Key,
         /// The published version.
         version: Version,
     },
-    /// Drops this group's live or staged part if its version is at most `version`: `Ok`.
+    /// Forgets what was staged at exactly this version, which will never be published: `Ok`.
+    Abort {
+        /// The key.
+        key: Key,
+        /// The abandoned version.
+        version: Version,
+    },
+    /// Drops this group's live part if its version is at most `version`: `Ok`.
     Drop {
         /// The key.
         key: Key,
         /// The newest version to drop.
         version: Version,
     },
-    /// Forgets a clean-up that all groups have confirmed; asked of home: `Ok`.
+    /// Forgets work that all groups have confirmed; asked of home: `Ok`.
     Forget {
         /// The key.
         key: Key,
-        /// The version whose parts are gone.
+        /// The version of the work.
         version: Version,
-    },
-    /// Sets the expiry of a live part of exactly this version: `Ok`.
-    SetPartExpiry {
-        /// The key.
-        key: Key,
-        /// The part's version.
-        version: Version,
-        /// The new expiry.
-        expiry: Option<UnixMillis>,
     },
     /// All of these or none; every key lies in this group alone. [`Outcome::Replies`]; `NilArray`
-    /// where a watched key changed; [`Outcome::Spread`] or [`Outcome::Enlist`], with nothing done,
+    /// where a watched key changed; [`Outcome::Spread`] or [`Outcome::AskHome`], with nothing done,
     /// where one of them needs another group.
     Transaction {
         /// Watched keys and the fingerprints they must still have.
@@ -240,7 +296,60 @@ pub struct SourceRef {
     pub version: Option<Version>,
 }
 
-/// Where a staged part's bits come from.
+/// What a record must be for a change to be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Whatever it is, also absent.
+    Any,
+    /// There must be none.
+    Absent,
+    /// It must have exactly this version and this expiry.
+    Record {
+        /// `None` for a record that was never spread.
+        version: Option<Version>,
+        /// When it expires.
+        expiry: Option<UnixMillis>,
+    },
+    /// The log entry that last changed the record; 0 where there must be none.
+    Unchanged(LogIndex),
+}
+
+/// What is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A value. Home's own staged share, if any, becomes the record's.
+    Value {
+        /// The groups other than home that have staged a share of it; all of them in the
+        /// publication's `staged`.
+        spread: Vec<GroupId>,
+        /// Byte length of the value.
+        len_bytes: u64,
+        /// When it expires.
+        expiry: Option<UnixMillis>,
+        /// What goes in its turn: the source of a RENAME.
+        moved: Option<Moved>,
+    },
+    /// The end of the key.
+    Nothing,
+    /// A new expiry of the record, which must be there.
+    Expiry(Option<UnixMillis>),
+}
+
+/// The removal of a key that was prepared together with the publication of another one: the
+/// other's home remembers to publish it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The key that goes.
+    pub key: Key,
+    /// Its reserved version.
+    pub version: Version,
+    /// The groups other than its home that have staged the removal.
+    pub staged: Vec<GroupId>,
+    /// The log entry that last changed its record; a key that has changed since stays.
+    pub modified: LogIndex,
+}
+
+/// What a stage prepares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StageFrom {
     /// From the entry itself, in the bitmap codec.
@@ -263,6 +372,13 @@ pub enum StageFrom {
         source: SourceRef,
         /// Half-open range of bits.
         range: (u64, u64),
+    },
+    /// No bits: the part that is here goes.
+    Void,
+    /// The part of this version stays and expires as the stage says.
+    Expiry {
+        /// The version of the record that the expiry belongs to.
+        of: Version,
     },
 }
 
@@ -290,28 +406,60 @@ pub struct Header {
     pub modified: LogIndex,
 }
 
-/// What parts must be told before the client is answered.
+/// What home remembers that is not finished. A router finishes what it has begun; of a router that
+/// died, the leader of home has it finished. Every step may be repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FollowUp {
-    /// Send [`WriteOp::Drop`] to `groups`, then [`WriteOp::Forget`] to home.
-    Drop {
+pub enum Pending {
+    /// A change was published. Send [`WriteOp::Activate`] to `groups`, publish the removal of
+    /// `moved`, then send [`WriteOp::Forget`] to home.
+    Published {
         /// The key.
         key: Key,
-        /// The version that was retired.
+        /// The published version.
+        version: Version,
+        /// The groups that have staged something.
+        groups: Vec<GroupId>,
+        /// The key that goes.
+        moved: Option<Moved>,
+    },
+    /// A version will never be published. Send [`WriteOp::Abort`] to every group that may have
+    /// staged it, then [`WriteOp::Forget`] to home.
+    Abandoned {
+        /// The key.
+        key: Key,
+        /// The abandoned version.
+        version: Version,
+    },
+    /// The key has expired. Send [`WriteOp::Drop`] to `groups`, then [`WriteOp::Forget`] to home.
+    Expired {
+        /// The key.
+        key: Key,
+        /// The version that has expired.
         version: Version,
         /// The groups that may hold parts of it.
         groups: Vec<GroupId>,
     },
-    /// Send [`WriteOp::SetPartExpiry`] to `groups`.
-    Expiry {
+    /// A version is reserved. Send [`WriteOp::Abandon`] to home when no router can be at work on
+    /// it any more.
+    Reserved {
         /// The key.
         key: Key,
-        /// The key's version.
+        /// The reserved version.
         version: Version,
-        /// The new expiry.
-        expiry: Option<UnixMillis>,
-        /// The groups that hold parts.
-        groups: Vec<GroupId>,
+        /// When it was reserved, by log time.
+        since: UnixMillis,
+    },
+    /// A group was enlisted and may have written its part. Send [`WriteOp::Probe`] to it, then
+    /// [`WriteOp::Settle`] to home, when no router can be at work on it any more.
+    Enlisted {
+        /// The key.
+        key: Key,
+        /// The version of the leave.
+        version: Version,
+        /// The group.
+        group: GroupId,
+        /// When it was enlisted, by log time.
+        since: UnixMillis,
     },
 }
 
@@ -320,19 +468,13 @@ pub enum FollowUp {
 pub enum Outcome {
     /// The answer, or the client's part of it.
     Reply(Reply),
-    /// Done here; the parts must be told before the client is.
-    Follow {
-        /// What to answer then.
-        reply: Reply,
-        /// What to tell; one for each key that needs it.
-        follow: Vec<FollowUp>,
-    },
     /// Not done: this key does not lie in this group alone. The router must gather.
     Spread(Box<Header>),
     /// The record, or that there is none.
     Header(Option<Box<Header>>),
-    /// Not done: this group has no live part of the key. The router must enlist it first.
-    Enlist,
+    /// Not done: this group has no live part of the key or is in doubt about it. A write must be
+    /// enlisted at home first, a read must ask home for the version.
+    AskHome,
     /// Leave to create a part.
     Granted(Grant),
     /// A version of one's own.

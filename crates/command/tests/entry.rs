@@ -10,10 +10,10 @@
 mod ops;
 
 use bitroster_command::{
-    BitLogic, EntryError, EntryReader, Existence, Expiry, ExpiryCondition, Field, FieldAction,
-    FieldOp, FieldType, Grant, IndexRange, IndexUnit, Numbered, Op, OpBatch, Overflow, PartQuery,
-    ReadCommand, ReadOp, SetBitRef, SetReply, SourceRef, StageFrom, TimeForm, WriteCommand,
-    WriteOp, encode_entry,
+    BitLogic, Change, EntryError, EntryReader, Existence, Expiry, ExpiryCondition, Field,
+    FieldAction, FieldOp, FieldType, Grant, IndexRange, IndexUnit, Moved, Numbered, Op, OpBatch,
+    Overflow, PartQuery, ReadCommand, ReadOp, Seen, SetBitRef, SetReply, SourceRef, StageFrom,
+    TimeForm, WriteCommand, WriteOp, encode_entry,
 };
 use bitroster_types::{
     GroupId, Key, LogIndex, SessionId, Slot, UnixMillis, Version, limits::KEY_BYTES_MAX,
@@ -358,9 +358,22 @@ fn one_of_each_of_the_router() -> Vec<Op> {
             range: (4, 5),
             len_bytes: 6,
         },
+        ReadOp::CombineValue {
+            logic: BitLogic::Xor,
+            sources: sources(),
+            range: (4, 5),
+            len_bytes: 6,
+        },
         ReadOp::Fingerprint { key: key() },
     ];
-    let stage = |from| W::Stage { key: key(), version, from };
+    let stage = |from| W::Stage { key: key(), version, expiry, from };
+    let publish = |seen, change| {
+        let staged = vec![GroupId(7)];
+        W::Publish { key: key(), version, staged, seen, change }
+    };
+    let moved = Moved { key: key(), version, staged: vec![GroupId(7)], modified: LogIndex(9) };
+    let value =
+        Change::Value { spread: vec![GroupId(7)], len_bytes: 8, expiry, moved: Some(moved) };
     let command = WriteCommand::Flush;
     let combine =
         StageFrom::Combine { logic: BitLogic::Or, sources: sources(), range: (4, 5), len_bytes: 6 };
@@ -368,15 +381,23 @@ fn one_of_each_of_the_router() -> Vec<Op> {
     let writes = [
         W::Granted { grant: Grant { version, expiry }, command: command.clone() },
         W::Enlist { key: key(), group: GroupId(7) },
-        W::Reserve { key: key() },
+        W::Probe { key: key(), version },
+        W::Settle { key: key(), version, group: GroupId(7), is_held: true },
+        W::Reserve { key: key(), exclusive: true },
         stage(StageFrom::Value(Bytes::from_static(b"v"))),
         stage(combine),
         stage(copy),
-        W::Publish { key: key(), version, spread: vec![GroupId(7)], len_bytes: 8, expiry },
+        stage(StageFrom::Void),
+        stage(StageFrom::Expiry { of: version }),
+        publish(Seen::Any, value),
+        publish(Seen::Absent, Change::Nothing),
+        publish(Seen::Record { version: Some(version), expiry }, Change::Expiry(None)),
+        publish(Seen::Unchanged(LogIndex(9)), Change::Expiry(expiry)),
+        W::Abandon { key: key(), version },
+        W::Abort { key: key(), version },
         W::Activate { key: key(), version },
         W::Drop { key: key(), version },
         W::Forget { key: key(), version },
-        W::SetPartExpiry { key: key(), version, expiry: None },
         W::Transaction { watches: vec![(key(), LogIndex(9))], ops: vec![command.into()] },
         W::Tick,
         W::Adopt { slots: vec![Slot::new(300).expect("a slot")] },

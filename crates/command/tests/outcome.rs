@@ -13,14 +13,12 @@ mod ops;
 use std::time::Duration;
 
 use bitroster_command::{
-    CommandError, EntryError, FollowUp, Grant, Header, NumberedOutcome, Outcome, OutcomeBatch,
-    OutcomeWriter, Reply, Retry,
+    CommandError, EntryError, Grant, Header, NumberedOutcome, Outcome, OutcomeBatch, OutcomeWriter,
+    Reply, Retry,
 };
-use bitroster_types::{
-    GroupId, Key, LogIndex, SessionId, UnixMillis, Version, limits::REPLY_DEPTH_MAX,
-};
+use bitroster_types::{GroupId, LogIndex, SessionId, UnixMillis, Version, limits::REPLY_DEPTH_MAX};
 use bytes::Bytes;
-use ops::{group, key, time, value, version};
+use ops::{group, time, value, version};
 use proptest::{collection::vec, option, prelude::*};
 
 fn error() -> impl Strategy<Value = CommandError> {
@@ -71,27 +69,12 @@ fn header() -> impl Strategy<Value = Box<Header>> {
     )
 }
 
-fn follow_up() -> impl Strategy<Value = FollowUp> {
-    prop_oneof![
-        (key(), version(), vec(group(), 0..5)).prop_map(|(key, version, groups)| FollowUp::Drop {
-            key,
-            version,
-            groups
-        }),
-        (key(), version(), option::of(time()), vec(group(), 0..5)).prop_map(
-            |(key, version, expiry, groups)| FollowUp::Expiry { key, version, expiry, groups }
-        ),
-    ]
-}
-
 fn plain_outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         4 => reply().prop_map(Outcome::Reply),
-        1 => (reply(), vec(follow_up(), 0..3))
-            .prop_map(|(reply, follow)| Outcome::Follow { reply, follow }),
         1 => header().prop_map(Outcome::Spread),
         1 => option::of(header()).prop_map(Outcome::Header),
-        1 => Just(Outcome::Enlist),
+        1 => Just(Outcome::AskHome),
         1 => (version(), option::of(time()))
             .prop_map(|(version, expiry)| Outcome::Granted(Grant { version, expiry })),
         1 => version().prop_map(Outcome::Reserved),
@@ -256,17 +239,14 @@ fn values_are_slices_of_what_was_received() {
 #[test]
 fn the_bytes_of_each_outcome_never_change() {
     let (version, groups) = (Version(2), vec![GroupId(7)]);
-    let k = Key::new(b"k").expect("short");
     let expiry = Some(UnixMillis(3));
     let header = Header {
         version: Some(version),
         expiry: None,
-        spread: groups.clone(),
+        spread: groups,
         len_bytes: 4,
         modified: LogIndex(5),
     };
-    let drop = FollowUp::Drop { key: k.clone(), version, groups: groups.clone() };
-    let prolong = FollowUp::Expiry { key: k, version, expiry, groups };
     let map = Reply::Map(vec![(Reply::bulk("a"), Reply::Double(0.5))]);
     let unknown = CommandError::OutcomeUnknown { waited: Duration::new(1, 2) };
     let applied = NumberedOutcome::Applied(encoded(&[Reply::Ok.into()]));
@@ -290,11 +270,10 @@ fn the_bytes_of_each_outcome_never_change() {
         unknown.into(),
         CommandError::Loading.into(),
         CommandError::Busy("B").into(),
-        Outcome::Follow { reply: Reply::Ok, follow: vec![drop, prolong] },
         Outcome::Spread(Box::new(header.clone())),
         Outcome::Header(None),
         Outcome::Header(Some(Box::new(header))),
-        Outcome::Enlist,
+        Outcome::AskHome,
         Outcome::Granted(Grant { version, expiry }),
         Outcome::Reserved(version),
         Outcome::Replies(vec![Reply::Integer(1)]),
@@ -309,7 +288,6 @@ fn the_bytes_of_each_outcome_never_change() {
     let golden = b"\x05\x40\x41\x03\x42\x01b\x43\x01t\x44\x45\x46\x01\x44\x47\0\
         \x48\x01\x42\x01a\x49\0\0\0\0\0\0\xe0\x3f\x4a\x04none\
         \x60\x61\x62\x01E\x63\x64\x09\x65\x01\x02\x66\x67\x01B\
-        \x80\x40\x02\0\x01k\x02\x01\x07\x01\x01k\x02\x01\x03\x01\x07\
         \x81\x01\x02\0\x01\x07\x04\x05\x82\x83\x01\x02\0\x01\x07\x04\x05\
         \x84\x85\x02\x01\x03\x86\x02\x87\x01\x01\x88\x06\
         \x89\x01\x01\x40\x8a\x8b\x8c\x02\x8d\x8e";

@@ -4,8 +4,8 @@ use bitroster_types::{Key, LogIndex, SessionId, Version};
 
 use super::{OpBatch, tag};
 use crate::{
-    BitLogic, Expiry, Field, FieldAction, FieldOp, IndexUnit, Op, PartQuery, ReadCommand, ReadOp,
-    SetReply, SourceRef, StageFrom, WriteCommand, WriteOp,
+    BitLogic, Change, Expiry, Field, FieldAction, FieldOp, IndexUnit, Moved, Op, PartQuery,
+    ReadCommand, ReadOp, Seen, SetReply, SourceRef, StageFrom, WriteCommand, WriteOp,
     coding::put::{Out, flag, groups, list, number, option, signed, text, time, version},
 };
 
@@ -78,7 +78,8 @@ fn source(out: &mut Out, source: &SourceRef) {
     version(out, source.version);
 }
 
-/// A combination, as [`ReadOp::CombineCount`] and [`StageFrom::Combine`] hold it.
+/// A combination, as [`ReadOp::CombineCount`], [`ReadOp::CombineValue`] and [`StageFrom::Combine`]
+/// hold it.
 fn combination(out: &mut Out, how: BitLogic, of: &[SourceRef], bits: (u64, u64), len_bytes: u64) {
     logic(out, how);
     list(out, of, source);
@@ -287,6 +288,10 @@ pub(super) fn read_op(out: &mut Out, op: &ReadOp) {
             out.push(tag::COMBINE_COUNT);
             combination(out, *logic, sources, *range, *len_bytes);
         }
+        ReadOp::CombineValue { logic, sources, range, len_bytes } => {
+            out.push(tag::COMBINE_VALUE);
+            combination(out, *logic, sources, *range, *len_bytes);
+        }
         ReadOp::Fingerprint { key } => tagged_key(out, tag::FINGERPRINT, key),
     }
 }
@@ -305,6 +310,51 @@ fn stage_from(out: &mut Out, from: &StageFrom) {
             out.push(2);
             source(out, of);
             range(out, *bits);
+        }
+        StageFrom::Void => out.push(3),
+        StageFrom::Expiry { of } => {
+            out.push(4);
+            number(out, of.0);
+        }
+    }
+}
+
+fn seen(out: &mut Out, seen: Seen) {
+    match seen {
+        Seen::Any => out.push(0),
+        Seen::Absent => out.push(1),
+        Seen::Record { version: of, expiry } => {
+            out.push(2);
+            version(out, of);
+            time(out, expiry);
+        }
+        Seen::Unchanged(modified) => {
+            out.push(3);
+            number(out, modified.0);
+        }
+    }
+}
+
+fn moved(out: &mut Out, moved: &Moved) {
+    text(out, &moved.key);
+    number(out, moved.version.0);
+    groups(out, &moved.staged);
+    number(out, moved.modified.0);
+}
+
+fn change(out: &mut Out, change: &Change) {
+    match change {
+        Change::Value { spread, len_bytes, expiry, moved: of } => {
+            out.push(0);
+            groups(out, spread);
+            number(out, *len_bytes);
+            time(out, *expiry);
+            option(out, of.as_ref(), moved);
+        }
+        Change::Nothing => out.push(1),
+        Change::Expiry(expiry) => {
+            out.push(2);
+            time(out, *expiry);
         }
     }
 }
@@ -355,24 +405,32 @@ pub(super) fn write_op(out: &mut Out, op: &WriteOp) {
             tagged_key(out, tag::ENLIST, key);
             number(out, group.0.into());
         }
-        W::Reserve { key } => tagged_key(out, tag::RESERVE, key),
-        W::Stage { key, version, from } => {
+        W::Probe { key, version } => tagged_version(out, tag::PROBE, key, *version),
+        W::Settle { key, version, group, is_held } => {
+            tagged_version(out, tag::SETTLE, key, *version);
+            number(out, group.0.into());
+            flag(out, *is_held);
+        }
+        W::Reserve { key, exclusive } => {
+            tagged_key(out, tag::RESERVE, key);
+            flag(out, *exclusive);
+        }
+        W::Stage { key, version, expiry, from } => {
             tagged_version(out, tag::STAGE, key, *version);
+            time(out, *expiry);
             stage_from(out, from);
         }
-        W::Publish { key, version, spread, len_bytes, expiry } => {
+        W::Publish { key, version, staged, seen: of, change: to } => {
             tagged_version(out, tag::PUBLISH, key, *version);
-            groups(out, spread);
-            number(out, *len_bytes);
-            time(out, *expiry);
+            groups(out, staged);
+            seen(out, *of);
+            change(out, to);
         }
+        W::Abandon { key, version } => tagged_version(out, tag::ABANDON, key, *version),
+        W::Abort { key, version } => tagged_version(out, tag::ABORT, key, *version),
         W::Activate { key, version } => tagged_version(out, tag::ACTIVATE, key, *version),
         W::Drop { key, version } => tagged_version(out, tag::DROP, key, *version),
         W::Forget { key, version } => tagged_version(out, tag::FORGET, key, *version),
-        W::SetPartExpiry { key, version, expiry } => {
-            tagged_version(out, tag::SET_PART_EXPIRY, key, *version);
-            time(out, *expiry);
-        }
         W::Transaction { watches, ops } => transaction(out, watches, ops),
         W::OpenSession => out.push(tag::OPEN_SESSION),
         W::Numbered(batch) => {

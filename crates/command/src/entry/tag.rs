@@ -53,24 +53,28 @@ tags! {
     PART = 0x81,
     COMBINE_COUNT = 0x82,
     FINGERPRINT = 0x83,
+    COMBINE_VALUE = 0x84,
 }
 
-// The router's writes.
+// The router's writes. 0xa2 to 0xa4 and 0xa8 were used before the first release.
 tags! {
     GRANTED = 0xa0,
     ENLIST = 0xa1,
-    RESERVE = 0xa2,
-    STAGE = 0xa3,
-    PUBLISH = 0xa4,
     ACTIVATE = 0xa5,
     DROP = 0xa6,
     FORGET = 0xa7,
-    SET_PART_EXPIRY = 0xa8,
     TRANSACTION = 0xa9,
     TICK = 0xaa,
     ADOPT = 0xab,
     OPEN_SESSION = 0xac,
     NUMBERED = 0xad,
+    RESERVE = 0xae,
+    STAGE = 0xaf,
+    PUBLISH = 0xb0,
+    ABANDON = 0xb1,
+    ABORT = 0xb2,
+    PROBE = 0xb3,
+    SETTLE = 0xb4,
 }
 
 /// Whether an op with this tag is a writing command.

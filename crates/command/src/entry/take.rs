@@ -7,9 +7,9 @@ use bitroster_types::{
 
 use super::{EntryError, OpBatch, SetBitRef, tag};
 use crate::{
-    BitLogic, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType, Grant,
-    IndexRange, IndexUnit, Numbered, Op, Overflow, PartQuery, ReadCommand, ReadOp, SetReply,
-    SourceRef, StageFrom, TimeForm, WriteCommand, WriteOp,
+    BitLogic, Change, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType,
+    Grant, IndexRange, IndexUnit, Moved, Numbered, Op, Overflow, PartQuery, ReadCommand, ReadOp,
+    Seen, SetReply, SourceRef, StageFrom, TimeForm, WriteCommand, WriteOp,
     coding::{Cursor, Taken},
 };
 
@@ -261,6 +261,12 @@ fn read_op(cursor: &mut Cursor<'_>, tag: u8) -> Taken<ReadOp> {
             range: cursor.range()?,
             len_bytes: cursor.number()?,
         },
+        tag::COMBINE_VALUE => ReadOp::CombineValue {
+            logic: cursor.logic()?,
+            sources: cursor.list(Cursor::source)?,
+            range: cursor.range()?,
+            len_bytes: cursor.number()?,
+        },
         tag::FINGERPRINT => ReadOp::Fingerprint { key: cursor.key()? },
         _ => return Err(EntryError::Field("read")),
     })
@@ -276,7 +282,42 @@ fn stage_from(cursor: &mut Cursor<'_>) -> Taken<StageFrom> {
             len_bytes: cursor.number()?,
         },
         2 => StageFrom::Copy { source: cursor.source()?, range: cursor.range()? },
+        3 => StageFrom::Void,
+        4 => StageFrom::Expiry { of: cursor.version()? },
         _ => return Err(EntryError::Field("stage")),
+    })
+}
+
+fn seen(cursor: &mut Cursor<'_>) -> Taken<Seen> {
+    Ok(match cursor.byte()? {
+        0 => Seen::Any,
+        1 => Seen::Absent,
+        2 => Seen::Record { version: cursor.option(Cursor::version)?, expiry: cursor.time()? },
+        3 => Seen::Unchanged(LogIndex(cursor.number()?)),
+        _ => return Err(EntryError::Field("seen")),
+    })
+}
+
+fn moved(cursor: &mut Cursor<'_>) -> Taken<Moved> {
+    Ok(Moved {
+        key: cursor.key()?,
+        version: cursor.version()?,
+        staged: cursor.list(Cursor::group)?,
+        modified: LogIndex(cursor.number()?),
+    })
+}
+
+fn change(cursor: &mut Cursor<'_>) -> Taken<Change> {
+    Ok(match cursor.byte()? {
+        0 => Change::Value {
+            spread: cursor.list(Cursor::group)?,
+            len_bytes: cursor.number()?,
+            expiry: cursor.time()?,
+            moved: cursor.option(moved)?,
+        },
+        1 => Change::Nothing,
+        2 => Change::Expiry(cursor.time()?),
+        _ => return Err(EntryError::Field("change")),
     })
 }
 
@@ -301,25 +342,32 @@ fn write_op(cursor: &mut Cursor<'_>, tag: u8) -> Taken<WriteOp> {
             W::Granted { grant, command: write_command(cursor, tag)? }
         }
         tag::ENLIST => W::Enlist { key: cursor.key()?, group: cursor.group()? },
-        tag::RESERVE => W::Reserve { key: cursor.key()? },
-        tag::STAGE => {
-            W::Stage { key: cursor.key()?, version: cursor.version()?, from: stage_from(cursor)? }
-        }
+        tag::PROBE => W::Probe { key: cursor.key()?, version: cursor.version()? },
+        tag::SETTLE => W::Settle {
+            key: cursor.key()?,
+            version: cursor.version()?,
+            group: cursor.group()?,
+            is_held: cursor.flag()?,
+        },
+        tag::RESERVE => W::Reserve { key: cursor.key()?, exclusive: cursor.flag()? },
+        tag::STAGE => W::Stage {
+            key: cursor.key()?,
+            version: cursor.version()?,
+            expiry: cursor.time()?,
+            from: stage_from(cursor)?,
+        },
         tag::PUBLISH => W::Publish {
             key: cursor.key()?,
             version: cursor.version()?,
-            spread: cursor.list(Cursor::group)?,
-            len_bytes: cursor.number()?,
-            expiry: cursor.time()?,
+            staged: cursor.list(Cursor::group)?,
+            seen: seen(cursor)?,
+            change: change(cursor)?,
         },
+        tag::ABANDON => W::Abandon { key: cursor.key()?, version: cursor.version()? },
+        tag::ABORT => W::Abort { key: cursor.key()?, version: cursor.version()? },
         tag::ACTIVATE => W::Activate { key: cursor.key()?, version: cursor.version()? },
         tag::DROP => W::Drop { key: cursor.key()?, version: cursor.version()? },
         tag::FORGET => W::Forget { key: cursor.key()?, version: cursor.version()? },
-        tag::SET_PART_EXPIRY => W::SetPartExpiry {
-            key: cursor.key()?,
-            version: cursor.version()?,
-            expiry: cursor.time()?,
-        },
         tag::TRANSACTION => W::Transaction {
             watches: cursor.list(|cursor| Ok((cursor.key()?, LogIndex(cursor.number()?))))?,
             ops: cursor.list(command)?,

@@ -2,7 +2,7 @@
 
 use super::tag;
 use crate::{
-    CommandError, FollowUp, Grant, Header, NumberedOutcome, Outcome, Reply,
+    CommandError, Grant, Header, NumberedOutcome, Outcome, Reply,
     coding::put::{Out, groups, list, number, signed, text, time, version},
 };
 
@@ -77,24 +77,6 @@ fn header(out: &mut Out, header: &Header) {
     number(out, header.modified.0);
 }
 
-fn follow_up(out: &mut Out, follow: &FollowUp) {
-    match follow {
-        FollowUp::Drop { key, version, groups: of } => {
-            out.push(0);
-            text(out, key);
-            number(out, version.0);
-            groups(out, of);
-        }
-        FollowUp::Expiry { key, version, expiry, groups: of } => {
-            out.push(1);
-            text(out, key);
-            number(out, version.0);
-            time(out, *expiry);
-            groups(out, of);
-        }
-    }
-}
-
 fn grant(out: &mut Out, grant: Grant) {
     number(out, grant.version.0);
     time(out, grant.expiry);
@@ -116,11 +98,6 @@ fn numbered(out: &mut Out, outcome: &NumberedOutcome) {
 pub(super) fn outcome(out: &mut Out, outcome: &Outcome) {
     match outcome {
         Outcome::Reply(of) => reply(out, of),
-        Outcome::Follow { reply: of, follow } => {
-            out.push(tag::FOLLOW);
-            reply(out, of);
-            list(out, follow, follow_up);
-        }
         Outcome::Spread(of) => {
             out.push(tag::SPREAD);
             header(out, of);
@@ -131,7 +108,7 @@ pub(super) fn outcome(out: &mut Out, outcome: &Outcome) {
                 header(out, of);
             }
         }
-        Outcome::Enlist => out.push(tag::ENLIST),
+        Outcome::AskHome => out.push(tag::ASK_HOME),
         Outcome::Granted(of) => {
             out.push(tag::GRANTED);
             grant(out, *of);

@@ -36,13 +36,15 @@ tags! {
     BUSY = 0x67,
 }
 
-// Outcomes that are no replies.
+/// The last number of a reply.
+pub(super) const REPLIES_END: u8 = 0x80;
+
+// Outcomes that are no replies. 0x80 was used before the first release.
 tags! {
-    FOLLOW = 0x80,
     SPREAD = 0x81,
     NO_HEADER = 0x82,
     HEADER = 0x83,
-    ENLIST = 0x84,
+    ASK_HOME = 0x84,
     GRANTED = 0x85,
     RESERVED = 0x86,
     REPLIES = 0x87,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{OutcomeBatch, tag};
 use crate::{
-    CommandError, EntryError, FollowUp, Grant, Header, NumberedOutcome, Outcome, Reply,
+    CommandError, EntryError, Grant, Header, NumberedOutcome, Outcome, Reply,
     coding::{Cursor, Taken},
 };
 
@@ -100,19 +100,6 @@ fn header(cursor: &mut Cursor<'_>) -> Taken<Box<Header>> {
     }))
 }
 
-fn follow_up(cursor: &mut Cursor<'_>) -> Taken<FollowUp> {
-    let tag = cursor.byte()?;
-    let (key, version) = (cursor.key()?, cursor.version()?);
-    match tag {
-        0 => Ok(FollowUp::Drop { key, version, groups: cursor.list(Cursor::group)? }),
-        1 => {
-            let expiry = cursor.time()?;
-            Ok(FollowUp::Expiry { key, version, expiry, groups: cursor.list(Cursor::group)? })
-        }
-        _ => Err(EntryError::Field("follow-up")),
-    }
-}
-
 fn applied(cursor: &mut Cursor<'_>) -> Taken<NumberedOutcome> {
     let count = u32::try_from(cursor.number()?).map_err(|_| EntryError::Truncated)?;
     let batch = OutcomeBatch { count, bytes: cursor.value()?, is_nested: true };
@@ -123,15 +110,11 @@ fn applied(cursor: &mut Cursor<'_>) -> Taken<NumberedOutcome> {
 pub(super) fn outcome(cursor: &mut Cursor<'_>, is_nested: bool) -> Taken<Outcome> {
     let tag = cursor.byte()?;
     Ok(match tag {
-        ..tag::FOLLOW => Outcome::Reply(reply_of(cursor, tag, 0)?),
-        tag::FOLLOW => {
-            let reply = reply(cursor, 0)?;
-            Outcome::Follow { reply, follow: cursor.list(follow_up)? }
-        }
+        ..=tag::REPLIES_END => Outcome::Reply(reply_of(cursor, tag, 0)?),
         tag::SPREAD => Outcome::Spread(header(cursor)?),
         tag::NO_HEADER => Outcome::Header(None),
         tag::HEADER => Outcome::Header(Some(header(cursor)?)),
-        tag::ENLIST => Outcome::Enlist,
+        tag::ASK_HOME => Outcome::AskHome,
         tag::GRANTED => {
             Outcome::Granted(Grant { version: cursor.version()?, expiry: cursor.time()? })
         }

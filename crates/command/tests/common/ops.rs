@@ -3,9 +3,9 @@
 #![allow(dead_code, reason = "each test file uses its own share of this")]
 
 use bitroster_command::{
-    BitLogic, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType, Grant,
-    IndexRange, IndexUnit, Numbered, Op, OpBatch, Overflow, PartQuery, ReadCommand, ReadOp,
-    SetReply, SourceRef, StageFrom, TimeForm, WriteCommand, WriteOp,
+    BitLogic, Change, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType,
+    Grant, IndexRange, IndexUnit, Moved, Numbered, Op, OpBatch, Overflow, PartQuery, ReadCommand,
+    ReadOp, Seen, SetReply, SourceRef, StageFrom, TimeForm, WriteCommand, WriteOp,
 };
 use bitroster_types::{
     GroupId, Key, LogIndex, SessionId, Slot, UnixMillis, Version, limits::BITMAP_BITS_MAX,
@@ -220,6 +220,11 @@ pub(crate) fn read_op() -> impl Strategy<Value = ReadOp> {
                 ReadOp::CombineCount { logic, sources, range, len_bytes }
             }
         ),
+        1 => (logic(), vec(source(), 0..4), range(), any::<u64>()).prop_map(
+            |(logic, sources, range, len_bytes)| {
+                ReadOp::CombineValue { logic, sources, range, len_bytes }
+            }
+        ),
         1 => key().prop_map(|key| ReadOp::Fingerprint { key }),
     ]
 }
@@ -233,6 +238,39 @@ pub(crate) fn stage_from() -> impl Strategy<Value = StageFrom> {
             }
         ),
         (source(), range()).prop_map(|(source, range)| StageFrom::Copy { source, range }),
+        Just(StageFrom::Void),
+        version().prop_map(|of| StageFrom::Expiry { of }),
+    ]
+}
+
+fn seen() -> impl Strategy<Value = Seen> {
+    prop_oneof![
+        Just(Seen::Any),
+        Just(Seen::Absent),
+        (option::of(version()), option::of(time()))
+            .prop_map(|(version, expiry)| Seen::Record { version, expiry }),
+        any::<u64>().prop_map(|index| Seen::Unchanged(LogIndex(index))),
+    ]
+}
+
+fn moved() -> impl Strategy<Value = Moved> {
+    (key(), version(), vec(group(), 0..4), any::<u64>()).prop_map(
+        |(key, version, staged, modified)| Moved {
+            key,
+            version,
+            staged,
+            modified: LogIndex(modified),
+        },
+    )
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        (vec(group(), 0..5), any::<u64>(), option::of(time()), option::of(moved())).prop_map(
+            |(spread, len_bytes, expiry, moved)| Change::Value { spread, len_bytes, expiry, moved }
+        ),
+        Just(Change::Nothing),
+        option::of(time()).prop_map(Change::Expiry),
     ]
 }
 
@@ -256,19 +294,23 @@ fn plain_write_op() -> impl Strategy<Value = WriteOp> {
             |(version, expiry, command)| W::Granted { grant: Grant { version, expiry }, command }
         ),
         1 => (key(), group()).prop_map(|(key, group)| W::Enlist { key, group }),
-        1 => key().prop_map(|key| W::Reserve { key }),
-        1 => (key(), version(), stage_from())
-            .prop_map(|(key, version, from)| W::Stage { key, version, from }),
-        1 => (key(), version(), vec(group(), 0..5), any::<u64>(), option::of(time())).prop_map(
-            |(key, version, spread, len_bytes, expiry)| {
-                W::Publish { key, version, spread, len_bytes, expiry }
+        1 => (key(), version()).prop_map(|(key, version)| W::Probe { key, version }),
+        1 => (key(), version(), group(), any::<bool>()).prop_map(
+            |(key, version, group, is_held)| W::Settle { key, version, group, is_held }
+        ),
+        1 => (key(), any::<bool>()).prop_map(|(key, exclusive)| W::Reserve { key, exclusive }),
+        1 => (key(), version(), option::of(time()), stage_from())
+            .prop_map(|(key, version, expiry, from)| W::Stage { key, version, expiry, from }),
+        1 => (key(), version(), vec(group(), 0..5), seen(), change()).prop_map(
+            |(key, version, staged, seen, change)| {
+                W::Publish { key, version, staged, seen, change }
             }
         ),
+        1 => (key(), version()).prop_map(|(key, version)| W::Abandon { key, version }),
+        1 => (key(), version()).prop_map(|(key, version)| W::Abort { key, version }),
         1 => (key(), version()).prop_map(|(key, version)| W::Activate { key, version }),
         1 => (key(), version()).prop_map(|(key, version)| W::Drop { key, version }),
         1 => (key(), version()).prop_map(|(key, version)| W::Forget { key, version }),
-        1 => (key(), version(), option::of(time()))
-            .prop_map(|(key, version, expiry)| W::SetPartExpiry { key, version, expiry }),
         1 => transaction(),
         1 => Just(W::Tick),
         1 => vec(0..16384_u16, 0..100).prop_map(|slots| W::Adopt {
