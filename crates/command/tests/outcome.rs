@@ -221,7 +221,7 @@ fn values_that_no_outcome_has_are_errors() {
     assert_eq!(field(b"\xff"), "outcome");
     assert_eq!(field(b"\x62\x01\xff"), "error");
     assert_eq!(field(b"\x65\x00\x80\x94\xeb\xdc\x03"), "duration");
-    assert_eq!(field(b"\x80\x40\x01\x02\x01k\x01"), "follow-up");
+    assert_eq!(field(b"\x80"), "outcome");
     // An array of 2^32 replies, and an applied batch of 2^35 outcomes.
     assert_eq!(decode(1, b"\x46\xff\xff\xff\xff\x0f\0"), Err(EntryError::Truncated));
     assert_eq!(decode(1, b"\x89\x80\x80\x80\x80\x80\x01\0"), Err(EntryError::Truncated));

@@ -37,7 +37,7 @@ tags! {
 }
 
 /// The last number of a reply.
-pub(super) const REPLIES_END: u8 = 0x80;
+pub(super) const REPLIES_END: u8 = 0x7f;
 
 // Outcomes that are no replies. 0x80 was used before the first release.
 tags! {
