@@ -122,8 +122,8 @@ pub enum WriteOp {
     /// no live part or is in doubt about it. Every other command goes to the key's home, which
     /// answers [`Outcome::Spread`] where other groups hold parts or would have to.
     Command(WriteCommand),
-    /// A client's command with leave to create this group's part. The leave also settles a doubt:
-    /// home gave it after the request began.
+    /// A client's command with leave to create this group's part. The leave also settles a doubt
+    /// unless it is older than what is staged: home gave it after the request began.
     Granted {
         /// Version and expiry of the part to create if there is none.
         grant: Grant,
@@ -389,6 +389,10 @@ pub struct Grant {
     pub version: Version,
     /// The key's expiry.
     pub expiry: Option<UnixMillis>,
+    /// The newest version that home had drawn in the key's slot when it gave the leave. Leave that
+    /// is older than what a group has staged of the key ([`WriteOp::Stage`]'s version is greater)
+    /// is not taken: [`Outcome::AskHome`].
+    pub drawn: Version,
 }
 
 /// What home knows of a key.

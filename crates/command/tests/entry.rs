@@ -379,7 +379,7 @@ fn one_of_each_of_the_router() -> Vec<Op> {
         StageFrom::Combine { logic: BitLogic::Or, sources: sources(), range: (4, 5), len_bytes: 6 };
     let copy = StageFrom::Copy { source: sources().remove(0), range: (4, 5) };
     let writes = [
-        W::Granted { grant: Grant { version, expiry }, command: command.clone() },
+        W::Granted { grant: Grant { version, expiry, drawn: version }, command: command.clone() },
         W::Enlist { key: key(), group: GroupId(7) },
         W::Probe { key: key(), version },
         W::Settle { key: key(), version, group: GroupId(7), is_held: true },

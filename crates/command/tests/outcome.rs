@@ -18,7 +18,7 @@ use bitroster_command::{
 };
 use bitroster_types::{GroupId, LogIndex, SessionId, UnixMillis, Version, limits::REPLY_DEPTH_MAX};
 use bytes::Bytes;
-use ops::{group, time, value, version};
+use ops::{grant, group, time, value, version};
 use proptest::{collection::vec, option, prelude::*};
 
 fn error() -> impl Strategy<Value = CommandError> {
@@ -75,8 +75,7 @@ fn plain_outcome() -> impl Strategy<Value = Outcome> {
         1 => header().prop_map(Outcome::Spread),
         1 => option::of(header()).prop_map(Outcome::Header),
         1 => Just(Outcome::AskHome),
-        1 => (version(), option::of(time()))
-            .prop_map(|(version, expiry)| Outcome::Granted(Grant { version, expiry })),
+        1 => grant().prop_map(Outcome::Granted),
         1 => version().prop_map(Outcome::Reserved),
         1 => vec(reply(), 0..4).prop_map(Outcome::Replies),
         1 => any::<u64>().prop_map(|session| Outcome::Session(SessionId(session))),
@@ -274,7 +273,7 @@ fn the_bytes_of_each_outcome_never_change() {
         Outcome::Header(None),
         Outcome::Header(Some(Box::new(header))),
         Outcome::AskHome,
-        Outcome::Granted(Grant { version, expiry }),
+        Outcome::Granted(Grant { version, expiry, drawn: version }),
         Outcome::Reserved(version),
         Outcome::Replies(vec![Reply::Integer(1)]),
         Outcome::Session(SessionId(6)),
@@ -289,7 +288,7 @@ fn the_bytes_of_each_outcome_never_change() {
         \x48\x01\x42\x01a\x49\0\0\0\0\0\0\xe0\x3f\x4a\x04none\
         \x60\x61\x62\x01E\x63\x64\x09\x65\x01\x02\x66\x67\x01B\
         \x81\x01\x02\0\x01\x07\x04\x05\x82\x83\x01\x02\0\x01\x07\x04\x05\
-        \x84\x85\x02\x01\x03\x86\x02\x87\x01\x01\x88\x06\
+        \x84\x85\x02\x01\x03\x02\x86\x02\x87\x01\x01\x88\x06\
         \x89\x01\x01\x40\x8a\x8b\x8c\x02\x8d\x8e";
     assert_eq!(encoded(&outcomes).bytes(), &golden[..]);
 }

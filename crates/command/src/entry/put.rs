@@ -399,6 +399,7 @@ pub(super) fn write_op(out: &mut Out, op: &WriteOp) {
             out.push(tag::GRANTED);
             number(out, grant.version.0);
             time(out, grant.expiry);
+            number(out, grant.drawn.0);
             write_command(out, command);
         }
         W::Enlist { key, group } => {

@@ -337,7 +337,11 @@ fn write_op(cursor: &mut Cursor<'_>, tag: u8) -> Taken<WriteOp> {
     use WriteOp as W;
     Ok(match tag {
         tag::GRANTED => {
-            let grant = Grant { version: cursor.version()?, expiry: cursor.time()? };
+            let grant = Grant {
+                version: cursor.version()?,
+                expiry: cursor.time()?,
+                drawn: cursor.version()?,
+            };
             let tag = cursor.byte()?;
             W::Granted { grant, command: write_command(cursor, tag)? }
         }

@@ -80,6 +80,7 @@ fn header(out: &mut Out, header: &Header) {
 fn grant(out: &mut Out, grant: Grant) {
     number(out, grant.version.0);
     time(out, grant.expiry);
+    number(out, grant.drawn.0);
 }
 
 fn numbered(out: &mut Out, outcome: &NumberedOutcome) {

@@ -115,9 +115,11 @@ pub(super) fn outcome(cursor: &mut Cursor<'_>, is_nested: bool) -> Taken<Outcome
         tag::NO_HEADER => Outcome::Header(None),
         tag::HEADER => Outcome::Header(Some(header(cursor)?)),
         tag::ASK_HOME => Outcome::AskHome,
-        tag::GRANTED => {
-            Outcome::Granted(Grant { version: cursor.version()?, expiry: cursor.time()? })
-        }
+        tag::GRANTED => Outcome::Granted(Grant {
+            version: cursor.version()?,
+            expiry: cursor.time()?,
+            drawn: cursor.version()?,
+        }),
         tag::RESERVED => Outcome::Reserved(cursor.version()?),
         tag::REPLIES => Outcome::Replies(replies(cursor, 1)?),
         tag::SESSION => Outcome::Session(SessionId(cursor.number()?)),

@@ -286,13 +286,20 @@ pub(crate) fn transaction() -> impl Strategy<Value = WriteOp> {
         .prop_map(|(watches, ops)| WriteOp::Transaction { watches, ops })
 }
 
+pub(crate) fn grant() -> impl Strategy<Value = Grant> {
+    (version(), option::of(time()), version()).prop_map(|(version, expiry, drawn)| Grant {
+        version,
+        expiry,
+        drawn,
+    })
+}
+
 fn plain_write_op() -> impl Strategy<Value = WriteOp> {
     use WriteOp as W;
     prop_oneof![
         6 => write_command().prop_map(W::Command),
-        1 => (version(), option::of(time()), write_command()).prop_map(
-            |(version, expiry, command)| W::Granted { grant: Grant { version, expiry }, command }
-        ),
+        1 => (grant(), write_command())
+            .prop_map(|(grant, command)| W::Granted { grant, command }),
         1 => (key(), group()).prop_map(|(key, group)| W::Enlist { key, group }),
         1 => (key(), version()).prop_map(|(key, version)| W::Probe { key, version }),
         1 => (key(), version(), group(), any::<bool>()).prop_map(
