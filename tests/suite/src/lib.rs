@@ -10,6 +10,8 @@
 //! | [`node`]     | one process of a cluster                                          |
 //! | [`status`]   | what `bitroster cluster status` says, as values                   |
 //! | [`network`]  | network namespaces of a test's own, whose links can be cut        |
+//! | [`commands`] | random commands of every kind that Redis has too                 |
+//! | [`twin`]     | Redis and Bitroster side by side, and what sets them apart        |
 //! | [`client`]   | a plain blocking client, for requests and raw bytes               |
 //! | [`programs`] | programs with the clients that teams use                          |
 //! | [`load`]     | clients that change random bits and record what they were told    |
@@ -23,6 +25,7 @@
 pub mod checker;
 pub mod client;
 pub mod cluster;
+pub mod commands;
 pub mod history;
 pub mod load;
 pub mod network;
@@ -33,6 +36,7 @@ pub mod random;
 pub mod scenario;
 pub mod server;
 pub mod status;
+pub mod twin;
 pub mod wait;
 
 pub use client::Client;
