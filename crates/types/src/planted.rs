@@ -17,6 +17,12 @@ pub enum Fault {
     SkipEpochCheck,
     /// A router follows a map on which two groups are exchanged.
     Misroute,
+    /// A change that was published is forgotten before it is activated.
+    SkipActivation,
+    /// Parts that a change retires are not staged, so that they answer until they are dropped.
+    SkipSeal,
+    /// A change is published under a version that was used before.
+    ReuseVersion,
 }
 
 impl Fault {
@@ -28,6 +34,9 @@ impl Fault {
             Self::ForgetSession => "forget-session",
             Self::SkipEpochCheck => "skip-epoch-check",
             Self::Misroute => "misroute",
+            Self::SkipActivation => "skip-activation",
+            Self::SkipSeal => "skip-seal",
+            Self::ReuseVersion => "reuse-version",
         }
     }
 
