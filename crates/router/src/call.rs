@@ -57,9 +57,9 @@ pub(crate) enum Answer {
     /// This is the reply.
     Done(Reply),
     /// The key does not lie in the group alone.
-    Spread(Box<Header>),
-    /// The group needs leave to create its part.
-    Enlist,
+    Spread,
+    /// The group needs leave from home.
+    AskHome,
 }
 
 /// One request: the map it follows and its deadline.
@@ -197,19 +197,20 @@ impl Call {
         };
         match self.ask(group, ReadOp::Command(command.clone())).await? {
             Outcome::Spread(header) => plan::read(self, command, Some(header)).await,
+            Outcome::AskHome => plan::read(self, command, None).await,
             outcome => reply_of(outcome),
         }
     }
 
     async fn write(&self, command: &WriteCommand) -> Step<Reply> {
         let Some((group, _)) = route::of_write(&self.map, command) else {
-            return plan::write(self, command, None).await;
+            return plan::write(self, command).await;
         };
         let outcome = self.tell(group, WriteOp::Command(command.clone())).await?;
-        match self.answer(outcome).await? {
+        match answer(outcome)? {
             Answer::Done(reply) => Ok(reply),
-            Answer::Enlist => plan::enlist::write(self, group, command).await,
-            Answer::Spread(header) => plan::write(self, command, Some(header)).await,
+            Answer::AskHome => plan::enlist::write(self, group, command).await,
+            Answer::Spread => plan::write(self, command).await,
         }
     }
 
@@ -274,19 +275,6 @@ impl Call {
         Box::pin(stream::iter(steps).buffered(fan_out).try_collect())
     }
 
-    /// What an outcome means for the client; tells the parts what they must be told.
-    pub(crate) async fn answer(&self, outcome: Outcome) -> Step<Answer> {
-        match outcome {
-            Outcome::Spread(header) => Ok(Answer::Spread(header)),
-            Outcome::Enlist => Ok(Answer::Enlist),
-            Outcome::Follow { reply, follow } => {
-                Box::pin(plan::retire::follow(self, &follow)).await?;
-                Ok(Answer::Done(reply))
-            }
-            outcome => reply_of(outcome).map(Answer::Done),
-        }
-    }
-
     /// What the client is told where a write may have been applied in part.
     pub(crate) fn unknown(&self) -> CommandError {
         CommandError::OutcomeUnknown { waited: self.started.elapsed() }
@@ -336,6 +324,15 @@ impl Call {
 pub(crate) fn wall_clock() -> UnixMillis {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     UnixMillis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What an outcome means for the client.
+pub(crate) fn answer(outcome: Outcome) -> Step<Answer> {
+    match outcome {
+        Outcome::Spread(_) => Ok(Answer::Spread),
+        Outcome::AskHome => Ok(Answer::AskHome),
+        outcome => reply_of(outcome).map(Answer::Done),
+    }
 }
 
 /// The reply in an outcome.
@@ -399,11 +396,7 @@ pub(crate) fn unexpected(outcome: Outcome) -> Stop {
     match outcome {
         Outcome::NotOwner => Stop::NotOwner,
         Outcome::Reply(Reply::Error(error)) => Stop::Error(*error),
-        Outcome::Newer(_)
-        | Outcome::Enlist
-        | Outcome::Spread(_)
-        | Outcome::Tick
-        | Outcome::Follow { .. } => Stop::Again,
+        Outcome::Newer(_) | Outcome::AskHome | Outcome::Spread(_) | Outcome::Tick => Stop::Again,
         Outcome::Reply(_)
         | Outcome::Header(_)
         | Outcome::Granted(_)

@@ -30,7 +30,7 @@ impl Filter {
 pub(crate) struct Ledger {
     /// Bits of later segments: they wait in another queue than the key's other commands.
     later: Filter,
-    /// Whole-key commands that home does alone.
+    /// Whole-key commands that bits of the first segment may overtake.
     alone: Filter,
     /// Whole-key commands that are run again after the queues if the key is spread.
     whole: Filter,

@@ -12,10 +12,11 @@
 //! | [`write`]       | SETRANGE, APPEND and friends over segments                         |
 //! | [`field`]       | BITFIELD over segments                                             |
 //! | [`string`]      | SET, GETDEL, GETEX and INCR of a spread key                        |
-//! | [`publish`]     | a new value, visible at once: reserve, stage, publish, activate    |
+//! | [`publish`]     | a change that shows at once: reserve, stage, publish, activate     |
 //! | [`combine`]     | BITOP and BITOPCARD                                                |
 //! | [`rename`]      | RENAME and COPY                                                    |
-//! | [`retire`]      | what parts are told after a removal or a new expiry                |
+//! | [`expire`]      | DEL, EXPIRE and PERSIST of a spread key                            |
+//! | [`finish`]      | what is left to do when home has decided a change                  |
 //! | [`scan`]        | commands of the whole keyspace                                     |
 //! | [`transaction`] | WATCH and EXEC                                                     |
 
@@ -25,12 +26,13 @@ use crate::call::{Call, Step, Stop};
 
 pub(crate) mod combine;
 pub(crate) mod enlist;
+pub(crate) mod expire;
 pub(crate) mod field;
+pub(crate) mod finish;
 pub(crate) mod gather;
 pub(crate) mod keys;
 pub(crate) mod publish;
 pub(crate) mod rename;
-pub(crate) mod retire;
 pub(crate) mod scan;
 pub(crate) mod string;
 pub(crate) mod transaction;
@@ -54,17 +56,14 @@ pub(crate) async fn read(
         (ReadCommand::Keys { .. }, _) => scan::keys(call, command).await,
         (ReadCommand::DbSize, _) => scan::db_size(call).await,
         (ReadCommand::RandomKey, _) => scan::random_key(call).await,
-        (ReadCommand::GetBit { .. }, _) | (_, None) => Err(Stop::Again),
+        (ReadCommand::GetBit { key, offset }, _) => gather::bit(call, key, *offset).await,
+        (_, None) => Err(Stop::Again),
         (_, Some(header)) => gather::read(call, command, &header).await,
     }
 }
 
-/// Does a write that one group could not do; `header` is the record that said so.
-pub(crate) async fn write(
-    call: &Call,
-    command: &WriteCommand,
-    header: Option<Box<Header>>,
-) -> Step<Reply> {
+/// Does a write that one group could not do.
+pub(crate) async fn write(call: &Call, command: &WriteCommand) -> Step<Reply> {
     call.inner.metrics.plan_begun();
     match command {
         WriteCommand::BitField { key, ops } => field::write(call, key, ops).await,
@@ -77,7 +76,14 @@ pub(crate) async fn write(
         WriteCommand::GetEx { key, expiry } => string::get_expire(call, key, *expiry).await,
         WriteCommand::IncrBy { key, by } => string::increment(call, key, *by).await,
         WriteCommand::MSet { pairs, only_if_none } => keys::set(call, pairs, *only_if_none).await,
-        WriteCommand::Delete { keys } if keys.len() > 1 => keys::delete(call, keys).await,
+        WriteCommand::Delete { keys } => match keys.as_slice() {
+            [key] => expire::delete(call, key).await,
+            keys => keys::delete(call, keys).await,
+        },
+        WriteCommand::Expire { key, expiry, condition } => {
+            expire::expire(call, key, *expiry, *condition).await
+        }
+        WriteCommand::Persist { key } => expire::persist(call, key).await,
         WriteCommand::BitOp { logic, target, sources } => {
             combine::store(call, *logic, target, sources).await
         }
@@ -88,12 +94,6 @@ pub(crate) async fn write(
             rename::copy(call, source, target, *replace).await
         }
         WriteCommand::Flush => scan::flush(call).await,
-        WriteCommand::SetBit { .. }
-        | WriteCommand::Delete { .. }
-        | WriteCommand::Expire { .. }
-        | WriteCommand::Persist { .. } => {
-            drop(header);
-            Err(Stop::Again)
-        }
+        WriteCommand::SetBit { .. } => Err(Stop::Again),
     }
 }

@@ -1,6 +1,6 @@
 //! Where a command goes first. Pure.
 
-use bitroster_command::{FieldOp, ReadCommand, SetReply, WriteCommand};
+use bitroster_command::{Expiry, FieldOp, ReadCommand, WriteCommand};
 use bitroster_placement::ClusterMap;
 use bitroster_types::{GroupId, Key};
 
@@ -14,7 +14,8 @@ pub(crate) enum Class {
     FirstBits,
     /// Bits of one later segment: its group does it, perhaps after enlisting.
     LaterBits,
-    /// A whole key, but home does it alone, whatever the key's spread.
+    /// A whole key of which no bit changes: whether home does it alone or not, bits of its first
+    /// segment may overtake it.
     Alone,
     /// A whole key: home does it alone unless the key is spread.
     Whole,
@@ -38,7 +39,7 @@ pub(crate) fn of_read(map: &ClusterMap, command: &ReadCommand) -> Option<(GroupI
         | ReadCommand::StrLen { key }
         | ReadCommand::GetRange { key, .. } => (map.home(key), Class::Whole),
         ReadCommand::Type { key } | ReadCommand::Ttl { key, .. } => (map.home(key), Class::Alone),
-        ReadCommand::Exists { keys } if keys.len() == 1 => (map.home(&keys[0]), Class::Alone),
+        ReadCommand::Exists { keys } if keys.len() == 1 => (map.home(&keys[0]), Class::Whole),
         ReadCommand::MGet { keys } if keys.len() == 1 => (map.home(&keys[0]), Class::Whole),
         ReadCommand::Exists { keys }
         | ReadCommand::MGet { keys }
@@ -58,22 +59,22 @@ pub(crate) fn of_write(map: &ClusterMap, command: &WriteCommand) -> Option<(Grou
         WriteCommand::BitField { key, ops } => return of_spans(map, key, spans(ops)),
         // Its reply is the length of the whole key, which the bits' group may not know.
         WriteCommand::SetRange { .. } => (sole(map)?, Class::Growing),
-        WriteCommand::Set { key, value, reply, .. } => {
+        WriteCommand::Set { key, value, .. } => {
             let home = map.home(key);
             if !owns_all(map, key, home, value.len() as u64) {
                 return None;
             }
-            let whole = matches!(reply, SetReply::Old);
-            (home, if whole { Class::Whole } else { Class::Alone })
+            (home, Class::Whole)
         }
         WriteCommand::GetDel { key }
         | WriteCommand::GetEx { key, .. }
         | WriteCommand::IncrBy { key, .. } => (map.home(key), Class::Whole),
         WriteCommand::Append { key, .. } => (map.home(key), Class::Growing),
-        WriteCommand::Expire { key, .. } | WriteCommand::Persist { key } => {
-            (map.home(key), Class::Alone)
-        }
-        WriteCommand::Delete { keys } if keys.len() == 1 => (map.home(&keys[0]), Class::Alone),
+        // Bits of the first segment may overtake it: it changes none.
+        WriteCommand::Expire { key, expiry: Expiry::In(1..), .. }
+        | WriteCommand::Persist { key } => (map.home(key), Class::Alone),
+        WriteCommand::Expire { key, .. } => (map.home(key), Class::Whole),
+        WriteCommand::Delete { keys } if keys.len() == 1 => (map.home(&keys[0]), Class::Whole),
         WriteCommand::Delete { keys } => (common_home(map, keys)?, Class::Many),
         WriteCommand::BitOp { target, sources, .. } => {
             let home = common_home(map, sources)?;

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bitroster_command::{Command, CommandError, FollowUp, Reply};
+use bitroster_command::{Command, CommandError, Pending, Reply};
 use bitroster_placement::ClusterMap;
 use bitroster_types::{GroupId, Key, LogIndex};
+use futures_util::stream::{self, StreamExt};
 
 use crate::{
     Reading, Transport, Turn,
@@ -146,15 +147,20 @@ impl Router {
         reply
     }
 
-    /// Finishes clean-ups that `home` still remembers, such as those of a router that died.
+    /// Finishes what `home` remembers of changes that were not finished, such as those of a router
+    /// that died. Reservations and leaves among it are taken back, whoever may still need them:
+    /// give old ones only.
     ///
     /// What cannot be finished now stays with `home` for the next time.
-    pub async fn finish_cleanups(&self, pending: Vec<FollowUp>, home: GroupId) {
-        for follow in pending {
+    pub async fn finish(&self, pending: &[Pending], home: GroupId) {
+        let finish = |one| async move {
             let call = Call::new(&self.0, &self.0.linearizable);
-            if let Err(stop) = plan::retire::follow(&call, std::slice::from_ref(&follow)).await {
-                tracing::debug!(group = home.0, ?stop, "a clean-up is left for later");
+            let finished =
+                call.attempts(|call| async move { plan::finish::finish(&call, one).await });
+            if let Err(error) = finished.await {
+                tracing::debug!(group = home.0, %error, "an unfinished change is left for later");
             }
-        }
+        };
+        stream::iter(pending).for_each_concurrent(self.0.options.fan_out_max, finish).await;
     }
 }

@@ -1,17 +1,17 @@
 //! BITOP and BITOPCARD over keys in several groups.
 //!
 //! Later segments lie where every key's same range lies, so each group combines its own and ships
-//! a count or stages its part. First segments lie by key: the router fetches them, compressed, and
-//! combines them itself, unless all lie in one group.
+//! a count or stages its part. First segments lie by key: each home combines those it has, and the
+//! router what the homes send, compressed, unless all lie in one group.
 //!
 //! The result shows at once; the operands are each read at one version, but not at one instant,
 //! and a write to an operand that is also the destination may be overwritten by the result.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use bitroster_bitmap::{BitOp, Bitmap};
 use bitroster_command::{
-    BitLogic, Header, PartQuery, ReadOp, Reply, SourceRef, StageFrom, WriteCommand,
+    BitLogic, Header, PartQuery, ReadOp, Reply, Seen, SourceRef, StageFrom, WriteCommand,
 };
 use bitroster_types::{GroupId, Key};
 
@@ -25,6 +25,34 @@ struct Operands<'a> {
     headers: Vec<Option<Header>>,
     /// Length of the longest, in bytes.
     len_bytes: u64,
+}
+
+/// What homes are to send of first segments.
+#[derive(Default)]
+struct Shares {
+    asks: Vec<Ask>,
+    /// The asks whose answers are combined by the operation itself.
+    operands: Vec<usize>,
+    /// For ONE: the asks whose answers hold the bits that are set once in their home.
+    ones: Vec<usize>,
+}
+
+/// One home, and what it combines.
+struct Ask {
+    home: GroupId,
+    logic: BitLogic,
+    /// Places among the operands.
+    places: Vec<usize>,
+}
+
+/// The place of an operand without a bit.
+const NOTHING: usize = usize::MAX;
+
+impl Shares {
+    fn ask(&mut self, home: GroupId, logic: BitLogic, places: Vec<usize>) {
+        self.operands.push(self.asks.len());
+        self.asks.push(Ask { home, logic, places });
+    }
 }
 
 /// BITOP with a destination.
@@ -44,26 +72,11 @@ pub(crate) async fn store(
             reply => Err(refusal(reply)),
         };
     }
-    let mut draft = Draft::reserve(call, target).await?;
-    let target_home = call.map.home(target);
-    let local = operands.common_home(call) == Some(target_home);
-    let mut shares: Vec<(GroupId, Vec<StageFrom>)> = operands
-        .groups_beyond_first(call)
-        .into_iter()
-        .filter(|group| !(local && *group == target_home))
-        .map(|group| (group, vec![operands.stage(operands.beyond_first(call))]))
-        .collect();
-    if local {
-        shares.push((target_home, vec![operands.stage(0..operands.len_bytes * 8)]));
-    } else {
-        let first = operands.first_segment(call).await?;
-        if first.cardinality() > 0 {
-            shares.push((target_home, vec![super::publish::encoded(&first)]));
-        }
-    }
-    draft.stage(shares).await?;
-    operands.confirm(call).await?;
-    draft.publish(operands.len_bytes, None).await?;
+    let mut draft = Draft::reserve(call, target, false).await?;
+    match operands.stage(call, target, &mut draft).await {
+        Ok(()) => draft.publish_value(Seen::Any, operands.len_bytes, None).await?,
+        Err(stop) => return Err(draft.abandon(stop).await),
+    };
     Ok(gather::number(operands.len_bytes))
 }
 
@@ -162,7 +175,29 @@ impl<'a> Operands<'a> {
             .collect()
     }
 
-    fn stage(&self, range: Range<u64>) -> StageFrom {
+    /// Stages the result under the target's name, and checks then that the operands still live.
+    async fn stage(&self, call: &Call, target: &Key, draft: &mut Draft<'_>) -> Step<()> {
+        let target_home = call.map.home(target);
+        let local = self.common_home(call) == Some(target_home);
+        let mut shares: Vec<(GroupId, Vec<StageFrom>)> = self
+            .groups_beyond_first(call)
+            .into_iter()
+            .filter(|group| !(local && *group == target_home))
+            .map(|group| (group, vec![self.stage_from(self.beyond_first(call))]))
+            .collect();
+        if local {
+            shares.push((target_home, vec![self.stage_from(0..self.len_bytes * 8)]));
+        } else {
+            let first = self.first_segment(call).await?;
+            if first.cardinality() > 0 {
+                shares.push((target_home, vec![super::publish::encoded(&first)]));
+            }
+        }
+        draft.stage(shares).await?;
+        self.confirm(call).await
+    }
+
+    fn stage_from(&self, range: Range<u64>) -> StageFrom {
         StageFrom::Combine {
             logic: self.logic,
             sources: self.refs(),
@@ -180,23 +215,96 @@ impl<'a> Operands<'a> {
         }
     }
 
-    /// The result's first segment, combined here from what the homes send.
+    /// The result's first segment. Each home combines what it has and sends that, so that what
+    /// travels does not grow with the number of operands.
     async fn first_segment(&self, call: &Call) -> Step<Bitmap> {
         let end = call.map.width().bits().min(self.len_bytes * 8);
+        let shares = self.shares(call);
         let mut values = call
-            .each(self.keys.iter().zip(&self.headers), |(key, header)| async move {
-                match header {
-                    Some(header) => first_segment(call, key, header).await,
-                    None => Ok(Bitmap::new()),
-                }
+            .each(&shares.asks, |ask| async move {
+                bitmap_of(call.ask(ask.home, self.ask_for(ask, end)).await?)
             })
             .await?;
         // The length decides what NOT turns on.
-        if let Some(longest) = values.first_mut() {
-            longest.extend_len(end / 8);
+        for value in &mut values {
+            value.extend_len(end / 8);
         }
-        let values: Vec<&Bitmap> = values.iter().collect();
-        Ok(Bitmap::combine_range(bit_op(self.logic), &values, 0..end))
+        let empty = Bitmap::new();
+        let of = |places: &[usize]| {
+            let value = |place: &usize| values.get(*place).unwrap_or(&empty);
+            places.iter().map(value).collect::<Vec<_>>()
+        };
+        let combine =
+            |logic, operands: &[&Bitmap]| Bitmap::combine_range(bit_op(logic), operands, 0..end);
+        let value = combine(self.logic, &of(&shares.operands));
+        if shares.ones.is_empty() {
+            return Ok(value);
+        }
+        let ones = combine(BitLogic::Or, &of(&shares.ones));
+        Ok(combine(BitLogic::And, &[&value, &ones]))
+    }
+
+    /// What each home is to send of the first segments, and how it is combined.
+    ///
+    /// AND, OR and XOR combine what the homes have combined. DIFF, DIFF1 and ANDOR treat their
+    /// first operand by itself and see only the OR of the others. ONE: a bit is set in exactly one
+    /// operand where exactly one home has it in any, and that home in exactly one.
+    fn shares(&self, call: &Call) -> Shares {
+        let mut homes: BTreeMap<GroupId, Vec<usize>> = BTreeMap::new();
+        let mut shares = Shares::default();
+        let apart = matches!(self.logic, BitLogic::Diff | BitLogic::Diff1 | BitLogic::AndOr);
+        for (place, key) in self.keys.iter().enumerate() {
+            if self.headers[place].is_none() {
+                if self.logic == BitLogic::And || apart && place == 0 {
+                    shares.operands.push(NOTHING);
+                }
+            } else if apart && place == 0 {
+                shares.ask(call.map.home(key), BitLogic::Or, vec![place]);
+            } else {
+                homes.entry(call.map.home(key)).or_default().push(place);
+            }
+        }
+        for (home, places) in homes {
+            match self.logic {
+                BitLogic::And | BitLogic::Xor => shares.ask(home, self.logic, places),
+                BitLogic::One if places.len() > 1 => {
+                    shares.ask(home, BitLogic::Or, places.clone());
+                    shares.ones.push(shares.asks.len());
+                    shares.asks.push(Ask { home, logic: BitLogic::One, places });
+                }
+                BitLogic::One => {
+                    shares.ones.push(shares.asks.len());
+                    shares.ask(home, BitLogic::Or, places);
+                }
+                BitLogic::Or
+                | BitLogic::Not
+                | BitLogic::Diff
+                | BitLogic::Diff1
+                | BitLogic::AndOr => shares.ask(home, BitLogic::Or, places),
+            }
+        }
+        if shares.operands.is_empty() || apart && shares.operands.len() == 1 {
+            shares.operands.push(NOTHING);
+        }
+        shares
+    }
+
+    fn ask_for(&self, ask: &Ask, end: u64) -> ReadOp {
+        let refs = self.refs();
+        let sources: Vec<SourceRef> = ask.places.iter().map(|place| refs[*place].clone()).collect();
+        match sources.as_slice() {
+            [source] => ReadOp::Part {
+                key: source.key.clone(),
+                version: source.version,
+                query: PartQuery::Value { start: 0, end },
+            },
+            _ => ReadOp::CombineValue {
+                logic: ask.logic,
+                sources,
+                range: (0, end),
+                len_bytes: self.len_bytes,
+            },
+        }
     }
 
     /// Checks that every version that was read still lives.

@@ -1,11 +1,12 @@
-//! The first touch of a segment: a group that is to hold a part of a key needs home's leave.
+//! The first touch of a segment: a group that is to hold a part of a key, or is in doubt about the
+//! one it holds, needs home's leave.
 
 use std::collections::BTreeMap;
 
 use bitroster_command::{Grant, Outcome, Reply, WriteCommand, WriteOp};
 use bitroster_types::{GroupId, Key};
 
-use crate::call::{Answer, Call, Step, Stop, grant_of};
+use crate::call::{Answer, Call, Step, Stop, answer, grant_of};
 
 /// Gets leave for `group` and does the write there.
 pub(crate) async fn write(call: &Call, group: GroupId, command: &WriteCommand) -> Step<Reply> {
@@ -15,9 +16,9 @@ pub(crate) async fn write(call: &Call, group: GroupId, command: &WriteCommand) -
     let enlist = WriteOp::Enlist { key: key.clone(), group };
     let grant = grant_of(call.tell(call.map.home(key), enlist).await?)?;
     let outcome = call.tell(group, WriteOp::Granted { grant, command: command.clone() }).await?;
-    match call.answer(outcome).await? {
+    match answer(outcome)? {
         Answer::Done(reply) => Ok(reply),
-        Answer::Enlist | Answer::Spread(_) => Err(Stop::Again),
+        Answer::AskHome | Answer::Spread => Err(Stop::Again),
     }
 }
 

@@ -13,7 +13,7 @@ use bitroster_bitmap::Bitmap;
 use bitroster_command::{
     CommandError, Header, Outcome, PartQuery, ReadCommand, ReadOp, Reply, TimeForm,
 };
-use bitroster_types::{GroupId, Key, Segment};
+use bitroster_types::{GroupId, Key, Segment, limits::STAGE_BITS_MAX};
 use bytes::Bytes;
 
 use crate::{
@@ -56,7 +56,10 @@ pub(crate) async fn read(call: &Call, command: &ReadCommand, header: &Header) ->
             Reply::Bulk(read_bytes(call, key, header, bytes, len).await?)
         }
         ReadCommand::StrLen { key } => number(len_bytes(call, key, header).await?),
-        ReadCommand::Exists { .. } => return Ok(Reply::Integer(1)),
+        ReadCommand::Exists { keys } => {
+            let [key] = keys.as_slice() else { return Err(Stop::Again) };
+            Reply::Integer(i64::from(is_filled(call, key, header).await?))
+        }
         ReadCommand::Type { .. } => return Ok(Reply::Status("string")),
         ReadCommand::Ttl { form, .. } => return Ok(Reply::Integer(ttl(header, *form))),
         ReadCommand::GetBit { .. }
@@ -72,6 +75,28 @@ pub(crate) async fn read(call: &Call, command: &ReadCommand, header: &Header) ->
         confirm(call, key, header).await?;
     }
     Ok(reply)
+}
+
+/// GETBIT of a segment whose group is in doubt about the key: home says which version lives.
+pub(crate) async fn bit(call: &Call, key: &Key, offset: u64) -> Step<Reply> {
+    let Some(header) = call.header(key).await? else {
+        return Ok(Reply::Integer(0));
+    };
+    Ok(number(count(call, key, &header, offset..offset + 1).await?))
+}
+
+/// The record of a key that exists.
+pub(crate) async fn record(call: &Call, key: &Key) -> Step<Option<Header>> {
+    let Some(header) = call.header(key).await? else {
+        return Ok(None);
+    };
+    Ok(is_filled(call, key, &header).await?.then_some(header))
+}
+
+/// Whether a record is a key's, and not one that a first touch has made and not yet filled.
+pub(crate) async fn is_filled(call: &Call, key: &Key, header: &Header) -> Step<bool> {
+    let is_known = header.spread.is_empty() || header.len_bytes > 0;
+    Ok(is_known || len_bytes(call, key, header).await? > 0)
 }
 
 /// The length of the whole key in bytes.
@@ -173,11 +198,33 @@ async fn read_bytes(
     if bytes.is_empty() {
         return Ok(Bytes::new());
     }
+    let first = bytes.start * 8 / STAGE_BITS_MAX * STAGE_BITS_MAX;
+    if bytes.end * 8 - first <= STAGE_BITS_MAX {
+        return read_window(call, key, header, bytes, len_bytes).await.map(Bytes::from);
+    }
+    let mut value = Vec::new();
+    let mut start = bytes.start;
+    while start < bytes.end {
+        let end = ((start * 8 / STAGE_BITS_MAX + 1) * STAGE_BITS_MAX / 8).min(bytes.end);
+        value.extend(read_window(call, key, header, start..end, len_bytes).await?);
+        start = end;
+    }
+    Ok(value.into())
+}
+
+/// A range of the key's bytes that is fetched at once.
+async fn read_window(
+    call: &Call,
+    key: &Key,
+    header: &Header,
+    bytes: Range<u64>,
+    len_bytes: u64,
+) -> Step<Vec<u8>> {
     let width = call.map.width().bits();
     let start = bytes.start * 8 / width * width;
     let mut value = bitmap(call, key, header, start..bytes.end * 8).await?;
     value.extend_len(len_bytes);
-    Ok(value.read_bytes(bytes).into())
+    Ok(value.read_bytes(bytes))
 }
 
 /// Redis's refusal of a value past `proto-max-bulk-len`.
@@ -244,11 +291,11 @@ fn key_of(command: &ReadCommand) -> Option<&Key> {
         | ReadCommand::Get { key }
         | ReadCommand::GetRange { key, .. }
         | ReadCommand::StrLen { key } => Some(key),
+        ReadCommand::Exists { keys } => keys.first(),
         ReadCommand::GetBit { .. }
         | ReadCommand::BitFieldRo { .. }
         | ReadCommand::BitOpCard { .. }
         | ReadCommand::MGet { .. }
-        | ReadCommand::Exists { .. }
         | ReadCommand::Type { .. }
         | ReadCommand::Ttl { .. }
         | ReadCommand::Scan { .. }

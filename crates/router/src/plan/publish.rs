@@ -1,35 +1,128 @@
-//! A new value for a key, visible at once: reserve, stage, publish, activate.
+//! A change of a whole key that several groups must see at once: reserve, stage everywhere,
+//! publish, activate, forget.
 //!
-//! Nothing is visible before home publishes. What a plan that stopped had staged is dropped at home
-//! after a time-out, and in other groups when the key is written again: they cannot know whether
-//! home has published. After that moment the value stands, and what fails is "unknown".
+//! Nothing shows before home publishes, and everything does from that entry on: a group that has
+//! staged something asks home before it answers for the key's bits. So every group that holds a
+//! part has to stage, if only that its part goes; home refuses to publish until it has.
+//!
+//! What a plan that stopped has staged is taken back by the plan itself, or by home's leader.
 
 use bitroster_bitmap::Bitmap;
-use bitroster_command::{FollowUp, Outcome, Reply, StageFrom, WriteOp};
-use bitroster_types::{GroupId, Key, UnixMillis, Version, limits::STAGE_BITS_MAX};
+use bitroster_command::{
+    Change, CommandError, Header, Moved, Outcome, Reply, Seen, StageFrom, WriteOp,
+};
+use bitroster_types::{
+    GroupId, Key, LogIndex, UnixMillis, Version, limits::STAGE_BITS_MAX, planted::Fault,
+};
 
-use super::retire;
+use super::finish;
 use crate::call::{Call, Step, Stop, done, unexpected, version_of};
 
-/// A value that is being built.
+/// A change that is being prepared.
 pub(crate) struct Draft<'a> {
     call: &'a Call,
     key: &'a Key,
     home: GroupId,
     version: Version,
-    /// Groups other than home that staged something, ascending.
+    expiry: Option<UnixMillis>,
+    /// Groups other than home that have staged something, or may have; ascending.
+    staged: Vec<GroupId>,
+    /// Those of them that have staged bits.
     spread: Vec<GroupId>,
     /// Home's share, sent with the publication.
-    home_share: Vec<StageFrom>,
+    home_share: Option<StageFrom>,
+}
+
+/// A key that is as it was seen as long as its reservation stands.
+pub(crate) struct Held<'a> {
+    /// The reservation, with every part staged.
+    pub(crate) draft: Draft<'a>,
+    /// The record, seen after that.
+    pub(crate) header: Header,
+}
+
+impl Held<'_> {
+    /// What the record must be for the change to be published.
+    pub(crate) fn seen(&self) -> Seen {
+        Seen::Unchanged(self.header.modified)
+    }
+}
+
+/// Prepares a change of a key that depends on all of its value: whoever writes to the key in the
+/// meantime takes the reservation back. `expiry` is what the parts are to expire at; without it
+/// they go.
+pub(crate) async fn hold<'a>(
+    call: &'a Call,
+    key: &'a Key,
+    header: &Header,
+    expiry: Option<Option<UnixMillis>>,
+) -> Step<Held<'a>> {
+    let mut draft = Draft::reserve(call, key, true).await?;
+    match draft.hold(header, expiry).await {
+        Ok(header) => Ok(Held { draft, header }),
+        Err(stop) => Err(draft.abandon(stop).await),
+    }
 }
 
 impl<'a> Draft<'a> {
     /// Draws a version from the key's home.
-    pub(crate) async fn reserve(call: &'a Call, key: &'a Key) -> Step<Self> {
+    pub(crate) async fn reserve(call: &'a Call, key: &'a Key, exclusive: bool) -> Step<Self> {
         let home = call.map.home(key);
-        let reserved = call.tell(home, WriteOp::Reserve { key: key.clone() }).await?;
-        let version = version_of(reserved)?;
-        Ok(Self { call, key, home, version, spread: Vec::new(), home_share: Vec::new() })
+        let reserve = WriteOp::Reserve { key: key.clone(), exclusive };
+        let version = version_of(call.tell(home, reserve).await?)?;
+        let (staged, spread) = (Vec::new(), Vec::new());
+        Ok(Self { call, key, home, version, expiry: None, staged, spread, home_share: None })
+    }
+
+    /// When the value that is staged from now on expires.
+    pub(crate) fn set_expiry(&mut self, expiry: Option<UnixMillis>) {
+        self.expiry = expiry;
+    }
+
+    async fn hold(&mut self, header: &Header, expiry: Option<Option<UnixMillis>>) -> Step<Header> {
+        match expiry {
+            Some(expiry) => {
+                self.expiry = expiry;
+                self.seal_expiry(header).await?;
+            }
+            None => self.seal(&header.spread).await?,
+        }
+        let now = self.call.header(self.key).await?.ok_or(Stop::Again)?;
+        let is_held = now.spread.iter().all(|group| self.staged.contains(group));
+        if is_held && now.version == header.version { Ok(now) } else { Err(Stop::Again) }
+    }
+
+    /// Stages in these groups that their parts go.
+    pub(crate) async fn seal(&mut self, groups: &[GroupId]) -> Step<()> {
+        self.stage_parts(groups, &StageFrom::Void).await
+    }
+
+    /// Stages in these groups that their parts expire with the draft's expiry.
+    pub(crate) async fn seal_expiry(&mut self, header: &Header) -> Step<()> {
+        let Some(of) = header.version else { return Ok(()) };
+        self.stage_parts(&header.spread, &StageFrom::Expiry { of }).await
+    }
+
+    /// Stages the same in those of these groups that have staged nothing.
+    async fn stage_parts(&mut self, groups: &[GroupId], from: &StageFrom) -> Step<()> {
+        let mut missing = Vec::new();
+        for group in groups {
+            if let Err(place) = self.staged.binary_search(group) {
+                self.staged.insert(place, *group);
+                missing.push(*group);
+            }
+        }
+        if Fault::SkipSeal.is_planted() {
+            return Ok(());
+        }
+        let (call, key, version, expiry) = (self.call, self.key, self.version, self.expiry);
+        call.inner.metrics.fanned_out(missing.len());
+        call.each(missing, |group| async move {
+            let stage = WriteOp::Stage { key: key.clone(), version, expiry, from: from.clone() };
+            done(call.tell(group, stage).await?)
+        })
+        .await?;
+        Ok(())
     }
 
     /// Stages a value, each group its segments. Groups without a set bit hold no part.
@@ -49,27 +142,24 @@ impl<'a> Draft<'a> {
     /// Stages what each group is to build; the groups side by side, each in the order given.
     pub(crate) async fn stage(&mut self, shares: Vec<(GroupId, Vec<StageFrom>)>) -> Step<()> {
         let mut away = Vec::new();
-        for (group, from) in shares {
+        for (group, mut from) in shares {
             // Small values travel with the publication; they cannot fail by themselves.
             let small = matches!(from.as_slice(), [StageFrom::Value(_)]);
-            if group == self.home && small && self.home_share.is_empty() {
-                self.home_share = from;
+            if group == self.home && small && self.home_share.is_none() {
+                self.home_share = from.pop();
             } else {
                 away.push((group, from));
             }
         }
-        for (group, _) in &away {
-            if *group != self.home
-                && let Err(place) = self.spread.binary_search(group)
-            {
-                self.spread.insert(place, *group);
-            }
+        for (group, _) in away.iter().filter(|(group, _)| *group != self.home) {
+            insert(&mut self.staged, *group);
+            insert(&mut self.spread, *group);
         }
-        let (call, key, version) = (self.call, self.key, self.version);
+        let (call, key, version, expiry) = (self.call, self.key, self.version, self.expiry);
         call.inner.metrics.fanned_out(away.len());
         call.each(away, |(group, from)| async move {
             for from in from {
-                let stage = WriteOp::Stage { key: key.clone(), version, from };
+                let stage = WriteOp::Stage { key: key.clone(), version, expiry, from };
                 done(call.tell(group, stage).await?)?;
             }
             Ok(())
@@ -78,42 +168,126 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Makes the staged value the key's value and waits until every part shows it.
-    pub(crate) async fn publish(self, len_bytes: u64, expiry: Option<UnixMillis>) -> Step<()> {
-        let Self { call, key, home, version, spread, home_share } = self;
-        if call.has_old_map() {
-            // A slot whose share was staged may have moved: nothing is visible yet, so build again.
-            return Err(Stop::StaleMap);
+    /// Makes the staged value the key's value. Whether `moved` is gone too.
+    pub(crate) async fn publish_value(
+        self,
+        seen: Seen,
+        len_bytes: u64,
+        moved: Option<Moved>,
+    ) -> Step<bool> {
+        let (spread, expiry) = (self.spread.clone(), self.expiry);
+        self.publish(seen, Change::Value { spread, len_bytes, expiry, moved }).await
+    }
+
+    /// Makes an end of the key.
+    pub(crate) async fn publish_nothing(self, seen: Seen) -> Step<()> {
+        self.publish(seen, Change::Nothing).await.map(drop)
+    }
+
+    /// Gives the key the draft's expiry.
+    pub(crate) async fn publish_expiry(self, seen: Seen) -> Step<()> {
+        let expiry = self.expiry;
+        self.publish(seen, Change::Expiry(expiry)).await.map(drop)
+    }
+
+    /// What remains to be done about the key when another one is published.
+    pub(crate) fn to_moved(&self, modified: LogIndex) -> Moved {
+        let (key, version, staged) = (self.key.clone(), self.version, self.staged.clone());
+        Moved { key, version, staged, modified }
+    }
+
+    /// Publishes the change and waits until every group has activated it. What cannot be activated
+    /// now is left to home's leader: the change shows all the same.
+    async fn publish(mut self, seen: Seen, change: Change) -> Step<bool> {
+        match self.commit(seen, &change).await {
+            Ok(()) => {}
+            // It may have been published: home's leader finds out.
+            Err(stop @ Stop::Error(CommandError::OutcomeUnknown { .. })) => return Err(stop),
+            Err(stop) => return Err(self.abandon(stop).await),
         }
-        let stage = |from| WriteOp::Stage { key: key.clone(), version, from };
-        let mut ops: Vec<WriteOp> = home_share.into_iter().map(stage).collect();
-        let (key, groups) = (key.clone(), spread.clone());
-        ops.push(WriteOp::Publish { key, version, spread: groups, len_bytes, expiry });
-        let mut outcomes = call.tell_all(home, &ops).await?;
-        let published = outcomes.pop().expect("as many outcomes as ops");
-        let old: Vec<FollowUp> = match published {
-            Outcome::Follow { follow, .. } => follow,
-            Outcome::Reply(reply) if !reply.is_error() => Vec::new(),
-            outcome => return Err(unexpected(outcome)),
+        let moved = match &change {
+            Change::Value { moved, .. } => moved.as_ref(),
+            Change::Nothing | Change::Expiry(_) => None,
         };
-        if outcomes.iter().any(|outcome| *outcome != Outcome::Reply(Reply::Ok)) {
-            return Err(Stop::Error(call.unknown()));
+        if self.staged.is_empty() && moved.is_none() {
+            return Ok(true);
         }
-        let (key, spread) = (self.key, &spread);
-        let activated =
-            call.attempts(|call| async move { activate(&call, key, version, spread).await });
-        activated.await.map_err(|error| call.after_change(error.into()))?;
-        retire::follow(call, &old).await
+        let (key, version, staged) = (self.key, self.version, &self.staged);
+        let finished = self.call.attempts(|call| async move {
+            finish::published(&call, key, version, staged, moved).await
+        });
+        match finished.await {
+            Ok(gone) => Ok(gone),
+            Err(error) if moved.is_some() => Err(self.call.after_change(error.into())),
+            Err(error) => {
+                tracing::debug!(%error, "a change is published and not active everywhere yet");
+                Ok(true)
+            }
+        }
+    }
+
+    /// Publishes, after staging what home finds missing.
+    async fn commit(&mut self, seen: Seen, change: &Change) -> Step<()> {
+        loop {
+            if self.call.has_old_map() {
+                // A slot whose share was staged may have moved: nothing shows yet, so begin again.
+                return Err(Stop::StaleMap);
+            }
+            let key = || self.key.clone();
+            let (version, expiry, staged) = (self.version, self.expiry, self.staged.clone());
+            let share = self.home_share.take();
+            let mut ops: Vec<WriteOp> = share
+                .into_iter()
+                .map(|from| WriteOp::Stage { key: key(), version, expiry, from })
+                .collect();
+            ops.push(WriteOp::Publish {
+                key: key(),
+                version,
+                staged,
+                seen,
+                change: change.clone(),
+            });
+            let mut outcomes = self.call.tell_all(self.home, &ops).await?;
+            let published = outcomes.pop().expect("as many outcomes as ops");
+            if let Some(refused) =
+                outcomes.into_iter().find(|outcome| *outcome != Outcome::Reply(Reply::Ok))
+            {
+                // The publication, had it been done, would lack home's share.
+                return match published {
+                    Outcome::Reply(Reply::Ok) => Err(Stop::Error(self.call.unknown())),
+                    _ => Err(unexpected(refused)),
+                };
+            }
+            let header = match published {
+                Outcome::Reply(Reply::Ok) => return Ok(()),
+                Outcome::Spread(header) => header,
+                outcome => return Err(unexpected(outcome)),
+            };
+            let known = self.staged.len();
+            match change {
+                Change::Value { .. } | Change::Nothing => self.seal(&header.spread).await?,
+                Change::Expiry(_) => self.seal_expiry(&header).await?,
+            }
+            if self.staged.len() == known {
+                return Err(Stop::Again);
+            }
+        }
+    }
+
+    /// Takes everything back, as far as that can be done now. Gives back why.
+    pub(crate) async fn abandon(&self, why: Stop) -> Stop {
+        let left = finish::reserved(self.call, self.key, self.version, &self.staged).await;
+        if let Err(stop) = left {
+            tracing::debug!(?stop, "what was staged is left to home's leader");
+        }
+        why
     }
 }
 
-/// May be repeated.
-async fn activate(call: &Call, key: &Key, version: Version, spread: &[GroupId]) -> Step<()> {
-    call.each(spread, |group| async move {
-        done(call.tell(*group, WriteOp::Activate { key: key.clone(), version }).await?)
-    })
-    .await?;
-    Ok(())
+fn insert(groups: &mut Vec<GroupId>, group: GroupId) {
+    if let Err(place) = groups.binary_search(&group) {
+        groups.insert(place, group);
+    }
 }
 
 /// A share in pieces that each fit in a log entry.

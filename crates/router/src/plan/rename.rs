@@ -1,14 +1,18 @@
 //! RENAME and COPY of keys that do not lie in one group together.
 //!
 //! Later segments are copied where they lie; the first one is fetched and staged at the target's
-//! home. RENAME removes the source after the target is published: a crash between the two leaves
-//! both.
+//! home. The removal of RENAME's source is prepared before its value is copied, and whoever writes
+//! to the source in the meantime takes it back: then the value is copied again. The target's home
+//! remembers that the source goes: both may be there for a moment, never neither.
 
-use bitroster_command::{CommandError, Header, Reply, SourceRef, StageFrom, WriteCommand};
-use bitroster_types::Key;
+use bitroster_command::{CommandError, Header, Moved, Reply, Seen, SourceRef, StageFrom};
+use bitroster_types::{Key, limits::PLAN_ATTEMPTS_MAX};
 
-use super::{combine, gather, keys::refusal, publish::Draft};
-use crate::call::{Call, Step};
+use super::{
+    combine, gather,
+    publish::{Draft, Held, hold},
+};
+use crate::call::{Call, Step, Stop};
 
 /// RENAME and RENAMENX.
 pub(crate) async fn rename(
@@ -17,46 +21,91 @@ pub(crate) async fn rename(
     target: &Key,
     only_if_new: bool,
 ) -> Step<Reply> {
-    let Some(header) = call.header(source).await? else {
-        return Err(CommandError::Text("ERR no such key").into());
-    };
-    if only_if_new && (source == target || call.header(target).await?.is_some()) {
-        return Ok(Reply::Integer(0));
-    }
-    if source != target {
-        copy_value(call, source, &header, target).await?;
-        let delete = WriteCommand::Delete { keys: vec![source.clone()] };
-        match call.complete_write(&delete).await {
-            Ok(Reply::Integer(_)) => {}
-            Ok(reply) => return Err(call.after_change(refusal(reply))),
-            Err(error) => return Err(call.after_change(error.into())),
+    let done = if only_if_new { Reply::Integer(1) } else { Reply::Ok };
+    for attempt in 0..PLAN_ATTEMPTS_MAX {
+        let Some(header) = gather::record(call, source).await? else {
+            if attempt > 0 {
+                return Err(Stop::Error(call.unknown()));
+            }
+            return Err(CommandError::Text("ERR no such key").into());
+        };
+        if source == target {
+            return Ok(if only_if_new { Reply::Integer(0) } else { done });
+        }
+        let only_if_new = only_if_new && attempt == 0;
+        if only_if_new && gather::record(call, target).await?.is_some() {
+            return Ok(Reply::Integer(0));
+        }
+        let Held { draft, header } = hold(call, source, &header, None).await?;
+        let moved = draft.to_moved(header.modified);
+        match copy_value(call, source, &header, target, only_if_new, Some(moved)).await {
+            Ok(true) => return Ok(done),
+            // The source has changed after its value was copied: what it holds now goes over it.
+            Ok(false) => {}
+            Err(stop @ Stop::Error(CommandError::OutcomeUnknown { .. })) => return Err(stop),
+            Err(stop) if attempt == 0 => return Err(draft.abandon(stop).await),
+            Err(stop) => return Err(call.after_change(draft.abandon(stop).await)),
         }
     }
-    Ok(if only_if_new { Reply::Integer(1) } else { Reply::Ok })
+    Err(Stop::Error(call.unknown()))
 }
 
 /// COPY.
 pub(crate) async fn copy(call: &Call, source: &Key, target: &Key, replace: bool) -> Step<Reply> {
-    let Some(header) = call.header(source).await? else {
+    let Some(header) = gather::record(call, source).await? else {
         return Ok(Reply::Integer(0));
     };
-    if !replace && call.header(target).await?.is_some() {
+    if !replace && gather::record(call, target).await?.is_some() {
         return Ok(Reply::Integer(0));
     }
-    copy_value(call, source, &header, target).await?;
+    copy_value(call, source, &header, target, !replace, None).await?;
     Ok(Reply::Integer(1))
 }
 
-/// Publishes the source's value and expiry under the target's name.
-async fn copy_value(call: &Call, source: &Key, header: &Header, target: &Key) -> Step<()> {
+/// Publishes the source's value and expiry under the target's name. Whether the source is gone
+/// that is to go.
+async fn copy_value(
+    call: &Call,
+    source: &Key,
+    header: &Header,
+    target: &Key,
+    only_if_new: bool,
+    moved: Option<Moved>,
+) -> Step<bool> {
     let len_bytes = gather::len_bytes(call, source, header).await?;
+    let mut draft = Draft::reserve(call, target, false).await?;
+    draft.set_expiry(header.expiry);
+    let staged = async {
+        let seen = match call.header(target).await? {
+            _ if !only_if_new => Seen::Any,
+            None => Seen::Absent,
+            // A first touch that was not filled: it is no key yet, and must not become one.
+            Some(now) => Seen::Unchanged(now.modified),
+        };
+        stage_copy(call, source, header, len_bytes, target, &mut draft).await?;
+        gather::confirm(call, source, header).await?;
+        Ok(seen)
+    };
+    match staged.await {
+        Ok(seen) => draft.publish_value(seen, len_bytes, moved).await,
+        Err(stop) => Err(draft.abandon(stop).await),
+    }
+}
+
+async fn stage_copy(
+    call: &Call,
+    source: &Key,
+    header: &Header,
+    len_bytes: u64,
+    target: &Key,
+    draft: &mut Draft<'_>,
+) -> Step<()> {
     let (width, end) = (call.map.width().bits(), len_bytes * 8);
     let (source_home, target_home) = (call.map.home(source), call.map.home(target));
     let copy = |start| {
         let source = SourceRef { key: source.clone(), version: header.version };
         vec![StageFrom::Copy { source, range: (start, end) }]
     };
-    let mut draft = Draft::reserve(call, target).await?;
     let owners = call.map.groups_of_range(source, width.min(end)..end);
     let local = source_home == target_home;
     let mut shares: Vec<_> = gather::members(call, source, header)
@@ -72,7 +121,5 @@ async fn copy_value(call: &Call, source: &Key, header: &Header, target: &Key) ->
             shares.push((target_home, vec![super::publish::encoded(&first)]));
         }
     }
-    draft.stage(shares).await?;
-    gather::confirm(call, source, header).await?;
-    draft.publish(len_bytes, header.expiry).await
+    draft.stage(shares).await
 }

@@ -40,7 +40,7 @@ pub(crate) async fn run(call: &Call, watched: &[Watched], commands: &[Command]) 
         match call.tell(group, WriteOp::Transaction { watches, ops }).await? {
             Outcome::Replies(replies) => return Ok(Reply::Array(replies)),
             Outcome::Reply(reply) => return Ok(reply),
-            Outcome::Spread(_) | Outcome::Enlist => {}
+            Outcome::Spread(_) | Outcome::AskHome => {}
             outcome => return Err(unexpected(outcome)),
         }
     }

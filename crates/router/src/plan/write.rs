@@ -68,7 +68,7 @@ pub(crate) async fn append(call: &Call, key: &Key, value: &Bytes) -> Step<Reply>
         }
         Outcome::Reply(Reply::NilArray) => return Err(Stop::Again),
         Outcome::Reply(Reply::Error(error)) => return Err(Stop::Error(*error)),
-        Outcome::Enlist => {
+        Outcome::AskHome => {
             let Some(header) = header else { return Err(Stop::Again) };
             first_touch(call, group, &header, key, first).await?;
         }

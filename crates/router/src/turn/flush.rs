@@ -1,8 +1,6 @@
 //! Sending a turn's queues and settling what comes back.
 
-use bitroster_command::{
-    Command, CommandError, FollowUp, OpBatch, Outcome, ReadCommand, ReadOp, Reply,
-};
+use bitroster_command::{Command, CommandError, OpBatch, Outcome, ReadCommand, ReadOp, Reply};
 use bitroster_types::Key;
 use futures_util::future::join_all;
 
@@ -26,21 +24,14 @@ impl Deferred {
 /// Why a command was deferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
-    /// All that is missing is the group's leave to hold a part.
-    Enlist,
+    /// All that is missing is home's leave for the group.
+    AskHome,
     /// The group does not own the slot, or not yet.
     NotOwner,
     /// The turn's map is older than the group's.
     StaleMap,
     /// Several groups have to be asked.
     Several,
-}
-
-/// A command that is done, but of which parts must be told before the client is.
-struct Follow {
-    place: usize,
-    reply: Reply,
-    tell: Vec<FollowUp>,
 }
 
 impl Turn {
@@ -149,14 +140,13 @@ impl Turn {
     async fn flush_queues(&mut self, call: &Call, deferred: &mut Vec<Deferred>) {
         let transport = &call.inner.transport;
         let busy = |queue: &Queue| !queue.queued.is_empty();
-        let mut follow = Vec::new();
         if self.queues.iter().filter(|queue| busy(queue)).count() == 1 {
             let index = self.queues.iter().position(busy).expect("one queue is busy");
             let to = self.target(self.queues[index].group);
             let queue = &mut self.queues[index];
             let batch = std::mem::take(&mut queue.batch);
             let outcomes = transport.write(to, batch, call.deadline).await;
-            self.settle(call, index, outcomes, deferred, &mut follow);
+            self.settle(call, index, outcomes, deferred);
         } else {
             let epoch = self.map.epoch();
             let mut sent = Vec::new();
@@ -169,22 +159,18 @@ impl Turn {
                 }
             }
             for (index, outcomes) in join_all(sent).await {
-                self.settle(call, index, outcomes, deferred, &mut follow);
+                self.settle(call, index, outcomes, deferred);
             }
-        }
-        if !follow.is_empty() {
-            Box::pin(self.follow(call, follow)).await;
         }
     }
 
-    /// Sorts the outcomes of one queue: replies, follow-ups, and what is left to do.
+    /// Sorts the outcomes of one queue: replies, and what is left to do.
     fn settle(
         &mut self,
         call: &Call,
         index: usize,
         outcomes: Result<Vec<Outcome>, TransportError>,
         deferred: &mut Vec<Deferred>,
-        follow: &mut Vec<Follow>,
     ) {
         let mut queued = std::mem::take(&mut self.queues[index].queued);
         let outcomes = match outcomes {
@@ -216,10 +202,7 @@ impl Turn {
                     deferred.push(Deferred { place, command, why });
                 }
                 Outcome::Reply(reply) => self.fill(place, reply),
-                Outcome::Follow { reply, follow: tell } => {
-                    follow.push(Follow { place, reply, tell });
-                }
-                Outcome::Enlist => deferred.push(Deferred { place, command, why: Why::Enlist }),
+                Outcome::AskHome => deferred.push(Deferred { place, command, why: Why::AskHome }),
                 Outcome::NotOwner => {
                     deferred.push(Deferred { place, command, why: Why::NotOwner });
                 }
@@ -245,18 +228,6 @@ impl Turn {
         self.queues[index].queued = queued;
     }
 
-    /// Tells the parts what they must be told, in the order of the commands that caused it.
-    async fn follow(&mut self, call: &Call, mut follow: Vec<Follow>) {
-        follow.sort_by_key(|follow| follow.place);
-        for Follow { place, reply, tell } in follow {
-            let reply = match plan::retire::follow(call, &tell).await {
-                Ok(()) => reply,
-                Err(stop) => call.error_after_change(stop).into(),
-            };
-            self.fill(place, reply);
-        }
-    }
-
     /// Runs what no group could do alone, in the order of the requests.
     async fn finish(&mut self, call: &Call, mut deferred: Vec<Deferred>) {
         deferred.sort_by_key(|deferred| deferred.place);
@@ -267,7 +238,7 @@ impl Turn {
             self.astray = deferred;
             return;
         }
-        if deferred.iter().any(|deferred| deferred.why == Why::Enlist) {
+        if deferred.iter().any(|deferred| deferred.why == Why::AskHome) {
             deferred = self.finish_first_touches(call, deferred).await;
         }
         for Deferred { place, command, .. } in deferred {
@@ -358,7 +329,7 @@ impl Turn {
         let mut touches = Vec::new();
         for deferred in deferred {
             match (&deferred.command, deferred.why) {
-                (Command::Write(_), Why::Enlist) if !is_held_up(&rest, &deferred.command) => {
+                (Command::Write(_), Why::AskHome) if !is_held_up(&rest, &deferred.command) => {
                     touches.push(deferred);
                 }
                 _ => rest.push(deferred),
@@ -385,7 +356,7 @@ impl Turn {
 /// Whether a command has changed something.
 fn is_change(command: &Command, outcome: &Outcome) -> bool {
     let is_refused = matches!(outcome, Outcome::Reply(reply) if reply.is_error());
-    let is_done = matches!(outcome, Outcome::Reply(_) | Outcome::Follow { .. });
+    let is_done = matches!(outcome, Outcome::Reply(_));
     is_done && !is_refused && matches!(command, Command::Write(_))
 }
 
