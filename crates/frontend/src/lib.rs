@@ -46,5 +46,5 @@ pub use metrics::Metrics;
 pub use options::Options;
 pub use server::Frontend;
 pub use spawn::Spawn;
-pub use status::{NodeStatus, Status};
+pub use status::{NodeStatus, SpreadStatus, Status};
 pub use view::{ClusterView, GroupView, NodeView, SlotRange};

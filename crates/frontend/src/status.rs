@@ -29,6 +29,8 @@ pub struct Status {
     pub keys: u64,
     /// Keys with an expiry.
     pub expires: u64,
+    /// Keys over several groups, of the groups that this node leads.
+    pub spread: SpreadStatus,
     /// Shard groups on this node.
     pub groups: usize,
     /// Whether a snapshot is being written.
@@ -39,6 +41,21 @@ pub struct Status {
     pub snapshot_ok: bool,
     /// Bytes of log files on disk.
     pub log_bytes: u64,
+}
+
+/// What groups hold of keys that lie in several groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpreadStatus {
+    /// Parts of keys whose home is another group.
+    pub parts: u64,
+    /// Parts that changes under way have staged.
+    pub staged: u64,
+    /// Changes that are decided and not yet done in every group.
+    pub pending: u64,
+    /// Changes that are being prepared.
+    pub reserved: u64,
+    /// Groups that were given leave to hold a part and have not been asked since.
+    pub enlisted: u64,
 }
 
 /// The node, as a session sees it. Called on the sessions' tasks: must answer at once.

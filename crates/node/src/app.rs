@@ -24,6 +24,7 @@ mod cluster;
 mod data_dir;
 mod figures;
 mod files;
+mod finish;
 mod lone;
 mod memory;
 mod tasks;
@@ -61,9 +62,6 @@ const FAN_OUT_MAX: usize = 64;
 
 /// Files that a node has open beside its clients' sockets, about.
 const FILES_BESIDE_CLIENTS: u64 = 128;
-
-/// How often clean-ups that a dead router left are looked for.
-const CLEANUP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often histogram samples are moved into their buckets.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -256,23 +254,13 @@ async fn upkeep(recorder: Recorder) {
     }
 }
 
-/// Finishes, at start and now and then, what a router left half done when it died.
-async fn finish_cleanups(router: Router, shard: Arc<Shard>) {
-    let mut ticks = interval(CLEANUP_INTERVAL);
-    loop {
-        ticks.tick().await;
-        for group in shard.groups() {
-            let pending = group.pending_retired();
-            if !pending.is_empty() {
-                info!(group = %group.id(), keys = pending.len(), "finishing clean-ups");
-                router.finish_cleanups(pending, group.id()).await;
-            }
-        }
-    }
-}
-
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// How long a change that is being prepared may be somebody's: far longer than its request.
+fn patience(config: &Config) -> Duration {
+    2 * Duration::from_millis(config.server.request_timeout_ms)
 }
 
 fn router_options(config: &Config) -> RouterOptions {

@@ -13,7 +13,7 @@ use crate::{server::Shared, status::Status};
 pub(crate) const REDIS_VERSION: &str = "8.2.0";
 
 /// All sections in Redis's order; the flag says whether plain INFO shows them.
-const SECTIONS: [(&str, bool); 12] = [
+const SECTIONS: [(&str, bool); 13] = [
     ("server", true),
     ("clients", true),
     ("memory", true),
@@ -25,6 +25,7 @@ const SECTIONS: [(&str, bool); 12] = [
     ("commandstats", false),
     ("errorstats", true),
     ("cluster", true),
+    ("spread", true),
     ("keyspace", true),
 ];
 
@@ -57,6 +58,7 @@ pub(crate) fn info(shared: &Shared, sections: &[String]) -> Reply {
                 out.section("Cluster");
                 out.field("cluster_enabled", 0);
             }
+            "spread" => spread(&status, &mut out),
             _ => keyspace(&status, &mut out),
         }
     }
@@ -232,6 +234,17 @@ fn error_stats(shared: &Shared, out: &mut Fields) {
     for (code, count) in shared.metrics.errors() {
         out.field(&format!("errorstat_{code}"), format_args!("count={count}"));
     }
+}
+
+/// Keys over several groups: what changes under way and dead routers have left.
+fn spread(status: &Status, out: &mut Fields) {
+    let spread = &status.spread;
+    out.section("Spread");
+    out.field("spread_parts", spread.parts);
+    out.field("spread_staged", spread.staged);
+    out.field("spread_pending", spread.pending);
+    out.field("spread_reserved", spread.reserved);
+    out.field("spread_enlisted", spread.enlisted);
 }
 
 fn keyspace(status: &Status, out: &mut Fields) {

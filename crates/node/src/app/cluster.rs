@@ -54,7 +54,7 @@ use self::{
     view::Viewer,
 };
 use super::{
-    Base, Serving, banner, bind, finish_cleanups, router_options, shard_options, tasks::Tasks,
+    Base, Serving, banner, bind, finish, patience, router_options, shard_options, tasks::Tasks,
     topology::Topology, wait_for_signal,
 };
 use crate::config::Config;
@@ -278,8 +278,9 @@ impl Running {
         );
         tasks.spawn("follower", Box::pin(follower.run(stopping.clone())));
         tasks.spawn("announce", Box::pin(announce(self.lobby.clone(), self.meta.clone())));
-        let cleanups = finish_cleanups(self.router.clone(), Arc::clone(&shard));
-        tasks.spawn("cleanups", Box::pin(cleanups));
+        let finish =
+            finish::run(self.router.clone(), Arc::clone(&shard), patience(&self.config));
+        tasks.spawn("finish", Box::pin(finish));
         Ok(shard)
     }
 

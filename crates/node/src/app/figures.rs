@@ -9,9 +9,9 @@ use std::{
 };
 
 use bitroster_command::CommandError;
-use bitroster_frontend::{ClusterView, NodeStatus, Spawn as _, Status};
+use bitroster_frontend::{ClusterView, NodeStatus, Spawn as _, SpreadStatus, Status};
 use bitroster_placement::slot_of_key;
-use bitroster_shard::Shard;
+use bitroster_shard::{GroupStats, Shard, ShardStats};
 use bitroster_telemetry::{log, process};
 use bitroster_types::GroupId;
 use metrics::{Gauge, Unit, describe_gauge, gauge};
@@ -92,8 +92,26 @@ impl Figures {
         self.gauges.dataset.set(status.dataset_bytes as f64);
         self.gauges.keys.set(status.keys as f64);
         self.gauges.log.set(status.log_bytes as f64);
+        let SpreadStatus { parts, staged, pending, reserved, enlisted } = status.spread;
+        for (gauge, count) in
+            self.gauges.spread.iter().zip([parts, staged, pending, reserved, enlisted])
+        {
+            gauge.set(count as f64);
+        }
         self.gauges.tasks.set(self.tasks.running() as f64);
     }
+}
+
+/// Of the groups that are led here, each in one place of the cluster.
+fn spread(stats: &ShardStats) -> SpreadStatus {
+    let led = stats.groups.iter().filter(|group| group.leads && group.id != GroupId::META);
+    led.fold(SpreadStatus::default(), |sum, GroupStats { engine, .. }| SpreadStatus {
+        parts: sum.parts + engine.parts,
+        staged: sum.staged + engine.staged,
+        pending: sum.pending + engine.pending,
+        reserved: sum.reserved + engine.reserved,
+        enlisted: sum.enlisted + engine.enlisted,
+    })
 }
 
 impl NodeStatus for Figures {
@@ -116,6 +134,7 @@ impl NodeStatus for Figures {
             cpu_system_seconds: usage.system_seconds,
             keys: sum(|group| group.engine.keys),
             expires: sum(|group| group.engine.keys_with_expiry),
+            spread: spread(&stats),
             groups: self.topology.map().map_or(0, |map| map.groups().len()),
             snapshot_running: self.snapshots.running.load(Relaxed),
             snapshot_time_secs: self.snapshots.time_secs.load(Relaxed),
@@ -207,6 +226,7 @@ fn unix_secs() -> u64 {
 
 /// The node's own metrics.
 struct Gauges {
+    spread: [Gauge; 5],
     process: process::Metrics,
     allocated: Gauge,
     limit: Gauge,
@@ -224,8 +244,16 @@ impl Gauges {
         bytes("bitroster_node_dataset_bytes", "Bytes that keys and bitmaps take");
         bytes("bitroster_node_log_disk_bytes", "Bytes that the log takes on disk");
         describe_gauge!("bitroster_node_keys", "Keys of all groups of this node");
+        describe_gauge!(
+            "bitroster_node_spread",
+            "Keys over several groups, of the groups that this node leads: parts that it holds, \
+             parts that are staged, changes that are pending, changes that are reserved, leaves \
+             that are not settled"
+        );
         describe_gauge!("bitroster_node_tasks", "Tasks that have not ended");
         Self {
+            spread: ["parts", "staged", "pending", "reserved", "enlisted"]
+                .map(|state| gauge!("bitroster_node_spread", "state" => state)),
             process: process::Metrics::new(),
             allocated: gauge!("bitroster_node_memory_allocated_bytes"),
             limit: gauge!("bitroster_node_memory_limit_bytes"),

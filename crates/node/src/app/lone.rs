@@ -14,7 +14,7 @@ use bitroster_types::NodeId;
 use tracing::info;
 
 use super::{
-    Base, banner, data_dir::Home, finish_cleanups, router_options, shard_options,
+    Base, banner, data_dir::Home, finish, patience, router_options, shard_options,
     topology::Topology, transport::LocalTransport, wait_for_signal,
 };
 use crate::config::Config;
@@ -47,7 +47,8 @@ pub(super) async fn run(
     opened.wait_ready().await;
     serving.frontend.set_ready();
     base.admin.clients_ready.store(true, Relaxed);
-    base.tasks.spawn("cleanups", Box::pin(finish_cleanups(router, Arc::clone(&opened))));
+    let finish = finish::run(router, Arc::clone(&opened), patience(&config));
+    base.tasks.spawn("finish", Box::pin(finish));
     let banner = banner::Banner {
         clients: Some(serving.address),
         operators: base.admin.address,
