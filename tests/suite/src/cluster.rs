@@ -33,6 +33,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct ClusterBuilder {
     shards: usize,
+    shard_kind: Kind,
     routers: usize,
     args: Vec<String>,
     environment: Vec<(Range<usize>, String, String)>,
@@ -58,6 +59,13 @@ impl ClusterBuilder {
         for setting in settings {
             self.args.extend(["--set".to_owned(), (*setting).to_owned()]);
         }
+        self
+    }
+
+    /// Lets the shard nodes serve clients too, as routers do.
+    #[must_use]
+    pub fn serving_shards(mut self) -> Self {
+        self.shard_kind = Kind::All;
         self
     }
 
@@ -111,7 +119,7 @@ impl ClusterBuilder {
         let (shards, routers) = (self.shards, self.routers);
         let mut cluster = Cluster { builder: self, nodes: Vec::new(), shards, folder };
         for at in 0..shards + routers {
-            let kind = if at < shards { Kind::Shard } else { Kind::Router };
+            let kind = if at < shards { cluster.builder.shard_kind } else { Kind::Router };
             cluster.add_node(kind);
         }
         cluster
@@ -123,6 +131,7 @@ impl Cluster {
     pub fn builder(shards: usize, routers: usize) -> ClusterBuilder {
         let builder = ClusterBuilder {
             shards,
+            shard_kind: Kind::Shard,
             routers,
             args: Vec::new(),
             environment: Vec::new(),
@@ -141,7 +150,7 @@ impl Cluster {
             Some(network) => (network.address(at), Some(network.namespace(at)), Ports::default()),
         };
         let name = match kind {
-            Kind::Shard => format!("shard-{at}"),
+            Kind::Shard | Kind::All => format!("shard-{at}"),
             Kind::Router => format!("router-{at}"),
         };
         let folder = self.folder.path().join(&name);
@@ -206,14 +215,14 @@ impl Cluster {
         self.client_of(self.shards)
     }
 
-    /// A connection to a router by its place among the nodes.
+    /// A connection to a router, or a shard node that serves clients, by its place.
     ///
     /// # Panics
     ///
     /// If it does not accept it.
     pub fn client_of(&self, at: usize) -> Client {
         Client::connect_to(self.nodes[at].client_address(), Duration::from_secs(20))
-            .expect("the router accepts connections")
+            .expect("the node accepts connections")
     }
 
     /// Ends a node as a power cut of the process would: SIGKILL, nothing flushed.
@@ -273,7 +282,7 @@ impl Cluster {
 
     /// Makes one more shard node, starts it, and waits until it is ready; its place.
     pub fn join(&mut self) -> usize {
-        let at = self.add_node(Kind::Shard);
+        let at = self.add_node(self.builder.shard_kind);
         self.start_node(at);
         self.wait_ready(at);
         at

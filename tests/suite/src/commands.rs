@@ -344,7 +344,8 @@ impl Generator {
         }
         let at = self.random.index(words.len());
         match self.random.below(3) {
-            0 if at > 0 => drop(words.remove(at)),
+            // A long value must not become a key: see the list.
+            0 if at > 0 && !words.iter().any(|word| word == VALUE) => drop(words.remove(at)),
             1 if at > 0 => words.push(words[at].clone()),
             _ => words[0] = words[0].to_lowercase(),
         }

@@ -16,6 +16,7 @@
 //! | [`programs`] | programs with the clients that teams use                          |
 //! | [`load`]     | clients that change random bits and record what they were told    |
 //! | [`history`]  | what clients asked, when, and what they were told                 |
+//! | [`editions`] | keys whose values are whole or wrong, and who writes and reads    |
 //! | [`checker`]  | whether a history is linearizable                                 |
 //! | [`probe`]    | how long groups could not be written to                           |
 //! | [`scenario`] | faults in random order, under load, and their verdict             |
@@ -26,6 +27,7 @@ pub mod checker;
 pub mod client;
 pub mod cluster;
 pub mod commands;
+pub mod editions;
 pub mod history;
 pub mod load;
 pub mod network;

@@ -25,6 +25,8 @@ const TAIL_LINES: usize = 40;
 pub enum Kind {
     /// Keeps data.
     Shard,
+    /// Keeps data and serves clients.
+    All,
     /// Serves clients.
     Router,
 }
@@ -82,7 +84,7 @@ impl Node {
         &self.name
     }
 
-    /// Where clients connect, if it is a router.
+    /// Where clients connect, if it serves any.
     pub fn client_address(&self) -> SocketAddr {
         (self.address, self.ports.client).into()
     }
@@ -113,6 +115,7 @@ impl Node {
         command.arg(binary).args(["server", "--role"]);
         match self.kind {
             Kind::Shard => command.arg("shard").arg("--data-dir").arg(self.data_dir()),
+            Kind::All => command.arg("all").arg("--data-dir").arg(self.data_dir()),
             Kind::Router => command.arg("router"),
         };
         let Ports { client, admin, cluster } = self.ports;
@@ -142,7 +145,7 @@ impl Node {
         for seed in seeds {
             command.args(["--seed", seed]);
         }
-        if let (Kind::Shard, Some(founders)) = (self.kind, founders) {
+        if let (Kind::Shard | Kind::All, Some(founders)) = (self.kind, founders) {
             command.args(["--bootstrap-expect", &founders.to_string()]);
         }
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.join("log"));
@@ -183,7 +186,7 @@ impl Node {
     }
 
     pub(crate) fn is_running_shard(&self) -> bool {
-        self.kind == Kind::Shard && self.process.is_some()
+        self.kind != Kind::Router && self.process.is_some()
     }
 
     /// Kills the process, if it runs.
