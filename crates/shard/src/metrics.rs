@@ -94,6 +94,41 @@ impl LogMetrics {
     }
 }
 
+/// Instruments of the node's threads for heavy computations.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkMetrics {
+    /// Jobs that have not begun.
+    pub(crate) waiting_jobs: Gauge,
+    /// Jobs that have begun and not ended.
+    pub(crate) running_jobs: Gauge,
+    /// Bytes that the readers' jobs touch, of those that run or wait.
+    pub(crate) bytes: Gauge,
+    /// Jobs that ran to their end.
+    pub(crate) done: Counter,
+    /// Jobs that were refused because too much waits.
+    pub(crate) refused: Counter,
+    /// Jobs whose caller went before they began.
+    pub(crate) cancelled: Counter,
+    /// Jobs whose deadline passed before they began.
+    pub(crate) expired: Counter,
+}
+
+impl WorkMetrics {
+    /// Makes the handles.
+    pub(crate) fn new() -> Self {
+        let jobs = |outcome| counter!("bitroster_shard_work_jobs_total", "outcome" => outcome);
+        Self {
+            waiting_jobs: gauge!("bitroster_shard_work_waiting_jobs"),
+            running_jobs: gauge!("bitroster_shard_work_running_jobs"),
+            bytes: gauge!("bitroster_shard_work_bytes"),
+            done: jobs("done"),
+            refused: jobs("refused"),
+            cancelled: jobs("cancelled"),
+            expired: jobs("expired"),
+        }
+    }
+}
+
 /// Tells the recorder what each name means. Called once, at the start.
 pub(crate) fn describe() {
     describe_counter!(
@@ -128,4 +163,28 @@ pub(crate) fn describe() {
         "Time from a snapshot's instant to its being durable."
     );
     describe_gauge!("bitroster_shard_snapshot_bytes", Unit::Bytes, "Length of the last snapshot.");
+    describe_work();
+}
+
+fn describe_work() {
+    describe_counter!(
+        "bitroster_shard_work_jobs_total",
+        "Heavy computations, by outcome: done, refused because too much waits, cancelled with \
+         their caller or expired before they began."
+    );
+    describe_gauge!(
+        "bitroster_shard_work_waiting_jobs",
+        Unit::Count,
+        "Heavy computations that wait for a thread."
+    );
+    describe_gauge!(
+        "bitroster_shard_work_running_jobs",
+        Unit::Count,
+        "Heavy computations that run."
+    );
+    describe_gauge!(
+        "bitroster_shard_work_bytes",
+        Unit::Bytes,
+        "Bytes that heavy computations of readers touch, of those that run or wait."
+    );
 }

@@ -177,8 +177,29 @@ pub const GROUP_QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Most batches that wait in a group's queue.
 pub const GROUP_QUEUE_BATCHES_MAX: usize = 64 << 10;
 
-/// Most heavy computations of a node that run or wait: each keeps its operands in memory.
+/// Most heavy computations of a node's readers that run or wait: each keeps its operands in memory.
 pub const WORK_JOBS_MAX: usize = 1024;
+
+/// Most bytes that the heavy computations of a node's readers touch, all that run or wait together:
+/// a core reads them in some seconds, and who comes later is answered sooner by a refusal. What one
+/// caller asks for may exceed it while nothing waits.
+pub const WORK_BYTES_MAX: u64 = 16 << 30;
+
+/// Bytes of a computation up to which it goes before larger ones: a core touches them in about a
+/// millisecond.
+pub const WORK_SMALL_BYTES_MAX: u64 = 4 << 20;
+
+/// Most bytes of small computations that go before a large one that waits: some tens of
+/// milliseconds, so that small ones without end cannot keep it out.
+pub const WORK_TURN_BYTES_MAX: u64 = 256 << 20;
+
+/// Most replaced values that wait to be freed on the threads for computations. Past it they are
+/// freed by who replaced them, so that memory is not given out faster than it comes back.
+pub const WORK_DISCARDS_MAX: usize = 16;
+
+const _: () = assert!(WORK_BYTES_MIN <= WORK_SMALL_BYTES_MAX);
+// Small ones, which are bounded in number alone, stay within the bytes for all.
+const _: () = assert!(WORK_SMALL_BYTES_MAX * WORK_JOBS_MAX as u64 <= WORK_BYTES_MAX);
 
 /// Most bits of a value that one staging op carries: with [`ENTRY_BYTES_MAX`] in mind, 4 MiB dense.
 pub const STAGE_BITS_MAX: u64 = 1 << 25;

@@ -10,7 +10,7 @@ use bitroster_types::{Consistency, Deadline, GroupId, NodeId, ReplicaId};
 use tokio::sync::watch;
 use tokio::time::timeout_at;
 
-use super::read::{Answered, reads_of};
+use super::read::{Answered, LATE_READ, LATE_READS, reads_of};
 use super::{Group, MemberStep, ReplicaStatus};
 use crate::error::Error;
 
@@ -111,17 +111,20 @@ impl GroupHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Loading`], [`Error::NoLeader`], [`Error::Busy`] if the deadline passes,
-    /// [`Error::ShuttingDown`].
+    /// [`Error::Loading`], [`Error::NoLeader`], [`Error::Busy`] if the deadline passes or the read
+    /// is heavy and too much waits on the pool, [`Error::ShuttingDown`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes back what waits on the pool; what computes there runs to its end.
     pub async fn read(
         &self,
         op: ReadOp,
         consistency: Consistency,
         deadline: Deadline,
     ) -> Result<Outcome, Error> {
-        let late = Error::Busy { what: "the read was not answered within its deadline" };
-        let reading = self.group.read(op, consistency);
-        timeout_at(deadline.instant().into(), reading).await.unwrap_or(Err(late))
+        let reading = self.group.read(op, consistency, deadline);
+        timeout_at(deadline.instant().into(), reading).await.unwrap_or(Err(LATE_READ))
     }
 
     /// Answers reads, all admitted by one question to the majority. Light ones are answered from
@@ -137,9 +140,8 @@ impl GroupHandle {
         deadline: Deadline,
     ) -> Result<Answered, Error> {
         let ops = reads_of(ops)?;
-        let late = Error::Busy { what: "the reads were not answered within their deadline" };
-        let reading = self.group.read_batch(ops, consistency);
-        timeout_at(deadline.instant().into(), reading).await.unwrap_or(Err(late))
+        let reading = self.group.read_batch(ops, consistency, deadline);
+        timeout_at(deadline.instant().into(), reading).await.unwrap_or(Err(LATE_READS))
     }
 
     /// Commits a batch and returns its outcomes: one for each op, in order. The batch is applied in

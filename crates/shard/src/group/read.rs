@@ -6,15 +6,24 @@ use std::time::Duration;
 use bitroster_command::{Op, OpBatch, Outcome, OutcomeBatch, OutcomeWriter, ReadCommand, ReadOp};
 use bitroster_engine::{ReadStep, Work};
 use bitroster_types::planted::Fault;
-use bitroster_types::{Consistency, UnixMillis};
+use bitroster_types::{Consistency, Deadline, UnixMillis};
 use futures_util::future;
 
 use super::Group;
 use crate::error::Error;
+use crate::pool::{Refusal, Room};
 use crate::raft::replica::Replica;
 
 /// Ops answered before a waiting write gets its turn.
 const OPS_PER_LOCK: usize = 512;
+
+/// What a read is answered whose deadline passed.
+pub(super) const LATE_READ: Error =
+    Error::Busy { what: "the read was not answered within its deadline" };
+
+/// What reads of a batch are answered whose deadline passed.
+pub(super) const LATE_READS: Error =
+    Error::Busy { what: "the reads were not answered within their deadline" };
 
 /// Outcomes of a batch of reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +136,7 @@ impl Group {
         &self,
         op: ReadOp,
         consistency: Consistency,
+        deadline: Deadline,
     ) -> Result<Outcome, Error> {
         loop {
             self.admit(consistency).await?;
@@ -138,8 +148,10 @@ impl Group {
                 ReadStep::Done(Outcome::Tick) => self.settle_log(consistency).await?,
                 ReadStep::Done(outcome) => return Ok(outcome),
                 ReadStep::Work(work) => {
-                    let outcome = self.pool.run(move || work.run().into_outcome()).await;
-                    return outcome.map_err(|_| Error::ShuttingDown);
+                    let room = self.pool.admit(1, work.cost_bytes());
+                    let room = room.map_err(|refusal| refused(refusal, LATE_READ))?;
+                    let outcome = self.compute(room, work, deadline).await;
+                    return outcome.map_err(|refusal| refused(refusal, LATE_READ));
                 }
             }
         }
@@ -149,6 +161,7 @@ impl Group {
         &self,
         ops: Vec<ReadOp>,
         consistency: Consistency,
+        deadline: Deadline,
     ) -> Result<Answered, Error> {
         let age = self.admit(consistency).await?;
         let mut answers = Vec::with_capacity(ops.len());
@@ -161,33 +174,56 @@ impl Group {
                 ReadStep::Work(work) => Answer::Heavy(work),
             }));
         }
-        let heavy: Vec<_> = answers
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(at, answer)| match std::mem::replace(answer, Answer::Unsettled) {
-                Answer::Heavy(work) => Some(async move {
-                    let outcome = self.pool.run(move || work.run().into_outcome()).await;
-                    outcome.map(|outcome| (at, outcome)).map_err(|_| Error::ShuttingDown)
-                }),
-                other @ (Answer::Done(_) | Answer::Unsettled) => {
-                    *answer = other;
-                    None
-                }
-            })
-            .collect();
-        for (at, outcome) in future::try_join_all(heavy).await? {
-            answers[at] = Answer::Done(outcome);
-        }
+        self.compute_all(&mut answers, deadline)
+            .await
+            .map_err(|refusal| refused(refusal, LATE_READS))?;
         let mut outcomes = OutcomeWriter::new();
         for (op, answer) in ops.into_iter().zip(answers) {
             match answer {
                 Answer::Done(outcome) => outcomes.push(&outcome),
                 Answer::Heavy(_) | Answer::Unsettled => {
-                    outcomes.push(&self.read(op, consistency).await?);
+                    outcomes.push(&self.read(op, consistency, deadline).await?);
                 }
             }
         }
         Ok(Answered { outcomes: outcomes.finish(), age })
+    }
+
+    /// Computes what is due of `answers`; all of it is admitted at once, or nothing.
+    async fn compute_all(&self, answers: &mut [Answer], deadline: Deadline) -> Result<(), Refusal> {
+        let mut due = Vec::new();
+        for (at, answer) in answers.iter_mut().enumerate() {
+            match std::mem::replace(answer, Answer::Unsettled) {
+                Answer::Heavy(work) => due.push((at, work)),
+                other @ (Answer::Done(_) | Answer::Unsettled) => *answer = other,
+            }
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        let costs = due.iter().map(|(_, work)| work.cost_bytes());
+        let mut room = self.pool.admit(due.len(), costs.fold(0, u64::saturating_add))?;
+        let jobs = due.into_iter().map(|(at, work)| {
+            let room = room.take(work.cost_bytes());
+            async move {
+                let outcome = self.compute(room, work, deadline).await?;
+                Ok::<_, Refusal>((at, outcome))
+            }
+        });
+        for (at, outcome) in future::try_join_all(jobs).await? {
+            answers[at] = Answer::Done(outcome);
+        }
+        Ok(())
+    }
+
+    async fn compute(
+        &self,
+        room: Room,
+        work: Work,
+        deadline: Deadline,
+    ) -> Result<Outcome, Refusal> {
+        let cost = work.cost_bytes();
+        self.pool.run(room, cost, deadline, move || work.run().into_outcome()).await
     }
 
     /// Gives the log an entry that settles what was asked for; a replica that does not lead waits
@@ -200,6 +236,15 @@ impl Group {
                 changed.map_err(|_| Error::ShuttingDown)
             }
         }
+    }
+}
+
+/// What the pool's refusal means to a reader.
+fn refused(refusal: Refusal, late: Error) -> Error {
+    match refusal {
+        Refusal::Full(what) => Error::Busy { what },
+        Refusal::Expired => late,
+        Refusal::Ended(_) => Error::ShuttingDown,
     }
 }
 

@@ -73,7 +73,10 @@ async fn a_heavy_combination_does_not_hold_up_reads() {
     let pool = group.group.pool.clone();
     let blocker = tokio::spawn({
         let pool = pool.clone();
-        async move { pool.run(move || gate.recv()).await }
+        async move {
+            let room = pool.admit(1, 1).unwrap();
+            pool.run(room, 1, soon(), move || gate.recv()).await
+        }
     });
     let combine = WriteCommand::BitOp {
         logic: BitLogic::And,

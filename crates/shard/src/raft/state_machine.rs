@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bitroster_command::{
-    CommandError, EntryError, EntryReader, NumberedOutcome, Op, OpReader, Outcome, OutcomeWriter,
-    WriteOp,
+    BitLogic, CommandError, EntryError, EntryReader, NumberedOutcome, Op, OpReader, Outcome,
+    OutcomeWriter, ReadCommand, ReadOp, WriteCommand, WriteOp,
 };
 use bitroster_engine::{Batch, Engine, ReadStep, Work, WorkDone};
 use bitroster_types::{GroupId, LogIndex, SessionId};
@@ -189,7 +189,12 @@ impl StateMachine {
             Heavy::Read(work) => Ok(ended(run(work).await)?.into_outcome()),
             Heavy::Write(op, work) => {
                 let done = ended(run(work).await)?;
-                Ok(self.keyspace.write().apply_prepared(&op, done))
+                let old = replaced(&self.keyspace.read(), &op);
+                let outcome = self.keyspace.write().apply_prepared(&op, done);
+                if let Some(old) = old {
+                    self.pool.discard(old);
+                }
+                Ok(outcome)
             }
         }
     }
@@ -204,6 +209,21 @@ impl StateMachine {
         if let Some(applied) = applied {
             self.applies.tell(applied.leader_id.term, applied.index);
         }
+    }
+}
+
+/// Holds the value that a heavy op is about to replace, so that it is freed after the lock, not
+/// under it: a count that nobody asked for has a clone. `None` where little is to be freed.
+fn replaced(engine: &Engine, op: &WriteOp) -> Option<Work> {
+    let WriteOp::Command(WriteCommand::BitOp { target: key, .. } | WriteCommand::Set { key, .. }) =
+        op
+    else {
+        return None;
+    };
+    let count = ReadCommand::BitOpCard { logic: BitLogic::Or, sources: vec![key.clone()] };
+    match engine.read_step(&ReadOp::Command(count), engine.time()) {
+        ReadStep::Work(holder) => Some(holder),
+        ReadStep::Done(_) => None,
     }
 }
 
@@ -283,7 +303,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let engine = self.snapshots.install(self.keyspace.config(), meta, snapshot).await?;
         let old = std::mem::replace(&mut *self.keyspace.write(), engine);
         // Freeing a large keyspace takes long enough to be noticed.
-        self.pool.run_first(move || drop(old)).await.map_err(io::Error::other)?;
+        self.pool.discard(old);
         self.membership = meta.last_membership.clone();
         self.set_applied(meta.last_log_id);
         Ok(())
