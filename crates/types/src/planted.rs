@@ -2,7 +2,8 @@
 //!
 //! Without the feature `planted-faults`, which no release has, every question is answered "no" when
 //! it is compiled and costs nothing. With it, the environment variable `BITROSTER_PLANTED` names
-//! the faults, separated by commas.
+//! the faults of the whole process, separated by commas, and `Fault::plant` plants one for what the
+//! calling thread does.
 
 /// A promise that is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +48,46 @@ impl Fault {
         false
     }
 
-    /// Whether it is planted in this process.
+    /// Whether it is planted in this process or this thread.
     #[cfg(feature = "planted-faults")]
     pub fn is_planted(self) -> bool {
+        if HERE.with(|here| here.get() == Some(self)) {
+            return true;
+        }
         static PLANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
         let planted =
             PLANTED.get_or_init(|| std::env::var("BITROSTER_PLANTED").unwrap_or_default());
         planted.split(',').any(|name| name == self.name())
+    }
+
+    /// Plants it, and no other, in what this thread does until the answer is dropped.
+    #[cfg(feature = "planted-faults")]
+    #[must_use]
+    pub fn plant(self) -> Planted {
+        Planted {
+            before: HERE.with(|here| here.replace(Some(self))),
+            here: std::marker::PhantomData,
+        }
+    }
+}
+
+#[cfg(feature = "planted-faults")]
+thread_local! {
+    static HERE: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
+}
+
+/// A fault that is planted in this thread; pulled out again when this is dropped.
+#[cfg(feature = "planted-faults")]
+#[derive(Debug)]
+pub struct Planted {
+    before: Option<Fault>,
+    /// Stays in the thread that it was made in.
+    here: std::marker::PhantomData<*const ()>,
+}
+
+#[cfg(feature = "planted-faults")]
+impl Drop for Planted {
+    fn drop(&mut self) {
+        HERE.with(|here| here.set(self.before));
     }
 }
