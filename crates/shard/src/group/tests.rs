@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 
 use bitroster_command::{BitLogic, Expiry, ReadCommand, ReadOp, Reply, SetReply, WriteCommand};
+use bitroster_types::limits::WORK_JOBS_MAX;
 use bitroster_types::{Consistency, Deadline, Key, NodeId, UnixMillis};
 use bitroster_wal::testing::{Fault, FaultyDisk};
 
@@ -106,6 +107,54 @@ async fn a_heavy_combination_does_not_hold_up_reads() {
         group.read(get_bit("c"), Consistency::Linearizable, soon()).await.unwrap(),
         integer(1)
     );
+    shard.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_heavy_read_is_refused_when_too_many_wait_and_a_light_one_is_not() {
+    let (shard, group) = open_quiet().await;
+    let set = WriteCommand::Set {
+        key: key("a"),
+        value: vec![1; 1 << 20].into(),
+        existence: None,
+        expiry: Expiry::Clear,
+        reply: SetReply::Status,
+    };
+    group.write(batch(set), soon()).await.unwrap();
+    let pool = group.group.pool.clone();
+    let (release, gate) = mpsc::channel::<()>();
+    let (begun, begins) = mpsc::channel();
+    let room = pool.admit(1, 1).unwrap();
+    let job = move || {
+        begun.send(()).unwrap();
+        gate.recv()
+    };
+    let mut blocker = Box::pin(pool.run(room, 1, soon(), job));
+    assert!(futures_util::poll!(&mut blocker).is_pending());
+    begins.recv().unwrap();
+    let get = || ReadOp::Command(ReadCommand::Get { key: key("a") });
+    let mut waits = Box::pin(group.read(get(), Consistency::Leader, soon()));
+    assert!(futures_util::poll!(&mut waits).is_pending());
+    assert_eq!(pool.jobs(), 2);
+    let others = pool.admit(WORK_JOBS_MAX - 2, 1).unwrap();
+    let refused = group.read(get(), Consistency::Leader, soon()).await.unwrap_err();
+    assert!(matches!(refused, Error::Busy { .. }), "{refused}");
+    assert!(refused.to_string().contains(&WORK_JOBS_MAX.to_string()), "{refused}");
+    let mut both = OpBatch::new();
+    both.push_read(&get_bit("a"));
+    both.push_read(&get());
+    let refused = group.read_batch(both.clone(), Consistency::Leader, soon()).await.unwrap_err();
+    assert!(matches!(refused, Error::Busy { .. }), "{refused}");
+    let light = group.read(get_bit("a"), Consistency::Leader, soon()).await;
+    assert_eq!(light.unwrap(), integer(1));
+    // The client that waits goes: nothing is left of its read.
+    drop((waits, others));
+    assert_eq!(pool.jobs(), 1);
+    let mut answered = Box::pin(group.read_batch(both, Consistency::Leader, soon()));
+    assert!(futures_util::poll!(&mut answered).is_pending());
+    release.send(()).unwrap();
+    assert!(blocker.await.is_ok());
+    assert_eq!(answered.await.unwrap().outcomes.decode().unwrap().len(), 2);
     shard.shutdown().await.unwrap();
 }
 

@@ -325,3 +325,55 @@ impl StateMachine {
         SnapshotBuilder::new(self.snapshots.clone(), meta, state)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bitroster_command::{Expiry, SetReply};
+    use bitroster_engine::EngineConfig;
+    use bitroster_types::limits::{BULK_BYTES_MAX, SLOTS, WORK_BYTES_MIN};
+    use bitroster_types::{Key, SegmentWidth, Slot, UnixMillis};
+
+    use super::*;
+
+    fn set(name: &str, len: u64) -> WriteOp {
+        WriteOp::Command(WriteCommand::Set {
+            key: Key::new(name.as_bytes()).unwrap(),
+            value: vec![0x55; usize::try_from(len).unwrap()].into(),
+            existence: None,
+            expiry: Expiry::Clear,
+            reply: SetReply::Status,
+        })
+    }
+
+    fn combine(target: &str) -> WriteOp {
+        let key = |name: &str| Key::new(name.as_bytes()).unwrap();
+        let sources = vec![key("source")];
+        WriteOp::Command(WriteCommand::BitOp { logic: BitLogic::Or, target: key(target), sources })
+    }
+
+    #[test]
+    fn a_large_value_outlives_the_op_that_replaces_it_and_a_small_one_does_not() {
+        let value_bytes_max = BULK_BYTES_MAX as u64;
+        let width = SegmentWidth::DEFAULT;
+        let mut engine = Engine::new(EngineConfig { group: GroupId(1), width, value_bytes_max });
+        engine.begin(LogIndex(1), UnixMillis(1));
+        engine.apply(&WriteOp::Adopt { slots: (0..SLOTS).filter_map(Slot::new).collect() });
+        let large = 16 * WORK_BYTES_MIN;
+        engine.apply(&set("large", large));
+        engine.apply(&set("small", 100));
+        for op in [set("large", large), combine("large")] {
+            let old = replaced(&engine, &op).expect("there is much to free");
+            assert!(old.cost_bytes() >= large);
+        }
+        for op in [set("small", large), combine("small"), combine("absent"), WriteOp::Tick] {
+            assert!(replaced(&engine, &op).is_none());
+        }
+        // What is held is the value of before.
+        let old = replaced(&engine, &combine("large")).expect("there is much to free");
+        engine.begin(LogIndex(2), UnixMillis(2));
+        engine.apply(&combine("large"));
+        assert!(replaced(&engine, &combine("large")).is_none());
+        let bits = i64::try_from(large * 4).unwrap();
+        assert_eq!(old.run().into_outcome(), bitroster_command::Reply::Integer(bits).into());
+    }
+}
