@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bitroster_command::{FollowUp, Outcome, ReadOp, Reply, WriteOp};
+use bitroster_command::{Outcome, Pending, ReadOp, WriteOp};
 use bitroster_types::{
     GroupId, Key, LogIndex, SegmentWidth, Slot, UnixMillis,
     limits::{BULK_BYTES_MAX, EXPIRED_DROPPED_MAX, WORK_BYTES_MIN},
@@ -59,8 +59,6 @@ pub struct Engine {
     pub(crate) ends_entries: bool,
     /// Grows with every call that may change the state; tells whether prepared work still fits.
     pub(crate) stamp: u64,
-    /// What parts must be told because of the op under way.
-    pub(crate) follow: Vec<FollowUp>,
 }
 
 impl Engine {
@@ -76,7 +74,6 @@ impl Engine {
             under_way: None,
             ends_entries: false,
             stamp: 0,
-            follow: Vec::new(),
         }
     }
 
@@ -96,20 +93,35 @@ impl Engine {
         self.under_way = self.ends_entries.then_some(index);
         self.time = self.time.max(time);
         self.stamp += 1;
-        for _ in 0..EXPIRED_DROPPED_MAX {
-            let Some(due) = self.store.due_at(self.time) else { break };
-            for (spot, key) in due {
-                let key = Key::new(&key).expect("it was a key when it was put");
-                self.remove(spot, &key);
-            }
-        }
-        self.follow.clear();
+        self.drop_due();
         if self.side.needs_sweep(self.time) {
-            Arc::make_mut(&mut self.side).sweep(self.time, &self.store.owned);
+            Arc::make_mut(&mut self.side).sweep(self.time);
         }
         if self.sessions.needs_sweep(self.time) {
             Arc::make_mut(&mut self.sessions).sweep(self.time);
         }
+    }
+
+    /// Drops keys that are due. A part stays while the group is in doubt about its key: home may
+    /// have prolonged it.
+    fn drop_due(&mut self) {
+        let mut left = EXPIRED_DROPPED_MAX;
+        for spot in self.store.due_spots(self.time) {
+            let mut due = self.store.due_at(spot, self.time);
+            due.retain(|key| !self.is_kept(spot, key));
+            for key in &due {
+                self.remove(spot, key);
+            }
+            left -= usize::from(!due.is_empty());
+            if left == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Whether an entry that is due must stay.
+    fn is_kept(&self, spot: Spot, key: &Key) -> bool {
+        self.side.is_staged(key) && !self.store.owned.has(spot.slot)
     }
 
     /// Ends the entry begun last: all its ops are applied.
@@ -174,9 +186,19 @@ impl Engine {
         self.time
     }
 
-    /// When the next key is to be dropped, if one has an expiry. May lie in the past.
+    /// When the next key is to be dropped, if one has an expiry. May lie in the past. Parts that
+    /// are due and stay because the group is in doubt about them do not count.
     pub fn next_expiry(&self) -> Option<UnixMillis> {
-        self.store.next_due()
+        let mut rows = self.store.due_rows();
+        let first = rows.next()?;
+        if self.side.staged.is_empty() || first.0 > self.time {
+            return Some(first.0);
+        }
+        let kept = |(due, spot): &(UnixMillis, Spot)| {
+            *due <= self.time
+                && self.store.due_at(*spot, self.time).iter().all(|key| self.is_kept(*spot, key))
+        };
+        std::iter::once(first).chain(rows).find(|row| !kept(row)).map(|(due, _)| due)
     }
 
     /// Whether the group owns a slot.
@@ -189,9 +211,12 @@ impl Engine {
         &self.config
     }
 
-    /// Clean-ups that the groups have not all confirmed. The leader finishes them.
-    pub fn pending_retired(&self) -> Vec<FollowUp> {
-        self.side.pending()
+    /// Changes over several groups that this group, the home of their keys, remembers as not
+    /// finished, at most `limit`; the leader has them finished. Of each kind there are about as
+    /// many. Reservations and leaves are among them only if they were given before `before`, by log
+    /// time. Costs a look at every reservation, else what is returned.
+    pub fn pending(&self, before: UnixMillis, limit: usize) -> Vec<Pending> {
+        self.side.pending(before, limit)
     }
 
     /// Sums over the keyspace. O(1).
@@ -228,12 +253,6 @@ impl Engine {
         self.store.find(spot, key).filter(|view| !view.is_expired(self.time))
     }
 
-    /// Answers `reply`, together with what parts must be told first.
-    pub(crate) fn answer(&mut self, reply: impl Into<Reply>) -> Outcome {
-        let (reply, follow) = (reply.into(), std::mem::take(&mut self.follow));
-        if follow.is_empty() { Outcome::Reply(reply) } else { Outcome::Follow { reply, follow } }
-    }
-
     /// Drops a record that is past its expiry, so that what comes in its place starts afresh.
     pub(crate) fn reap(&mut self, spot: Spot, key: &Key) {
         if self.store.find(spot, key).is_some_and(|view| view.is_expired(self.time)) {
@@ -241,38 +260,22 @@ impl Engine {
         }
     }
 
-    /// Removes an entry; a record's parts become a clean-up. Whether there was a live one.
+    /// Removes an entry; the parts of a record are to be dropped. Whether there was a live one.
     pub(crate) fn remove(&mut self, spot: Spot, key: &Key) -> bool {
         let Some(old) = self.store.take(spot, key) else { return false };
         let was_live = !View::of(&old).is_expired(self.time);
-        self.retire(spot, key, &old);
+        self.note_expired(key, &old);
         was_live
     }
 
-    /// Makes `entry` the key's record, for no longer than its expiry allows: one that is past it is
-    /// removed at once, and its parts with it.
+    /// Makes `entry` the record of a key without a spread, for no longer than its expiry allows: one
+    /// that is past it is removed at once.
     pub(crate) fn replace(&mut self, spot: Spot, key: &Key, mut entry: Entry) {
         let is_expired = View::of(&entry).is_expired(self.time);
         entry.modified = self.applied;
-        if let Some(old) = self.store.put(spot, key, entry) {
-            self.retire(spot, key, &old);
-        }
+        self.store.put(spot, key, entry);
         if is_expired {
             self.remove(spot, key);
         }
-    }
-
-    /// Notes the clean-up of a record that is gone.
-    fn retire(&mut self, spot: Spot, key: &Key, old: &Entry) {
-        if old.spread.is_empty() || !self.store.owned.has(spot.slot) {
-            return;
-        }
-        let version = old.version.expect("a record with a spread has a version");
-        let side = self.side_mut();
-        side.retired.insert((key.clone(), version), old.spread.clone());
-        // The parts to be dropped may be those that a waiting publication counts on.
-        side.revoke(key, version);
-        let groups = old.spread.to_vec();
-        self.follow.push(FollowUp::Drop { key: key.clone(), version, groups });
     }
 }

@@ -11,7 +11,7 @@
 //! - An entry is begun once: `applied` only grows, and so does log time.
 //! - What decides an outcome is in the state, the entry or a constant of the cluster. No order of
 //!   iteration of a hash table, no capacity of a vector, no representation of a bitmap does.
-//! - An op that is answered "not done" (`Spread`, `Enlist`, `Newer`, `NotOwner`) has changed
+//! - An op that is answered "not done" (`Spread`, `AskHome`, `Newer`, `NotOwner`) has changed
 //!   nothing that can be seen; keys past their expiry may have gone, which cannot.
 //! - A numbered batch of an open session is applied once, however often it is in the log.
 //! - A key past its expiry is absent, dropped or not, and never comes back.
@@ -31,7 +31,7 @@
 //! | `store`      | the entries, their sums, and the order in which they expire     |
 //! | `root`       | all pages, copied only where they change                        |
 //! | `leaf`       | one page: keys close by hash, small values packed               |
-//! | `side`       | versions, staged values, clean-ups                              |
+//! | `side`       | versions, what is staged, what is not finished                  |
 //! | `owned`      | which slots and segments are the group's                        |
 //!
 //! Start at [`Engine::apply`] and `write::write`; then `leaf`, where the memory goes.

@@ -6,7 +6,7 @@ mod scan;
 
 pub(crate) use command::too_long;
 
-use bitroster_command::{CommandError, Header, Outcome, ReadOp, Reply};
+use bitroster_command::{Header, Outcome, ReadOp, Reply};
 use bitroster_types::{Key, LogIndex, Segment, UnixMillis, limits::WORK_BYTES_MIN};
 
 use crate::{
@@ -88,25 +88,33 @@ impl<'a> Reader<'a> {
             ReadOp::Command(command) => self.command(command),
             ReadOp::Header { key } => {
                 let spot = self.home(key)?;
-                let header = self.live(spot, key)?.map(|view| view.header());
-                Ok(Step::Done(Outcome::Header(header)))
+                let view = self.live(spot, key)?;
+                self.check_mark(view)?;
+                Ok(Step::Done(Outcome::Header(view.map(|view| view.header()))))
             }
             ReadOp::Part { key, version, query } => self.part(key, *version, *query),
             ReadOp::CombineCount { logic, sources, range, len_bytes } => {
-                let Some(first) = sources.first() else { return Err(CommandError::Syntax.into()) };
-                let combination =
-                    self.combination(&first.key, *logic, sources, *range, *len_bytes)?;
+                let combination = self.joint(*logic, sources, *range, *len_bytes)?;
                 Ok(Job::Count(combination).into())
             }
+            ReadOp::CombineValue { logic, sources, range, len_bytes } => {
+                let combination = self.joint(*logic, sources, *range, *len_bytes)?;
+                Ok(Job::EncodeCombined(combination).into())
+            }
             ReadOp::Fingerprint { key } => {
-                let modified = self.live(Spot::of(key), key)?.map_or(LogIndex(0), |v| v.modified);
-                // The rest of the entry may change the key again and leave the same mark.
-                if self.under_way == Some(modified) {
-                    return Err(Outcome::Tick);
-                }
+                let view = self.live(Spot::of(key), key)?;
+                self.check_mark(view)?;
+                let modified = view.map_or(LogIndex(0), |view| view.modified);
                 Ok(Reply::Integer(modified.0.cast_signed()).into())
             }
         }
+    }
+
+    /// Refuses to tell when an entry was changed while the rest of the log entry that changed it
+    /// may do so again and leave the same mark.
+    fn check_mark(self, view: Option<View<'_>>) -> Result<(), Outcome> {
+        let is_under_way = view.is_some_and(|view| self.under_way == Some(view.modified));
+        if is_under_way { Err(Outcome::Tick) } else { Ok(()) }
     }
 
     /// The key's spot, if this group is its home.

@@ -1,39 +1,97 @@
-//! What a group remembers besides its entries: versions, staged values, clean-ups.
+//! What a group remembers besides its entries: versions, what is staged, what is not finished.
 //!
-//! All of it is small and in ordered maps, and shared copy-on-write with snapshots.
+//! At a key's home the rows say what is left to do of changes that touch other groups; elsewhere
+//! they say what is prepared and what is over. All of it is in ordered maps, and shared
+//! copy-on-write with snapshots.
 
-use std::collections::BTreeMap;
+mod enlisted;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bitroster_bitmap::Bitmap;
-use bitroster_command::FollowUp;
+use bitroster_command::{Moved, Pending};
 use bitroster_types::{
     GroupId, Key, Slot, UnixMillis, Version,
     limits::{DROPPED_KEPT_MS, RESERVED_KEPT_MS},
 };
 
-use crate::{owned::Owned, size::class};
+use self::enlisted::{Enlisted, Leave};
+use crate::size::class;
 
 /// How often the tables are searched for what may be forgotten.
 const SWEEP_INTERVAL_MS: u64 = 60_000;
 
-/// A value that is not visible yet.
-#[derive(Clone, Debug, Default)]
+/// A version of a key.
+pub(crate) type Name = (Key, Version);
+
+/// This group's share of a change that is not visible yet.
+#[derive(Clone, Debug)]
 pub(crate) struct Staged {
-    pub(crate) value: Bitmap,
+    pub(crate) what: What,
+    /// When the part that comes of it expires.
     pub(crate) expiry: Option<UnixMillis>,
+}
+
+/// What becomes of the part.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    /// It holds these bits.
+    Value(Bitmap),
+    /// It goes.
+    Void,
+    /// The part of this version gets the stage's expiry.
+    Expiry {
+        /// The version of the record.
+        of: Version,
+    },
+}
+
+impl Staged {
+    fn heap_bytes(&self) -> u64 {
+        match &self.what {
+            What::Value(value) => value.heap_bytes() as u64,
+            What::Void | What::Expiry { .. } => 0,
+        }
+    }
+}
+
+/// A version that may yet be published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reserved {
+    /// When it was drawn.
+    pub(crate) since: UnixMillis,
+    /// Whether leave for a write takes it back.
+    pub(crate) is_exclusive: bool,
+}
+
+/// A change that the groups have not all confirmed.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    pub(crate) groups: Box<[GroupId]>,
+    pub(crate) moved: Option<Box<Moved>>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Side {
     /// The newest version drawn in each slot.
     pub(crate) versions: BTreeMap<Slot, Version>,
-    pub(crate) staged: BTreeMap<(Key, Version), Staged>,
-    /// Clean-ups that the groups have not confirmed yet.
-    pub(crate) retired: BTreeMap<(Key, Version), Box<[GroupId]>>,
-    /// Versions that may yet be published, and when they were drawn.
-    pub(crate) reserved: BTreeMap<(Key, Version), UnixMillis>,
-    /// The newest version of a key that was dropped here, and when.
-    pub(crate) dropped: BTreeMap<Key, (Version, UnixMillis)>,
+    /// Changes that are prepared here. A row of a key whose home is elsewhere puts the group in
+    /// doubt about it; one at home is home's own share, and goes with its reservation.
+    pub(crate) staged: BTreeMap<Name, Staged>,
+    /// At home: versions that may yet be published.
+    pub(crate) reserved: BTreeMap<Name, Reserved>,
+    /// At home: changes that are out and not active everywhere.
+    pub(crate) published: BTreeMap<Name, Published>,
+    /// At home: versions that will never be published.
+    pub(crate) abandoned: BTreeSet<Name>,
+    /// At home: records that have expired, and the groups that held parts.
+    pub(crate) expired: BTreeMap<Name, Box<[GroupId]>>,
+    /// At home: leaves that are not settled.
+    pub(crate) enlisted: Enlisted,
+    /// Elsewhere: the newest version of a key that is over or was activated, and when it was told.
+    pub(crate) floors: BTreeMap<Key, (Version, UnixMillis)>,
+    /// Elsewhere: versions that must not be staged any more, and when that was told.
+    pub(crate) aborted: BTreeMap<Name, UnixMillis>,
     pub(crate) swept: UnixMillis,
     /// Heap bytes of the staged values.
     pub(crate) staged_bytes: u64,
@@ -51,59 +109,151 @@ impl Side {
         self.versions.get(&slot).copied().unwrap_or_default()
     }
 
-    /// Adds bits to what is staged for a key at a version.
-    pub(crate) fn stage(&mut self, key: &Key, version: Version, value: Bitmap) {
-        let staged = self.staged.entry((key.clone(), version)).or_default();
-        self.staged_bytes -= staged.value.heap_bytes() as u64;
-        if staged.value.is_empty() {
-            staged.value = value;
-        } else {
-            staged.value.merge_disjoint(&value);
-        }
-        self.staged_bytes += staged.value.heap_bytes() as u64;
+    // ---- what is staged ----
+
+    /// Whether something is staged for the key. Costs one load while nothing is staged at all.
+    #[inline]
+    pub(crate) fn is_staged(&self, key: &Key) -> bool {
+        !self.staged.is_empty() && self.newest_staged(key).is_some()
     }
 
-    /// Takes what is staged at exactly this version; what is staged at older ones is dropped.
-    pub(crate) fn unstage(&mut self, key: &Key, version: Version) -> Option<Staged> {
-        let staged = self.staged.remove(&(key.clone(), version));
-        if let Some(staged) = &staged {
-            self.staged_bytes -= staged.value.heap_bytes() as u64;
+    /// The newest version of the key that is staged.
+    pub(crate) fn newest_staged(&self, key: &Key) -> Option<Version> {
+        let all = (key.clone(), Version(0))..=(key.clone(), Version(u64::MAX));
+        self.staged.range(all).next_back().map(|((_, version), _)| *version)
+    }
+
+    /// What is staged for a key at exactly this version, if it is a value.
+    pub(crate) fn staged_value(&self, key: &Key, version: Version) -> Option<&Bitmap> {
+        match self.staged.get(&(key.clone(), version)) {
+            Some(Staged { what: What::Value(value), .. }) => Some(value),
+            Some(_) | None => None,
         }
-        self.drop_staged(key, version);
-        staged
+    }
+
+    /// Stages something at a version; a value adds its bits to a value that is there.
+    pub(crate) fn stage(&mut self, name: Name, what: What, expiry: Option<UnixMillis>) {
+        let old = self.unstage(&name);
+        let what = match (old.map(|old| old.what), what) {
+            (Some(What::Value(mut sum)), What::Value(more)) if !sum.is_empty() => {
+                sum.merge_disjoint(&more);
+                What::Value(sum)
+            }
+            (Some(value @ What::Value(_)), What::Void | What::Expiry { .. }) => value,
+            (_, what) => what,
+        };
+        self.put_staged(name, Staged { what, expiry });
+    }
+
+    pub(crate) fn put_staged(&mut self, name: Name, staged: Staged) {
+        self.staged_bytes += staged.heap_bytes();
+        self.staged.insert(name, staged);
+    }
+
+    /// Takes what is staged at exactly this version.
+    pub(crate) fn unstage(&mut self, name: &Name) -> Option<Staged> {
+        let staged = self.staged.remove(name)?;
+        self.staged_bytes -= staged.heap_bytes();
+        Some(staged)
     }
 
     /// Drops what is staged at this version or an older one.
     pub(crate) fn drop_staged(&mut self, key: &Key, version: Version) {
-        while let Some(at) = first_of(&self.staged, key, version) {
-            let staged = self.staged.remove(&at).expect("found above");
-            self.staged_bytes -= staged.value.heap_bytes() as u64;
+        while let Some(name) = first_of(&self.staged, key, version) {
+            self.unstage(&name);
         }
     }
 
-    /// Whether `version` may be published; takes back that leave, and all older ones.
-    pub(crate) fn redeem(&mut self, key: &Key, version: Version) -> bool {
-        let reserved = self.reserved.remove(&(key.clone(), version)).is_some();
-        self.revoke(key, version);
-        reserved
+    // ---- what is over ----
+
+    /// The newest version of the key that was activated or dropped here not long ago.
+    pub(crate) fn floor(&self, key: &Key) -> Option<Version> {
+        self.floors.get(key).map(|(version, _)| *version)
     }
 
-    /// Takes back the leave to publish this version or an older one.
-    pub(crate) fn revoke(&mut self, key: &Key, version: Version) {
-        while let Some(at) = first_of(&self.reserved, key, version) {
-            self.reserved.remove(&at);
-        }
-    }
-
-    /// The newest version of the key that was dropped here not long ago.
-    pub(crate) fn newest_dropped(&self, key: &Key) -> Option<Version> {
-        self.dropped.get(key).map(|(version, _)| *version)
-    }
-
-    pub(crate) fn remember_drop(&mut self, key: &Key, version: Version, time: UnixMillis) {
-        let row = self.dropped.entry(key.clone()).or_default();
+    pub(crate) fn raise_floor(&mut self, key: &Key, version: Version, time: UnixMillis) {
+        let row = self.floors.entry(key.clone()).or_default();
         *row = (row.0.max(version), time);
     }
+
+    // ---- what home has decided ----
+
+    /// Takes a reservation back: what was staged for it anywhere must go.
+    pub(crate) fn abandon(&mut self, name: Name) {
+        if self.reserved.remove(&name).is_some() {
+            self.unstage(&name);
+            self.abandoned.insert(name);
+        }
+    }
+
+    /// Takes back the reservations of this version and of older ones.
+    pub(crate) fn abandon_up_to(&mut self, key: &Key, version: Version) {
+        while let Some(name) = first_of(&self.reserved, key, version) {
+            self.abandon(name);
+        }
+    }
+
+    /// Takes back the exclusive reservations of a key.
+    pub(crate) fn abandon_exclusive(&mut self, key: &Key) {
+        let all = (key.clone(), Version(0))..=(key.clone(), Version(u64::MAX));
+        let rows = self.reserved.range(all).filter(|(_, row)| row.is_exclusive);
+        let names: Vec<Name> = rows.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.abandon(name);
+        }
+    }
+
+    /// Whether a version is known to have been published.
+    pub(crate) fn was_published(&self, name: &Name) -> bool {
+        self.published.contains_key(name) || self.expired.contains_key(name)
+    }
+
+    /// Forgets work that is done: the expiry of a version only after its publication.
+    pub(crate) fn forget(&mut self, name: &Name) {
+        if self.published.remove(name).is_none() {
+            self.abandoned.remove(name);
+            self.expired.remove(name);
+        }
+    }
+
+    /// Changes that are not finished, at most `limit`, of each kind about as many; what is reserved
+    /// or enlisted only from before `before`.
+    pub(crate) fn pending(&self, before: UnixMillis, limit: usize) -> Vec<Pending> {
+        let mut published = self.published.iter().map(|((key, version), row)| {
+            let (groups, moved) = (row.groups.to_vec(), row.moved.as_deref().cloned());
+            Pending::Published { key: key.clone(), version: *version, groups, moved }
+        });
+        let mut abandoned = self
+            .abandoned
+            .iter()
+            .map(|(key, version)| Pending::Abandoned { key: key.clone(), version: *version });
+        // To forget the one would be to forget the other.
+        let expired = self.expired.iter().filter(|(name, _)| !self.published.contains_key(*name));
+        let mut expired = expired.map(|((key, version), groups)| Pending::Expired {
+            key: key.clone(),
+            version: *version,
+            groups: groups.to_vec(),
+        });
+        let reserved = self.reserved.iter().filter(|(_, row)| row.since < before);
+        let mut reserved = reserved.map(|((key, version), row)| Pending::Reserved {
+            key: key.clone(),
+            version: *version,
+            since: row.since,
+        });
+        let mut enlisted = self.enlisted.before(before).map(|((key, version, group), since)| {
+            Pending::Enlisted { key: key.clone(), version: *version, group: *group, since }
+        });
+        let kinds: [&mut dyn Iterator<Item = Pending>; 5] =
+            [&mut published, &mut abandoned, &mut expired, &mut reserved, &mut enlisted];
+        take_in_turn(kinds, limit)
+    }
+
+    /// Changes that are decided and not finished.
+    pub(crate) fn decided(&self) -> usize {
+        self.published.len() + self.abandoned.len() + self.expired.len()
+    }
+
+    // ---- upkeep ----
 
     pub(crate) fn needs_sweep(&self, time: UnixMillis) -> bool {
         time.0 >= self.swept.0.saturating_add(SWEEP_INTERVAL_MS)
@@ -111,21 +261,19 @@ impl Side {
 
     /// Forgets what is too old to matter. Depends on log time and state alone.
     ///
-    /// A value staged at its key's home goes with the leave to publish it. One staged elsewhere
-    /// stays: home may have published it, and then it is the only copy of its bits until it is
-    /// activated. It goes when a newer version of the key arrives or home has it dropped.
-    pub(crate) fn sweep(&mut self, time: UnixMillis, owned: &Owned) {
+    /// A value staged at its key's home goes with the leave to publish it. What is staged elsewhere
+    /// stays: home may have published it, and then it is the only copy. It goes when home has it
+    /// activated or aborted.
+    pub(crate) fn sweep(&mut self, time: UnixMillis) {
         self.swept = time;
-        self.dropped.retain(|_, (_, at)| at.0.saturating_add(DROPPED_KEPT_MS) > time.0);
-        self.reserved.retain(|_, at| at.0.saturating_add(RESERVED_KEPT_MS) > time.0);
-        let Self { staged, reserved, staged_bytes, .. } = self;
-        staged.retain(|name, what| {
-            let stays = reserved.contains_key(name) || !owned.is_home(&name.0);
-            if !stays {
-                *staged_bytes -= what.value.heap_bytes() as u64;
-            }
-            stays
-        });
+        let is_over = |since: UnixMillis, kept: u64| since.0.saturating_add(kept) <= time.0;
+        self.floors.retain(|_, (_, at)| !is_over(*at, DROPPED_KEPT_MS));
+        self.aborted.retain(|_, at| !is_over(*at, DROPPED_KEPT_MS));
+        let rows = self.reserved.iter().filter(|(_, row)| is_over(row.since, RESERVED_KEPT_MS));
+        let names: Vec<Name> = rows.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.abandon(name);
+        }
     }
 
     /// Forgets all but the versions.
@@ -134,30 +282,38 @@ impl Side {
         *self = Self { versions, swept: self.swept, ..Self::default() };
     }
 
-    pub(crate) fn pending(&self) -> Vec<FollowUp> {
-        let pending = self.retired.iter().map(|((key, version), groups)| FollowUp::Drop {
-            key: key.clone(),
-            version: *version,
-            groups: groups.to_vec(),
-        });
-        pending.collect()
-    }
-
     /// Heap bytes, about: rows of the maps at their size, values exactly.
     pub(crate) fn bytes(&self) -> u64 {
-        let row = class(size_of::<(Key, Version)>() + 24) as u64;
-        let rows =
-            self.staged.len() + self.retired.len() + self.reserved.len() + self.dropped.len();
-        self.staged_bytes + rows as u64 * row + self.versions.len() as u64 * 16
+        let row = class(size_of::<Name>() + 24) as u64;
+        let leave = 2 * class(size_of::<(UnixMillis, Leave)>()) as u64;
+        let rows = self.staged.len()
+            + self.reserved.len()
+            + self.decided()
+            + self.floors.len()
+            + self.aborted.len();
+        let small = self.versions.len() as u64 * 16 + self.enlisted.len() as u64 * leave;
+        self.staged_bytes + rows as u64 * row + small
     }
 }
 
 /// The first row of `key` whose version is at most `version`.
-fn first_of<T>(
-    map: &BTreeMap<(Key, Version), T>,
-    key: &Key,
-    version: Version,
-) -> Option<(Key, Version)> {
+fn first_of<T>(map: &BTreeMap<Name, T>, key: &Key, version: Version) -> Option<Name> {
     let range = (key.clone(), Version(0))..=(key.clone(), version);
-    map.range(range).next().map(|(at, _)| at.clone())
+    map.range(range).next().map(|(name, _)| name.clone())
+}
+
+/// The first items of some sequences, one of each at a time: a long one keeps out no other.
+fn take_in_turn<T>(mut from: [&mut dyn Iterator<Item = T>; 5], limit: usize) -> Vec<T> {
+    let mut taken = Vec::new();
+    loop {
+        let known = taken.len();
+        for items in &mut from {
+            if taken.len() < limit {
+                taken.extend(items.next());
+            }
+        }
+        if taken.len() == known {
+            return taken;
+        }
+    }
 }

@@ -8,7 +8,8 @@
 //! with a count of the records. A value is written as its length in bytes and pieces in the bitmap
 //! codec, each of a bounded range of bits, so that neither side ever holds a large value twice.
 //! Sessions come after all entries: the newest id, then a record for each, with the outcomes kept.
-//! Version 1 had none of these and is read as a state without sessions.
+//! Version 1 had none of these and is read as a state without sessions. Version 3 added kinds of
+//! records for changes over several groups; those that version 2 had are as they were.
 //!
 //! [`SNAPSHOT_BLOCK_BYTES_MAX`]: bitroster_types::limits::SNAPSHOT_BLOCK_BYTES_MAX
 //!
@@ -28,8 +29,8 @@ use crate::{Engine, EngineConfig, owned::Owned, root::Root, session::Sessions, s
 /// What a file starts with.
 const MAGIC: [u8; 8] = *b"BITROSTR";
 
-/// The version of the form that is written. Version 1 had no sessions.
-const FORMAT: u16 = 2;
+/// The version of the form that is written.
+const FORMAT: u16 = 3;
 
 /// The oldest version that is read.
 const FORMAT_MIN: u16 = 1;
@@ -44,14 +45,21 @@ const PIECE_BYTES_MAX: u64 = 2 * PIECE_BITS / 8;
 mod kind {
     pub(super) const HEAD: u8 = 1;
     pub(super) const ENTRY: u8 = 2;
-    pub(super) const STAGED: u8 = 3;
+    pub(super) const STAGED_VALUE: u8 = 3;
     pub(super) const VERSION: u8 = 4;
-    pub(super) const RETIRED: u8 = 5;
+    pub(super) const EXPIRED: u8 = 5;
     pub(super) const RESERVED: u8 = 6;
-    pub(super) const DROPPED: u8 = 7;
+    pub(super) const FLOOR: u8 = 7;
     pub(super) const END: u8 = 8;
     pub(super) const SESSIONS: u8 = 9;
     pub(super) const SESSION: u8 = 10;
+    pub(super) const STAGED_VOID: u8 = 11;
+    pub(super) const STAGED_EXPIRY: u8 = 12;
+    pub(super) const RESERVED_EXCLUSIVE: u8 = 13;
+    pub(super) const PUBLISHED: u8 = 14;
+    pub(super) const ABANDONED: u8 = 15;
+    pub(super) const ABORTED: u8 = 16;
+    pub(super) const ENLISTED: u8 = 17;
 }
 
 /// The state at one entry, to be written out while the engine goes on.

@@ -13,10 +13,14 @@ pub struct EngineStats {
     pub keys_with_expiry: u64,
     /// Parts of keys whose home is elsewhere.
     pub parts: u64,
-    /// Values that wait to be published.
+    /// What is prepared of changes that are not known to be published: values, removals, expiries.
     pub staged: u64,
-    /// Clean-ups that are not confirmed yet.
-    pub retired: u64,
+    /// Changes that are decided and not confirmed by all groups: published, abandoned or expired.
+    pub pending: u64,
+    /// Versions that may yet be published.
+    pub reserved: u64,
+    /// Groups that were given leave, until it is known what they made of it.
+    pub enlisted: u64,
     /// Open sessions of routers.
     pub sessions: u64,
     /// Heap bytes of all that, in the allocator's size classes. Memory that entries share, after
@@ -32,7 +36,9 @@ impl EngineStats {
             keys_with_expiry: engine.store.expiring(),
             parts: tally.parts,
             staged: engine.side.staged.len() as u64,
-            retired: engine.side.retired.len() as u64,
+            pending: engine.side.decided() as u64,
+            reserved: engine.side.reserved.len() as u64,
+            enlisted: engine.side.enlisted.len() as u64,
             sessions: engine.sessions.open.len() as u64,
             dataset_bytes: engine.store.bytes() + engine.side.bytes() + engine.sessions.bytes(),
         }

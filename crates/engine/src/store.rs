@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use bitroster_types::{LogIndex, Slot, UnixMillis, limits::PART_GRACE_MS};
+use bitroster_types::{
+    Key, LogIndex, Slot, UnixMillis,
+    limits::{EXPIRED_DROPPED_MAX, PART_GRACE_MS},
+};
 
 use crate::{
     entry::{Entry, View},
@@ -15,6 +18,9 @@ use crate::{
 /// Bytes of one row of the order of expiry, with its share of the tree's nodes, which are a little
 /// over half full where rows come in order.
 const EXPIRY_ROW_BYTES: u64 = 32;
+
+/// Rows of the order of expiry that one entry looks at. More than it drops: some must stay.
+const DUE_ROWS_MAX: usize = 4 * EXPIRED_DROPPED_MAX;
 
 /// Sums that are kept, so that asking costs nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -220,26 +226,25 @@ impl Store {
         })
     }
 
-    /// When the next entry is to be dropped.
-    pub(crate) fn next_due(&self) -> Option<UnixMillis> {
-        self.expiries.first().map(|(due, _)| *due)
+    /// The rows of the order of expiry: when to drop, and where.
+    pub(crate) fn due_rows(&self) -> impl Iterator<Item = (UnixMillis, Spot)> {
+        let spot = |packed| Spot::unpack(packed).expect("packed by reschedule");
+        self.expiries.iter().map(move |(due, packed)| (*due, spot(*packed)))
     }
 
-    /// The entries of the first row that is due at `time`, by slot and key, to be dropped.
-    pub(crate) fn due_at(&mut self, time: UnixMillis) -> Option<Vec<(Spot, Vec<u8>)>> {
-        let row = *self.expiries.first().filter(|(due, _)| *due <= time)?;
-        let spot = Spot::unpack(row.1).expect("packed by reschedule");
-        let keys = self.root.page(spot).into_iter().flat_map(|page| {
-            page.iter_from(spot.hash)
-                .take_while(|(hash, ..)| *hash == spot.hash)
-                .filter(|(.., view)| {
-                    view.expiry.is_some_and(|expiry| self.due(spot.slot, expiry) <= time)
-                })
-                .map(|(_, key, _)| (spot, key.to_vec()))
+    /// Where something is due at `time`, the first due first, no more than [`DUE_ROWS_MAX`].
+    pub(crate) fn due_spots(&self, time: UnixMillis) -> Vec<Spot> {
+        let due = self.due_rows().take_while(|(due, _)| *due <= time);
+        due.map(|(_, spot)| spot).take(DUE_ROWS_MAX).collect()
+    }
+
+    /// The keys at a spot that are due at `time`.
+    pub(crate) fn due_at(&self, spot: Spot, time: UnixMillis) -> Vec<Key> {
+        let entries = self.root.page(spot).into_iter().flat_map(|page| page.iter_from(spot.hash));
+        let here = entries.take_while(|(hash, ..)| *hash == spot.hash).filter(|(.., view)| {
+            view.expiry.is_some_and(|expiry| self.due(spot.slot, expiry) <= time)
         });
-        let keys = keys.collect();
-        self.unschedule(row);
-        Some(keys)
+        here.map(|(_, key, _)| Key::new(key).expect("it was a key when it was put")).collect()
     }
 
     /// Records that are past their expiry at `time` and not yet dropped.

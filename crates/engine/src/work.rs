@@ -160,6 +160,8 @@ pub(crate) enum Job {
     Combine(Combination),
     /// Its number of set bits.
     Count(Combination),
+    /// Its value in the bitmap codec, as a bulk reply.
+    EncodeCombined(Combination),
     /// A value from Redis's bytes.
     FromBytes(Bytes),
     /// A value from the bitmap codec.
@@ -181,6 +183,7 @@ impl Job {
         match self {
             Self::Combine(combination) => Made::Value(Ok(combination.build())),
             Self::Count(combination) => integer(combination.count()),
+            Self::EncodeCombined(combination) => encoded(&combination.build()),
             Self::FromBytes(bytes) => Made::Value(Ok(Bitmap::from_bytes(&bytes))),
             Self::Decode(bytes) => Made::Value(Bitmap::decode(&bytes).map_err(|error| {
                 CommandError::Message(format!("ERR a staged value is damaged: {error}"))
@@ -196,11 +199,7 @@ impl Job {
                 });
                 reply(Reply::Array(values.collect()))
             }
-            Self::Encode { value, range } => {
-                let mut bytes = Vec::new();
-                value.restrict(range).encode(&mut bytes);
-                reply(Reply::Bulk(bytes.into()))
-            }
+            Self::Encode { value, range } => encoded(&value.restrict(range)),
             Self::Keys { root, owned, time, pattern } => {
                 reply(Reply::Array(keys(&root, &owned, time, &pattern)))
             }
@@ -209,7 +208,9 @@ impl Job {
 
     pub(crate) fn cost_bytes(&self) -> u64 {
         match self {
-            Self::Combine(combination) | Self::Count(combination) => combination.cost_bytes(),
+            Self::Combine(combination)
+            | Self::Count(combination)
+            | Self::EncodeCombined(combination) => combination.cost_bytes(),
             Self::FromBytes(bytes) | Self::Decode(bytes) => bytes.len() as u64,
             Self::Restrict { value, .. } => value.heap_bytes() as u64,
             Self::Bytes { value, range } => {
@@ -224,6 +225,12 @@ impl Job {
 
 fn reply(reply: Reply) -> Made {
     Made::Outcome(Outcome::Reply(reply))
+}
+
+fn encoded(value: &Bitmap) -> Made {
+    let mut bytes = Vec::new();
+    value.encode(&mut bytes);
+    reply(Reply::Bulk(bytes.into()))
 }
 
 fn integer(count: u64) -> Made {

@@ -22,7 +22,6 @@ pub(crate) type Ready = Option<Result<Bitmap, CommandError>>;
 impl Engine {
     pub(crate) fn apply_made(&mut self, op: &WriteOp, ready: Ready) -> Outcome {
         self.stamp += 1;
-        self.follow.clear();
         let (Ok(outcome) | Err(outcome)) = self.write(op, ready);
         outcome
     }
@@ -32,19 +31,24 @@ impl Engine {
             WriteOp::Command(command) => self.command(command, None, ready),
             WriteOp::Granted { grant, command } => self.command(command, Some(*grant), ready),
             WriteOp::Enlist { key, group } => self.enlist(key, *group),
-            WriteOp::Reserve { key } => self.reserve(key),
-            WriteOp::Stage { key, version, from } => self.stage(key, *version, from, ready),
-            WriteOp::Publish { key, version, spread, len_bytes, expiry } => {
-                self.publish(key, *version, spread, *len_bytes, *expiry)
+            WriteOp::Probe { key, version } => Ok(self.probe(key, *version)),
+            WriteOp::Settle { key, version, group, is_held } => {
+                self.settle(key, *version, *group, *is_held)
             }
+            WriteOp::Reserve { key, exclusive } => self.reserve(key, *exclusive),
+            WriteOp::Stage { key, version, expiry, from } => {
+                self.stage((key, *version), *expiry, from, ready)
+            }
+            WriteOp::Publish { key, version, staged, seen, change } => {
+                self.publish((key, *version), staged, *seen, change)
+            }
+            WriteOp::Abandon { key, version } => self.abandon(key, *version),
             WriteOp::Activate { key, version } => Ok(self.activate(key, *version)),
+            WriteOp::Abort { key, version } => Ok(self.abort(key, *version)),
             WriteOp::Drop { key, version } => Ok(self.drop_part(key, *version)),
             WriteOp::Forget { key, version } => {
-                self.side_mut().retired.remove(&(key.clone(), *version));
+                self.side_mut().forget(&(key.clone(), *version));
                 Ok(Reply::Ok.into())
-            }
-            WriteOp::SetPartExpiry { key, version, expiry } => {
-                Ok(self.set_part_expiry(key, *version, *expiry))
             }
             WriteOp::Transaction { watches, ops } => Ok(self.transaction(watches, ops)),
             WriteOp::OpenSession => Ok(self.open_session()),
@@ -102,22 +106,26 @@ impl Engine {
     /// The long computation of an op, if it has one and nothing stands in its way.
     pub(crate) fn job_of(&self, op: &WriteOp) -> Option<Job> {
         match op {
-            WriteOp::Command(WriteCommand::BitOp { logic, sources, .. }) => {
+            WriteOp::Command(WriteCommand::BitOp { logic, target, sources }) => {
+                self.here().whole(target).ok()?;
                 Some(Job::Combine(self.here().whole_combination(*logic, sources).ok()?))
             }
             WriteOp::Command(WriteCommand::Set { value, .. }) => {
                 (value.len() as u64 >= WORK_BYTES_MIN).then(|| Job::FromBytes(value.clone()))
             }
-            WriteOp::Stage { key, from, .. } => self.stage_job(key, from).ok(),
+            WriteOp::Stage { key, from, .. } => self.stage_job(key, from).ok().flatten(),
             WriteOp::Command(_)
             | WriteOp::Granted { .. }
             | WriteOp::Enlist { .. }
+            | WriteOp::Probe { .. }
+            | WriteOp::Settle { .. }
             | WriteOp::Reserve { .. }
             | WriteOp::Publish { .. }
+            | WriteOp::Abandon { .. }
             | WriteOp::Activate { .. }
+            | WriteOp::Abort { .. }
             | WriteOp::Drop { .. }
             | WriteOp::Forget { .. }
-            | WriteOp::SetPartExpiry { .. }
             | WriteOp::Transaction { .. }
             | WriteOp::OpenSession
             | WriteOp::Numbered(_)
@@ -126,9 +134,10 @@ impl Engine {
         }
     }
 
-    pub(crate) fn stage_job(&self, key: &Key, from: &StageFrom) -> Result<Job, Outcome> {
+    /// What makes the value to be staged, if it is one.
+    pub(crate) fn stage_job(&self, key: &Key, from: &StageFrom) -> Result<Option<Job>, Outcome> {
         let here = self.here();
-        Ok(match from {
+        Ok(Some(match from {
             StageFrom::Value(bytes) => Job::Decode(bytes.clone()),
             StageFrom::Combine { logic, sources, range, len_bytes } => {
                 Job::Combine(here.combination(key, *logic, sources, *range, *len_bytes)?)
@@ -141,7 +150,8 @@ impl Engine {
                     share: here.share(key),
                 }
             }
-        })
+            StageFrom::Void | StageFrom::Expiry { .. } => return Ok(None),
+        }))
     }
 
     // ---- what the writers share ----
@@ -235,8 +245,8 @@ impl Engine {
     /// # Errors
     ///
     /// [`Outcome::NotOwner`] where another group owns the only segment that is touched,
-    /// [`Outcome::Spread`] where several groups do and this is home, [`Outcome::Enlist`] where
-    /// there is no live part and no leave.
+    /// [`Outcome::Spread`] where several groups do and this is home, [`Outcome::AskHome`] where
+    /// there is no live part and no leave, or the group is in doubt about the key.
     pub(crate) fn entry_for(
         &mut self,
         key: &Key,
@@ -264,38 +274,6 @@ impl Engine {
             self.admit(spot, key, grant)?;
         }
         Ok(spot)
-    }
-
-    /// Makes sure of a live part.
-    pub(crate) fn admit(
-        &mut self,
-        spot: Spot,
-        key: &Key,
-        grant: Option<Grant>,
-    ) -> Result<(), Outcome> {
-        let here = self.store.find(spot, key);
-        let is_live = here.is_some_and(|view| !view.is_expired(self.time));
-        let version = here.and_then(|view| view.version);
-        let Some(grant) = grant else {
-            return if is_live { Ok(()) } else { Err(Outcome::Enlist) };
-        };
-        if is_live && version >= Some(grant.version) {
-            return Ok(());
-        }
-        if version > Some(grant.version) || self.side.newest_dropped(key) >= Some(grant.version) {
-            // The leave is older than what became of the key since.
-            return Err(Outcome::Enlist);
-        }
-        if version == Some(grant.version) {
-            // Home has prolonged it, and its word has not come yet.
-            self.store.edit(spot, key, |entry| entry.expiry = grant.expiry);
-            return Ok(());
-        }
-        let version = Some(grant.version);
-        let part =
-            Entry { version, expiry: grant.expiry, modified: self.applied, ..Entry::default() };
-        self.store.put(spot, key, part);
-        Ok(())
     }
 
     /// The time that an expiry in milliseconds from now, or a given one, comes to.

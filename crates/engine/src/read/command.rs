@@ -24,7 +24,7 @@ impl Reader<'_> {
             ReadCommand::BitPos { key, bit, start, end, unit } => {
                 self.bit_pos(key, *bit, (*start, *end), *unit)
             }
-            ReadCommand::BitFieldRo { key, fields } => self.bit_field_ro(key, fields),
+            ReadCommand::BitFieldRo { key, fields } => self.bit_field_ro(key, fields, false),
             ReadCommand::BitOpCard { logic, sources } => self.bit_op_card(*logic, sources),
             ReadCommand::Get { key } => self.bytes(key, Reply::Nil, |len| 0..len),
             ReadCommand::MGet { keys } => self.m_get(keys),
@@ -39,7 +39,14 @@ impl Reader<'_> {
                 let mut count = 0;
                 for key in keys {
                     let spot = self.home(key)?;
-                    count += i64::from(self.live(spot, key)?.is_some());
+                    // A first touch makes a record before the key has any bit.
+                    match self.live(spot, key)? {
+                        Some(view) if view.value.len_bytes() == 0 && !view.spread.is_empty() => {
+                            return Err(Outcome::Spread(view.header()));
+                        }
+                        Some(_) => count += 1,
+                        None => {}
+                    }
                 }
                 Ok(Reply::Integer(count).into())
             }
@@ -70,6 +77,9 @@ impl Reader<'_> {
         let is_home = self.store.owned.acts_as_home(spot.slot, segment);
         if !self.store.owned.takes_segment(is_home, segment) {
             return Err(Outcome::NotOwner);
+        }
+        if !is_home && self.side.is_staged(key) {
+            return Err(Outcome::AskHome);
         }
         let bit = self.live(spot, key)?.is_some_and(|view| view.value.get(offset));
         Ok(Reply::Integer(i64::from(bit)).into())
@@ -113,7 +123,8 @@ impl Reader<'_> {
         Ok(Reply::Integer(found.map_or(-1, u64::cast_signed)).into())
     }
 
-    fn bit_field_ro(self, key: &Key, fields: &[Field]) -> Stepped {
+    /// `is_sure` says that home has given leave, so that there is no doubt about the part.
+    pub(crate) fn bit_field_ro(self, key: &Key, fields: &[Field], is_sure: bool) -> Stepped {
         let (spot, width) = (Spot::of(key), self.config.width);
         let start = fields.first().map_or(Segment(0), |field| width.segment_of(field.offset));
         let is_home = self.store.owned.acts_as_home(spot.slot, start);
@@ -130,6 +141,9 @@ impl Reader<'_> {
                 Some(view) if is_home => Outcome::Spread(view.header()),
                 Some(_) | None => Outcome::NotOwner,
             });
+        }
+        if !is_home && !is_sure && self.side.is_staged(key) {
+            return Err(Outcome::AskHome);
         }
         let value = view.map_or_else(Bitmap::new, |view| view.value.to_bitmap());
         let read = fields.iter().map(|field| {

@@ -15,7 +15,7 @@ impl<'a> Reader<'a> {
     /// What this group holds of a key at exactly this version; `None` stands for zeros.
     ///
     /// Home decides whether a key is alive: of a key that home has answered for, a part counts even
-    /// past its own expiry, while it is there.
+    /// past its own expiry, while it is there, and what is staged at the version was published.
     ///
     /// # Errors
     ///
@@ -36,13 +36,19 @@ impl<'a> Reader<'a> {
         }
         let Some(version) = version else { return Ok(None) };
         let found = self.store.find(spot, key);
-        match found.and_then(|view| view.version) {
-            Some(here) if here > version => return Err(Outcome::Newer(here)),
-            Some(here) if here == version => return Ok(found.map(|view| view.value)),
-            Some(_) | None => {}
+        let here = found.and_then(|view| view.version);
+        if here == Some(version) {
+            return Ok(found.map(|view| view.value));
         }
-        let staged = self.side.staged.get(&(key.clone(), version));
-        Ok(staged.map(|staged| Value::Whole(&staged.value)))
+        if self.side.is_staged(key)
+            && let Some(value) = self.side.staged_value(key, version)
+        {
+            return Ok(Some(Value::Whole(value)));
+        }
+        match here {
+            Some(here) if here > version => Err(Outcome::Newer(here)),
+            Some(_) | None => Ok(None),
+        }
     }
 
     pub(super) fn part(self, key: &Key, version: Option<Version>, query: PartQuery) -> Stepped {
@@ -81,6 +87,19 @@ impl<'a> Reader<'a> {
                 value.first_clear(start.max(first)..end.min(first + width.bits()))
             },
         )
+    }
+
+    /// A combination of what this group holds of some keys, within the segments that it owns of the
+    /// first.
+    pub(super) fn joint(
+        self,
+        logic: BitLogic,
+        sources: &[SourceRef],
+        range: (u64, u64),
+        len_bytes: u64,
+    ) -> Result<Combination, Outcome> {
+        let first = sources.first().ok_or(CommandError::Syntax)?;
+        self.combination(&first.key, logic, sources, range, len_bytes)
     }
 
     /// A combination of what this group holds of some keys, within the segments that it owns of

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use bitroster_bitmap::Bitmap;
-use bitroster_command::OutcomeBatch;
+use bitroster_command::{Moved, OutcomeBatch};
 use bitroster_types::{
     GroupId, Key, LogIndex, SegmentWidth, SessionId, Slot, UnixMillis, Version,
     limits::{
@@ -19,7 +19,7 @@ use crate::{
     leaf::MODIFIED_END,
     owned::Owned,
     session::{Session, Sessions},
-    side::{Side, Staged},
+    side::{Published, Reserved, Side, Staged, What},
     spot::Spot,
 };
 
@@ -81,36 +81,74 @@ impl<R: Read> Loader<'_, R> {
     fn record(&mut self, kind: u8, engine: &mut Engine, side: &mut Side) -> Result<()> {
         match kind {
             kind::ENTRY => self.entry(engine)?,
-            kind::STAGED => {
-                let (key, version) = self.name()?;
+            kind::STAGED_VALUE | kind::STAGED_VOID | kind::STAGED_EXPIRY => {
+                let name = self.name()?;
                 let expiry = self.expiry()?;
-                let value = self.value()?;
-                side.staged_bytes += value.heap_bytes() as u64;
-                side.staged.insert((key, version), Staged { value, expiry });
+                let what = match kind {
+                    kind::STAGED_VALUE => What::Value(self.value()?),
+                    kind::STAGED_VOID => What::Void,
+                    _ => What::Expiry { of: self.version()? },
+                };
+                side.unstage(&name);
+                side.put_staged(name, Staged { what, expiry });
             }
             kind::VERSION => {
                 side.versions.insert(self.slot()?, self.version()?);
             }
-            kind::RETIRED => {
-                let name = self.name()?;
-                side.retired.insert(name, self.groups()?.into());
-            }
-            kind::RESERVED => {
-                let name = self.name()?;
-                side.reserved.insert(name, UnixMillis(self.u64()?));
-            }
-            kind::DROPPED => {
+            kind::FLOOR => {
                 let (key, version) = self.name()?;
-                side.dropped.insert(key, (version, UnixMillis(self.u64()?)));
+                side.floors.insert(key, (version, UnixMillis(self.u64()?)));
+            }
+            kind::ABORTED => {
+                let name = self.name()?;
+                side.aborted.insert(name, UnixMillis(self.u64()?));
             }
             kind::SESSIONS => engine.sessions_mut().newest = SessionId(self.u64()?),
             kind::SESSION => {
                 let time = engine.time;
                 self.session(engine.sessions_mut(), time)?;
             }
+            _ => self.unfinished(kind, side)?,
+        }
+        Ok(())
+    }
+
+    /// What home remembers as not finished.
+    fn unfinished(&mut self, kind: u8, side: &mut Side) -> Result<()> {
+        match kind {
+            kind::EXPIRED => {
+                let name = self.name()?;
+                side.expired.insert(name, self.groups()?.into());
+            }
+            kind::RESERVED | kind::RESERVED_EXCLUSIVE => {
+                let name = self.name()?;
+                let since = UnixMillis(self.u64()?);
+                let is_exclusive = kind == kind::RESERVED_EXCLUSIVE;
+                side.reserved.insert(name, Reserved { since, is_exclusive });
+            }
+            kind::PUBLISHED => {
+                let name = self.name()?;
+                let groups = self.groups()?.into();
+                let moved = if self.u8()? == 1 { Some(Box::new(self.moved()?)) } else { None };
+                side.published.insert(name, Published { groups, moved });
+            }
+            kind::ABANDONED => {
+                side.abandoned.insert(self.name()?);
+            }
+            kind::ENLISTED => {
+                let (key, version) = self.name()?;
+                let group = GroupId(self.u16()?);
+                side.enlisted.insert((key, version, group), UnixMillis(self.u64()?));
+            }
             _ => return Err(malformed("kind of record")),
         }
         Ok(())
+    }
+
+    fn moved(&mut self) -> Result<Moved> {
+        let (key, version) = self.name()?;
+        let (staged, modified) = (self.groups()?, LogIndex(self.u64()?));
+        Ok(Moved { key, version, staged, modified })
     }
 
     fn entry(&mut self, engine: &mut Engine) -> Result<()> {

@@ -6,11 +6,12 @@ use std::{
 };
 
 use bitroster_bitmap::Bitmap;
-use bitroster_types::{GroupId, UnixMillis, Version};
+use bitroster_types::{GroupId, Key, UnixMillis, Version};
 
 use super::{PIECE_BITS, Snapshot, block::BlockWriter, kind};
 use crate::{
     entry::{Value, View},
+    side::{Name, Side, Staged, What},
     spot::Spot,
 };
 
@@ -24,7 +25,8 @@ pub(super) fn save(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> 
     if let ControlFlow::Break(error) = written {
         return Err(error);
     }
-    out.side(snapshot)?;
+    out.side(&snapshot.side)?;
+    out.unfinished(&snapshot.side)?;
     out.sessions(snapshot)?;
     out.record.push(kind::END);
     let count = out.count;
@@ -69,13 +71,9 @@ impl<W: Write> Saver<'_, W> {
         }
     }
 
-    fn side(&mut self, snapshot: &Snapshot) -> io::Result<()> {
-        let side = &snapshot.side;
-        for ((key, version), staged) in &side.staged {
-            self.start(kind::STAGED);
-            self.name(key, *version);
-            self.expiry(staged.expiry);
-            self.value(&staged.value)?;
+    fn side(&mut self, side: &Side) -> io::Result<()> {
+        for (name, staged) in &side.staged {
+            self.staged(name, staged)?;
         }
         for (slot, version) in &side.versions {
             self.start(kind::VERSION);
@@ -83,25 +81,81 @@ impl<W: Write> Saver<'_, W> {
             self.u64(version.0);
             self.flush()?;
         }
-        for ((key, version), groups) in &side.retired {
-            self.start(kind::RETIRED);
+        for (key, (version, time)) in &side.floors {
+            self.timed(kind::FLOOR, (key, *version), *time)?;
+        }
+        for ((key, version), time) in &side.aborted {
+            self.timed(kind::ABORTED, (key, *version), *time)?;
+        }
+        Ok(())
+    }
+
+    fn staged(&mut self, (key, version): &Name, staged: &Staged) -> io::Result<()> {
+        self.start(match staged.what {
+            What::Value(_) => kind::STAGED_VALUE,
+            What::Void => kind::STAGED_VOID,
+            What::Expiry { .. } => kind::STAGED_EXPIRY,
+        });
+        self.name(key, *version);
+        self.expiry(staged.expiry);
+        match &staged.what {
+            What::Value(value) => return self.value(value),
+            What::Void => {}
+            What::Expiry { of } => self.u64(of.0),
+        }
+        self.flush()
+    }
+
+    /// What home remembers as not finished.
+    fn unfinished(&mut self, side: &Side) -> io::Result<()> {
+        for ((key, version), groups) in &side.expired {
+            self.start(kind::EXPIRED);
             self.name(key, *version);
             self.groups(groups);
             self.flush()?;
         }
-        for ((key, version), time) in &side.reserved {
-            self.start(kind::RESERVED);
+        for ((key, version), row) in &side.reserved {
+            let kind = if row.is_exclusive { kind::RESERVED_EXCLUSIVE } else { kind::RESERVED };
+            self.timed(kind, (key, *version), row.since)?;
+        }
+        for ((key, version), row) in &side.published {
+            self.start(kind::PUBLISHED);
             self.name(key, *version);
-            self.u64(time.0);
+            self.groups(&row.groups);
+            self.record.push(u8::from(row.moved.is_some()));
+            if let Some(moved) = &row.moved {
+                self.name(&moved.key, moved.version);
+                self.groups(&moved.staged);
+                self.u64(moved.modified.0);
+            }
             self.flush()?;
         }
-        for (key, (version, time)) in &side.dropped {
-            self.start(kind::DROPPED);
+        for (key, version) in &side.abandoned {
+            self.start(kind::ABANDONED);
             self.name(key, *version);
+            self.flush()?;
+        }
+        for ((key, version, group), time) in side.enlisted.iter() {
+            self.start(kind::ENLISTED);
+            self.name(key, *version);
+            self.u16(group.0);
             self.u64(time.0);
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// A record that is a version of a key and a time.
+    fn timed(
+        &mut self,
+        kind: u8,
+        (key, version): (&Key, Version),
+        time: UnixMillis,
+    ) -> io::Result<()> {
+        self.start(kind);
+        self.name(key, version);
+        self.u64(time.0);
+        self.flush()
     }
 
     /// The newest id first, for it bounds those that follow.

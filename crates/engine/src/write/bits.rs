@@ -23,7 +23,7 @@ impl Engine {
         if !self.store.owned.takes_segment(is_home, segment) {
             return Err(Outcome::NotOwner);
         }
-        if grant.is_some() && !is_home {
+        if !is_home && (grant.is_some() || self.side.is_staged(key)) {
             self.admit(spot, key, grant)?;
         }
         let old = match self.store.set_bit(spot, key, bit, (self.time, self.applied)) {
@@ -36,7 +36,7 @@ impl Engine {
                 });
                 old.expect("the entry was found before")
             }
-            BitWrite::Absent | BitWrite::Expired if !is_home => return Err(Outcome::Enlist),
+            BitWrite::Absent | BitWrite::Expired if !is_home => return Err(Outcome::AskHome),
             BitWrite::Absent | BitWrite::Expired => {
                 self.reap(spot, key);
                 let mut entry = Entry { modified: self.applied, ..Entry::default() };
@@ -45,7 +45,7 @@ impl Engine {
                 old
             }
         };
-        Ok(self.answer(Reply::Integer(i64::from(old))))
+        Ok(Reply::Integer(i64::from(old)).into())
     }
 
     pub(super) fn bit_field(
@@ -60,10 +60,11 @@ impl Engine {
         }
         let writes = |op: &&FieldOp| !matches!(op.action, FieldAction::Get);
         let Some(highest) = ops.iter().filter(writes).map(last).max() else {
-            let fields = ops.iter().map(|op| op.field).collect();
-            let read = bitroster_command::ReadCommand::BitFieldRo { key: key.clone(), fields };
-            let step = self.here().step(&bitroster_command::ReadOp::Command(read))?;
-            return Ok(step.into_outcome());
+            let fields: Vec<_> = ops.iter().map(|op| op.field).collect();
+            if grant.is_some() {
+                self.entry_for(key, ops.iter().map(|op| (op.field.offset, last(op))), grant)?;
+            }
+            return Ok(self.here().bit_field_ro(key, &fields, grant.is_some())?.into_outcome());
         };
         let spot = self.entry_for(key, ops.iter().map(|op| (op.field.offset, last(op))), grant)?;
         let modified = self.applied;
@@ -76,7 +77,7 @@ impl Engine {
             let replies = ops.iter().map(|op| run(entry, op, modified));
             replies.collect()
         });
-        Ok(self.answer(Reply::Array(replies)))
+        Ok(Reply::Array(replies).into())
     }
 }
 

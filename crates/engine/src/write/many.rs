@@ -16,9 +16,9 @@ impl Engine {
     pub(super) fn m_set(&mut self, pairs: &[(Key, Bytes)], only_if_none: bool) -> Written {
         let mut values = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
-            let spot = self.home(key)?;
+            let spot = self.whole(key)?;
             if only_if_none && self.live(spot, key).is_some() {
-                return Ok(self.answer(Reply::Integer(0)));
+                return Ok(Reply::Integer(0).into());
             }
             let value = Bitmap::from_bytes(value);
             if !self.holds(&value) {
@@ -29,7 +29,7 @@ impl Engine {
         for ((key, _), (spot, value)) in pairs.iter().zip(values) {
             self.replace(spot, key, Entry { value, ..Entry::default() });
         }
-        Ok(self.answer(if only_if_none { Reply::Integer(1) } else { Reply::Ok }))
+        Ok(if only_if_none { Reply::Integer(1) } else { Reply::Ok }.into())
     }
 
     pub(super) fn bit_op(
@@ -39,7 +39,7 @@ impl Engine {
         sources: &[Key],
         ready: Ready,
     ) -> Written {
-        let spot = self.home(target)?;
+        let spot = self.whole(target)?;
         let value = match ready {
             Some(Ok(value)) => value,
             Some(Err(_)) | None => {
@@ -54,12 +54,12 @@ impl Engine {
         let len = value.len_bytes();
         if len == 0 {
             self.remove(spot, target);
-            return Ok(self.answer(Reply::Integer(0)));
+            return Ok(Reply::Integer(0).into());
         }
         if !self.holds(&value) {
             return Err(self.spread(spot, target));
         }
         self.replace(spot, target, Entry { value, ..Entry::default() });
-        Ok(self.answer(Reply::Integer(len.cast_signed())))
+        Ok(Reply::Integer(len.cast_signed()).into())
     }
 }

@@ -22,10 +22,7 @@ impl Engine {
         (existence, expiry, reply): (Option<Existence>, Expiry, SetReply),
         ready: Ready,
     ) -> Written {
-        let spot = self.home(key)?;
-        if reply == SetReply::Old {
-            self.here().whole(key)?;
-        }
+        let spot = self.whole(key)?;
         let expiry = self.resolve(spot, key, expiry, "set")?;
         let live = self.live(spot, key);
         let exists = live.is_some();
@@ -54,7 +51,7 @@ impl Engine {
             SetReply::Changed => Reply::Integer(i64::from(holds)),
             SetReply::Old => old.unwrap_or(Reply::Nil),
         };
-        Ok(self.answer(reply))
+        Ok(reply.into())
     }
 
     /// The expiry that a key gets.
@@ -76,27 +73,23 @@ impl Engine {
     pub(super) fn get_del(&mut self, key: &Key) -> Written {
         let spot = self.whole(key)?;
         let Some(value) = self.live(spot, key).map(whole_value) else {
-            return Ok(self.answer(Reply::Nil));
+            return Ok(Reply::Nil.into());
         };
         self.remove(spot, key);
-        Ok(self.answer(value))
+        Ok(value.into())
     }
 
     pub(super) fn get_ex(&mut self, key: &Key, expiry: Expiry) -> Written {
         let spot = self.whole(key)?;
         let expiry = self.resolve(spot, key, expiry, "getex")?;
-        let Some(view) = self.live(spot, key) else { return Ok(self.answer(Reply::Nil)) };
+        let Some(view) = self.live(spot, key) else { return Ok(Reply::Nil.into()) };
         let (value, before) = (whole_value(view), view.expiry);
         if expiry.is_some_and(|expiry| expiry <= self.time) {
             self.remove(spot, key);
         } else if expiry != before {
-            let modified = self.applied;
-            self.store.edit(spot, key, |entry| {
-                entry.expiry = expiry;
-                entry.modified = modified;
-            });
+            self.set_expiry(spot, key, expiry);
         }
-        Ok(self.answer(value))
+        Ok(value.into())
     }
 
     pub(super) fn append(&mut self, key: &Key, value: &[u8]) -> Written {
@@ -109,7 +102,7 @@ impl Engine {
         self.change(spot, key, (len * 8, end.max(1) * 8 - 1), |bitmap| {
             bitmap.write_bytes(len, value);
         })?;
-        Ok(self.answer(Reply::Integer(end.cast_signed())))
+        Ok(Reply::Integer(end.cast_signed()).into())
     }
 
     pub(super) fn set_range(
@@ -145,7 +138,7 @@ impl Engine {
             }
         };
         let len = self.live(spot, key).map_or(0, |view| view.value.len_bytes());
-        Ok(self.answer(Reply::Integer(len.cast_signed())))
+        Ok(Reply::Integer(len.cast_signed()).into())
     }
 
     /// SETRANGE of an empty string changes nothing and tells the length.
@@ -180,7 +173,7 @@ impl Engine {
             entry.value = Bitmap::from_bytes(new.to_string().as_bytes());
             entry.modified = modified;
         });
-        Ok(self.answer(Reply::Integer(new)))
+        Ok(Reply::Integer(new).into())
     }
 }
 

@@ -1,6 +1,6 @@
 //! MULTI/EXEC within one group: all or nothing.
 
-use bitroster_command::{FollowUp, Op, Outcome, ReadOp, Reply, WriteOp};
+use bitroster_command::{Op, Outcome, ReadOp, Reply, WriteOp};
 use bitroster_types::{Key, LogIndex};
 
 use crate::{Engine, spot::Spot};
@@ -23,7 +23,7 @@ impl Engine {
             let Outcome::Reply(reply) = outcome else {
                 self.store.go_back(saved.0);
                 self.side = saved.1;
-                return self.why_not(outcome);
+                return outcome;
             };
             replies.push(reply);
         }
@@ -35,22 +35,10 @@ impl Engine {
         match op {
             Op::Read(read @ ReadOp::Command(_)) => self.read(read, self.time),
             Op::Write(WriteOp::Command(command)) => {
-                self.follow.clear();
                 let (Ok(outcome) | Err(outcome)) = self.command(command, None, None);
                 outcome
             }
             Op::Read(_) | Op::Write(_) => Outcome::NotOwner,
-        }
-    }
-
-    /// A command that has parts to tell is one that needs other groups.
-    fn why_not(&self, stopped: Outcome) -> Outcome {
-        let Outcome::Follow { follow, .. } = stopped else { return stopped };
-        match follow.first() {
-            Some(FollowUp::Drop { key, .. } | FollowUp::Expiry { key, .. }) => {
-                self.spread(Spot::of(key), key)
-            }
-            None => Outcome::NotOwner,
         }
     }
 }
