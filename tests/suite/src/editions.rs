@@ -5,7 +5,8 @@
 //! a segment of the least width, so an edition lies in many groups, and a value put together from
 //! two of them gives itself away. Each key has one writer, which notes in the ledger what it
 //! wants and what it was told; readers note what they saw and when. Nothing is judged before the
-//! end, when it is known how every write ended.
+//! end, when it is known how every write ended. Other clients share keys and take each other's
+//! values away: that must not happen twice to one value.
 //!
 //! # Map
 //!
@@ -16,6 +17,7 @@
 //! | `link`    | one client's connection to whichever server answers   |
 //! | `writer`  | one client that publishes, moves and removes keys     |
 //! | `reader`  | one client that looks                                 |
+//! | `trades`  | clients that swap the values of keys they share       |
 
 use std::{
     net::SocketAddr,
@@ -32,6 +34,7 @@ use crate::{Random, wait};
 mod ledger;
 mod link;
 mod reader;
+mod trades;
 mod value;
 mod writer;
 
@@ -48,6 +51,8 @@ pub struct EditionsPlan {
     pub writers: usize,
     /// Clients that read.
     pub readers: usize,
+    /// Clients that swap the values of shared keys.
+    pub traders: usize,
     /// Seed of what they choose.
     pub seed: u64,
 }
@@ -72,9 +77,9 @@ struct Shared {
 }
 
 impl EditionsPlan {
-    /// Four writers and four readers.
+    /// Four writers, four readers and three traders.
     pub fn new(addresses: Vec<SocketAddr>, seed: u64) -> Self {
-        Self { addresses, writers: 4, readers: 4, seed }
+        Self { addresses, writers: 4, readers: 4, traders: 3, seed }
     }
 
     /// Starts the clients.
@@ -96,6 +101,10 @@ impl EditionsPlan {
         for number in 0..self.readers {
             let (shared, random) = (Arc::clone(&shared), Random::new(random.bits()));
             threads.push(thread::spawn(move || reader::Reader::new(shared, number, random).run()));
+        }
+        for number in 0..self.traders {
+            let (shared, random) = (Arc::clone(&shared), Random::new(random.bits()));
+            threads.push(thread::spawn(move || trades::Trader::new(shared, number, random).run()));
         }
         Editions { shared, threads }
     }
@@ -144,6 +153,7 @@ impl Editions {
     pub fn read_all(&self) {
         assert!(self.threads.is_empty(), "writers are at work");
         reader::Reader::new(Arc::clone(&self.shared), 0, Random::new(0)).read_all();
+        trades::Trader::new(Arc::clone(&self.shared), 0, Random::new(0)).finish();
     }
 
     /// What was written and seen so far.

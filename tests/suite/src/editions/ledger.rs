@@ -2,14 +2,12 @@
 //!
 //! The rules, for one key and its one writer: a look may see what was last acknowledged before it
 //! began, or anything that was sent after that and before the look ended; what was sent and not
-//! answered may come at any time, or never; what was refused never comes. Nobody sees less than
-//! somebody has seen before, with one exception: a single block is read where it lies, and may be
-//! late while the write that others have seen has not been acknowledged. Once nobody writes, and
-//! the groups have finished what was begun, there is no exception.
+//! answered may come at any time, or never; what was refused never comes; and nobody sees less
+//! than somebody has seen before, of the whole key or of any block.
 
 use std::{collections::BTreeMap, fmt};
 
-use super::value;
+use super::{trades::Trades, value};
 
 /// Contradictions that are told in full, of each kind.
 const TOLD: usize = 2;
@@ -58,10 +56,8 @@ pub enum Seen {
     Whole(Option<u64>),
     /// Bytes that are of no edition.
     Torn(String),
-    /// The edition of some blocks, in one range; `None` past the end.
+    /// The edition of some blocks, in one request; `None` past the end.
     Blocks(Vec<(u64, Option<u64>)>),
-    /// The edition of one block, read where it lies, without a look at the whole key.
-    Block(u64, Option<u64>),
     /// Set bits.
     Count(u64),
     /// Bytes.
@@ -70,20 +66,10 @@ pub enum Seen {
     Expires(Option<bool>),
 }
 
-/// What a look may be compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Moment {
-    /// Writers are at work.
-    Busy,
-    /// Nobody writes, and the groups have finished all that was begun.
-    Quiet,
-}
-
 #[derive(Clone, Debug)]
 struct Look {
     invoked: u64,
     completed: u64,
-    moment: Moment,
     seen: Seen,
 }
 
@@ -99,16 +85,10 @@ struct Page {
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     pages: Vec<Page>,
+    /// Keys that are still written to.
+    present: Vec<usize>,
+    pub(super) trades: Trades,
     complaints: Vec<String>,
-}
-
-/// A look that has been judged.
-struct Ended {
-    completed: u64,
-    /// The least write that it must have seen.
-    write: usize,
-    /// The one block that it was about.
-    block: Option<u64>,
 }
 
 /// How much was done.
@@ -124,6 +104,8 @@ pub struct Tally {
     pub refused: usize,
     /// Looks.
     pub looks: usize,
+    /// Values that traders put.
+    pub trades: usize,
 }
 
 impl State {
@@ -143,7 +125,6 @@ impl State {
             Seen::Whole(edition) => self.edition() == *edition,
             Seen::Torn(_) => false,
             Seen::Blocks(blocks) => blocks.iter().all(|(at, edition)| self.block(*at) == *edition),
-            Seen::Block(at, edition) => self.block(*at) == *edition,
             Seen::Count(bits) => self.edition().map_or(0, value::count) == *bits,
             Seen::Len(bytes) => self.edition().map_or(0, value::len) == *bytes,
             Seen::Expires(seen) => match self {
@@ -154,33 +135,30 @@ impl State {
     }
 }
 
-impl Seen {
-    /// The block, if it is one only.
-    fn single_block(&self) -> Option<u64> {
-        match self {
-            Self::Block(at, _) => Some(*at),
-            Self::Blocks(_)
-            | Self::Whole(_)
-            | Self::Torn(_)
-            | Self::Count(_)
-            | Self::Len(_)
-            | Self::Expires(_) => None,
-        }
-    }
-}
-
 impl Ledger {
     /// A new key, not there; its number.
     pub fn add_key(&mut self, name: String) -> usize {
         let absent =
             Write { by: "begin", state: State::Absent, invoked: 0, outcome: Outcome::Done(0) };
+        let key = self.pages.len();
         self.pages.push(Page { name, writes: vec![absent], looks: Vec::new() });
-        self.pages.len() - 1
+        self.present.push(key);
+        key
+    }
+
+    /// Notes that nobody writes to a key any longer.
+    pub(super) fn retire(&mut self, key: usize) {
+        self.present.retain(|present| *present != key);
+    }
+
+    /// Keys that are still written to.
+    pub(super) fn present(&self) -> &[usize] {
+        &self.present
     }
 
     /// Names of all keys.
     pub fn names(&self) -> Vec<String> {
-        self.pages.iter().map(|page| page.name.clone()).collect()
+        self.pages.iter().map(|page| page.name.clone()).chain(Trades::names()).collect()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -209,10 +187,9 @@ impl Ledger {
         self.pages[key].writes[write].outcome = outcome;
     }
 
-    /// Notes what somebody saw, from one time to another.
-    pub(super) fn look(&mut self, key: usize, times: (u64, u64), moment: Moment, seen: Seen) {
-        let (invoked, completed) = times;
-        self.pages[key].looks.push(Look { invoked, completed, moment, seen });
+    /// Notes what somebody saw.
+    pub(super) fn look(&mut self, key: usize, invoked: u64, completed: u64, seen: Seen) {
+        self.pages[key].looks.push(Look { invoked, completed, seen });
     }
 
     /// Notes an answer that no server may give.
@@ -222,7 +199,8 @@ impl Ledger {
 
     /// How much was done.
     pub fn tally(&self) -> Tally {
-        let mut tally = Tally { keys: self.pages.len(), ..Tally::default() };
+        let mut tally =
+            Tally { keys: self.pages.len(), trades: self.trades.len(), ..Tally::default() };
         for page in &self.pages {
             tally.looks += page.looks.len();
             // The first write of each is not one.
@@ -237,13 +215,13 @@ impl Ledger {
         tally
     }
 
-    /// Judges all that was seen; how many looks at single blocks were late.
+    /// Judges all that was seen.
     ///
     /// # Errors
     ///
     /// The first contradictions, with the writes around them.
-    pub fn check(&self) -> Result<usize, String> {
-        let (pages, late): (Vec<_>, Vec<_>) = self.pages.iter().map(Page::contradictions).unzip();
+    pub fn check(&self) -> Result<(), String> {
+        let pages: Vec<_> = self.pages.iter().map(Page::contradictions).collect();
         // One of each key and command tells more than many of one.
         let mut told: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (by, report) in pages.iter().filter_map(|page| page.first()) {
@@ -253,54 +231,46 @@ impl Ledger {
         for (by, _) in pages.iter().flatten() {
             *counts.entry(by).or_default() += 1;
         }
-        if counts.is_empty() && self.complaints.is_empty() {
-            return Ok(late.iter().sum());
+        let complaints = [&self.complaints[..], &self.trades.contradictions()].concat();
+        if counts.is_empty() && complaints.is_empty() {
+            return Ok(());
         }
         let reports = told.values().flat_map(|reports| reports.iter().take(TOLD)).copied();
-        let complaints = self.complaints.iter().take(TOLD).map(String::as_str);
-        let text: Vec<&str> = complaints.chain(reports).collect();
+        let few = complaints.iter().take(2 * TOLD).map(String::as_str);
+        let text: Vec<&str> = few.chain(reports).collect();
         Err(format!(
             "{}\n{} answers that nobody may give; contradictions by the write before: {counts:?}",
             text.join("\n"),
-            self.complaints.len()
+            complaints.len()
         ))
     }
 }
 
 impl Page {
-    /// Looks that do not fit, each with the newest write that it may have seen; and how many were
-    /// late.
-    fn contradictions(&self) -> (Vec<(&'static str, String)>, usize) {
+    /// Looks that do not fit, each with the newest write that it may have seen.
+    fn contradictions(&self) -> Vec<(&'static str, String)> {
         let mut looks: Vec<&Look> = self.looks.iter().collect();
         looks.sort_by_key(|look| look.invoked);
-        let mut ended: Vec<Ended> = Vec::new();
-        let (mut found, mut late) = (Vec::new(), 0);
+        // The least write that looks which have ended must have seen; and ends and least writes
+        // of those that may be under way.
+        let (mut floor, mut under_way) = (0, Vec::<(u64, usize)>::new());
+        let mut found = Vec::new();
         for look in looks {
-            let block = look.seen.single_block();
-            let floor = |heeds: &dyn Fn(&Ended) -> bool| {
-                let earlier = ended.iter().filter(|it| it.completed < look.invoked && heeds(it));
-                earlier.map(|it| it.write).max().unwrap_or(0)
-            };
-            let any = floor(&|_| true);
-            let own = floor(&|it| block.is_none() || it.block == block);
-            let is_busy = look.moment == Moment::Busy;
-            let allowed = self.allowed(look, if is_busy { own } else { any });
+            under_way.retain(|(completed, least)| {
+                let has_ended = *completed < look.invoked;
+                floor = if has_ended { floor.max(*least) } else { floor };
+                !has_ended
+            });
+            let allowed = self.allowed(look, floor);
             let fits = |write: &&usize| self.writes[**write].state.fits(&look.seen);
             if let Some(least) = allowed.iter().find(fits).copied() {
-                late += usize::from(
-                    least < any && matches!(self.writes[least].outcome, Outcome::Done(_)),
-                );
-                // Looks that ended later, and demand no more, say nothing new.
-                ended.retain(|it| {
-                    it.completed < look.completed || it.write > least || it.block != block
-                });
-                ended.push(Ended { completed: look.completed, write: least, block });
+                under_way.push((look.completed, least));
             } else {
                 let by = allowed.last().map_or("", |write| self.writes[*write].by);
                 found.push((by, self.report(look, &allowed)));
             }
         }
-        (found, late)
+        found
     }
 
     /// The writes whose state a look may see, in order. `floor` is the least that was seen before.
@@ -360,8 +330,95 @@ impl fmt::Display for Write {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { keys, done, unknown, refused, looks } = self;
+        let Self { keys, done, unknown, refused, looks, trades } = self;
         write!(f, "{keys} keys, {done} writes done, {unknown} unknown, {refused} refused, ")?;
-        write!(f, "{looks} looks")
+        write!(f, "{looks} looks, {trades} trades")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: State = State::Of { edition: 1, expires: false };
+    const NEW: State = State::Of { edition: 2, expires: false };
+
+    /// A key on which `writes` were tried, each for ten ticks: the first from 10, the next from
+    /// 30, and so on; `None` where it was not answered.
+    fn ledger(writes: &[(State, Option<Outcome>)]) -> Ledger {
+        let mut ledger = Ledger::default();
+        let key = ledger.add_key("key".into());
+        for (at, (state, outcome)) in (0..).zip(writes) {
+            let write = ledger.send(key, "SET", *state, 10 + 20 * at);
+            ledger.end(key, write, outcome.unwrap_or(Outcome::Unknown));
+        }
+        ledger
+    }
+
+    fn done(at: u64) -> Option<Outcome> {
+        Some(Outcome::Done(at))
+    }
+
+    fn is_fine(ledger: &Ledger, looks: &[(u64, u64, Seen)]) -> bool {
+        let mut ledger = ledger.clone();
+        for (invoked, completed, seen) in looks {
+            ledger.look(0, *invoked, *completed, seen.clone());
+        }
+        ledger.check().is_ok()
+    }
+
+    fn whole(edition: u64) -> Seen {
+        Seen::Whole(Some(edition))
+    }
+
+    #[test]
+    fn a_look_sees_the_last_acknowledged_write_or_one_in_flight() {
+        let ledger = ledger(&[(OLD, done(20)), (NEW, done(40))]);
+        assert!(is_fine(&ledger, &[(21, 29, whole(1)), (31, 32, whole(1)), (33, 39, whole(2))]));
+        assert!(!is_fine(&ledger, &[(21, 29, whole(2))]), "before it was sent");
+        assert!(!is_fine(&ledger, &[(41, 42, whole(1))]), "after it was overwritten");
+        assert!(!is_fine(&ledger, &[(21, 22, Seen::Whole(None))]), "absent again");
+        assert!(is_fine(&ledger, &[(5, 15, Seen::Whole(None))]), "in flight");
+    }
+
+    #[test]
+    fn nobody_sees_less_than_somebody_has_seen_before() {
+        let ledger = ledger(&[(OLD, done(20)), (NEW, done(40))]);
+        let block = |edition| Seen::Blocks(vec![(3, Some(edition))]);
+        assert!(!is_fine(&ledger, &[(31, 32, whole(2)), (33, 34, block(1))]));
+        assert!(!is_fine(&ledger, &[(31, 32, block(2)), (33, 34, whole(1))]));
+        assert!(is_fine(&ledger, &[(31, 34, whole(2)), (33, 36, block(1))]), "at the same time");
+    }
+
+    #[test]
+    fn what_was_not_answered_may_come_late_and_what_was_refused_never() {
+        let unknown = ledger(&[(OLD, None), (NEW, done(40))]);
+        assert!(is_fine(&unknown, &[(41, 42, whole(2)), (50, 51, whole(1))]));
+        assert!(is_fine(&unknown, &[(41, 42, whole(2)), (50, 51, whole(2))]));
+        assert!(!is_fine(&unknown, &[(41, 42, Seen::Whole(None))]));
+        let refused = ledger(&[(OLD, done(20)), (NEW, Some(Outcome::Refused))]);
+        assert!(is_fine(&refused, &[(50, 51, whole(1))]));
+        assert!(!is_fine(&refused, &[(31, 51, whole(2))]));
+    }
+
+    #[test]
+    fn an_unanswered_write_that_was_seen_has_overwritten_what_was_before() {
+        let ledger = ledger(&[(OLD, done(20)), (NEW, None)]);
+        assert!(is_fine(&ledger, &[(50, 51, whole(1)), (52, 53, whole(2))]));
+        assert!(!is_fine(&ledger, &[(50, 51, whole(2)), (52, 53, whole(1))]));
+    }
+
+    #[test]
+    fn blocks_counts_and_lengths_are_of_one_edition() {
+        let ledger = ledger(&[(OLD, done(20)), (NEW, None)]);
+        let blocks = |one, two| Seen::Blocks(vec![(0, Some(one)), (1, Some(two))]);
+        assert!(is_fine(&ledger, &[(50, 51, blocks(1, 1)), (52, 53, blocks(2, 2))]));
+        assert!(!is_fine(&ledger, &[(50, 51, blocks(1, 2))]));
+        assert!(!is_fine(&ledger, &[(50, 51, Seen::Blocks(vec![(4, None)]))]));
+        assert!(is_fine(&ledger, &[(50, 51, Seen::Count(value::count(1)))]));
+        assert!(!is_fine(&ledger, &[(50, 51, Seen::Count(value::count(1) + 1))]));
+        assert!(!is_fine(&ledger, &[(50, 51, Seen::Len(0))]));
+        assert!(!is_fine(&ledger, &[(50, 51, Seen::Torn(String::new()))]));
+        assert!(!is_fine(&ledger, &[(50, 51, Seen::Expires(Some(true)))]));
     }
 }

@@ -1,12 +1,12 @@
 //! One client that looks at keys, whole and in part.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread, time::Duration};
 
 use bitroster_resp::Frame;
 
 use super::{
     Link, Shared,
-    ledger::{Moment, Seen},
+    ledger::Seen,
     link::Reply,
     value::{self, BLOCK_BYTES, HEAD_BYTES},
 };
@@ -15,52 +15,57 @@ use crate::Random;
 /// Blocks that are looked at: one more than the longest value has.
 const BLOCKS: u64 = 17;
 
-/// Looks are mostly at one of so many keys that were made last.
-const PRESENT: usize = 16;
+/// Time between two looks: the writers want the processors too, and looks are kept till the end.
+const PAUSE: Duration = Duration::from_micros(300);
 
 pub(super) struct Reader {
     shared: Arc<Shared>,
     link: Link,
     random: Random,
-    moment: Moment,
 }
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, number: usize, random: Random) -> Self {
         let link = Link::new(Arc::clone(&shared), number);
-        Self { shared, link, random, moment: Moment::Busy }
+        Self { shared, link, random }
     }
 
     pub(super) fn run(mut self) {
         while !self.shared.is_over() {
-            let Some((key, name)) = self.choose() else { continue };
-            self.look(key, &name);
+            if let Some((key, name)) = self.choose() {
+                self.look(key, &name);
+            }
+            thread::park_timeout(PAUSE);
         }
     }
 
     /// Looks at every key once: whole, and at each block by itself.
     pub(super) fn read_all(mut self) {
-        self.moment = Moment::Quiet;
-        let names = self.shared.ledger().names();
-        for (key, name) in names.iter().enumerate() {
-            self.insist(key, &["GET", name], &whole);
+        let count = self.shared.ledger().len();
+        for key in 0..count {
+            let name = self.shared.ledger().name(key).to_owned();
+            self.insist(key, &["GET", &name], &whole);
             for at in 0..BLOCKS {
                 let field = bit_of_block(at);
-                self.insist(key, &["BITFIELD_RO", name, "GET", "i64", &field], &block(at));
+                self.insist(key, &["BITFIELD_RO", &name, "GET", "i64", &field], &block(at));
             }
         }
     }
 
+    /// A key: mostly one that is still written to.
     fn choose(&mut self) -> Option<(usize, String)> {
-        let count = self.shared.ledger().len();
-        if count == 0 {
+        let ledger = self.shared.ledger();
+        let present = ledger.present();
+        if present.is_empty() {
             return None;
         }
-        let is_present = !self.random.one_in(6);
-        let from = if is_present { count.saturating_sub(PRESENT) } else { 0 };
-        let key = from + self.random.index(count - from);
-        let name = self.shared.ledger().name(key).to_owned();
-        Some((key, name))
+        let is_any = self.random.one_in(6);
+        let key = if is_any {
+            self.random.index(ledger.len())
+        } else {
+            present[self.random.index(present.len())]
+        };
+        Some((key, ledger.name(key).to_owned()))
     }
 
     fn look(&mut self, key: usize, name: &str) {
@@ -108,7 +113,7 @@ impl Reader {
         let Reply::Answer(frame) = reply else { return false };
         let mut ledger = self.shared.ledger();
         match seen(&frame) {
-            Some(seen) => ledger.look(key, (invoked, completed), self.moment, seen),
+            Some(seen) => ledger.look(key, invoked, completed, seen),
             None => ledger.complain(format!("{args:?} was answered {frame:?}")),
         }
         true
@@ -154,7 +159,7 @@ fn block(at: u64) -> impl Fn(&Frame) -> Option<Seen> {
     move |frame| {
         let Frame::Array(values) = frame else { return None };
         let edition = number(values.first()?)?;
-        Some(Seen::Block(at, Some(edition).filter(|edition| *edition != 0)))
+        Some(Seen::Blocks(vec![(at, Some(edition).filter(|edition| *edition != 0))]))
     }
 }
 

@@ -66,6 +66,7 @@ impl Writer {
         // What is in doubt stays so for ever: mostly another key goes on in its place.
         for at in 0..KEYS {
             if self.slots[at].state.is_none() && !self.random.one_in(4) {
+                self.shared.ledger().retire(self.slots[at].key);
                 self.slots[at] = self.new_slot();
             }
         }
