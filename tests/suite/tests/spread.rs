@@ -4,11 +4,11 @@
 //! Method: writers publish numbered values of many segments over four groups (SET, MSET, BITOP),
 //! move them (RENAME, COPY), let them expire and remove them, each writer with keys of its own;
 //! readers look at whole keys, ranges, counts and single blocks through every router; traders take
-//! each other's values away (GETDEL, SET with GET, NX, XX). Processes are killed at random moments and started again: first a process that is a whole cluster, then the
-//! routers and shard nodes of a cluster in turn. At the end each look is judged against what was
-//! written (the rules are in `editions/ledger.rs`), every key is removed, and the groups must tell
-//! that nothing is staged, pending, reserved or left of any key. `SUITE_MINUTES` makes it longer,
-//! `SUITE_SEED` repeats it.
+//! each other's values away (GETDEL, SET with GET, NX, XX). Processes are killed at random moments
+//! and started again: first a process that is a whole cluster, then the routers and shard nodes of
+//! a cluster in turn. At the end each look is judged against what was written (the rules are in
+//! `editions/ledger.rs`), every key is removed, and the groups must tell that nothing is staged,
+//! pending, reserved or left of any key. `SUITE_MINUTES` makes it longer, `SUITE_SEED` repeats it.
 //!
 //! Mutants killed: publish a value before every part of it is staged and the parts of the old one
 //! are in doubt; never activate what a dead process has published; look at a value and replace it
