@@ -101,6 +101,8 @@ pub struct GroupStats {
     pub id: GroupId,
     /// Whether it has recovered and answers.
     pub ready: bool,
+    /// Whether its replica here leads.
+    pub leads: bool,
     /// Bytes of log kept in memory: all since the last snapshot.
     pub log_bytes: u64,
     /// Bytes of ops that wait for the next entry.
@@ -353,6 +355,7 @@ impl Shard {
         let groups = groups.iter().map(|group| GroupStats {
             id: group.id(),
             ready: group.is_ready(),
+            leads: group.leads(),
             log_bytes: group.meter().bytes(),
             queue_bytes: group.queue().bytes() as u64,
             engine: group.engine_stats(),

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bitroster_command::{FollowUp, OpBatch, Outcome, ReadOp};
+use bitroster_command::{OpBatch, Outcome, Pending, ReadOp};
 use bitroster_engine::EngineStats;
-use bitroster_types::{Consistency, Deadline, GroupId, NodeId, ReplicaId};
+use bitroster_types::{Consistency, Deadline, GroupId, NodeId, ReplicaId, UnixMillis};
 use tokio::sync::watch;
 use tokio::time::timeout_at;
 
@@ -217,10 +217,10 @@ impl GroupHandle {
         Ok(())
     }
 
-    /// Clean-ups that groups have not confirmed yet: a router that died left them. The leader's
-    /// router finishes them.
-    pub fn pending_retired(&self) -> Vec<FollowUp> {
-        self.group.keyspace.read().pending_retired()
+    /// At most `max` changes over several groups that are not finished; reservations and leaves only
+    /// if they were given before `before`, by log time. The leader has them finished.
+    pub fn pending(&self, before: UnixMillis, max: usize) -> Vec<Pending> {
+        self.group.keyspace.read().pending(before, max)
     }
 
     /// Figures of the group's data.
