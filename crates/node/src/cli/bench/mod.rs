@@ -14,6 +14,7 @@ mod load;
 mod memory;
 mod ops;
 mod report;
+mod spread;
 mod stall;
 mod system;
 mod target;
@@ -40,10 +41,12 @@ pub(crate) struct BenchArgs {
     /// connect, in turn, and its processes; such as etcd=127.0.0.1:2379@17,18. May be repeated
     #[arg(long, value_name = "KIND=HOST:PORT,...[@PID,...]")]
     system: Vec<System>,
-    /// Connections of the ops and cluster suites
+    #[command(flatten)]
+    spread: spread::SpreadArgs,
+    /// Connections of the ops, cluster and spread suites
     #[arg(long, default_value_t = 50)]
     connections: usize,
-    /// Requests in flight on each connection of the ops and cluster suites
+    /// Requests in flight on each connection of the ops, cluster and spread suites
     #[arg(long, value_delimiter = ',', default_value = "1,16,64")]
     pipeline: Vec<usize>,
     /// Sizes of the algebra suite's operands, in bytes
@@ -55,13 +58,13 @@ pub(crate) struct BenchArgs {
     /// Shares of set bits in the algebra suite's operands
     #[arg(long, value_delimiter = ',', default_value = "0.5,0.01,0.0001")]
     density: Vec<f64>,
-    /// Measured seconds of each cell of the ops and cluster suites
+    /// Measured seconds of each cell of the ops, cluster and spread suites
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
     /// Seconds before each such cell that do not count
     #[arg(long, default_value_t = 0.7)]
     warm_up: f64,
-    /// How often each cell of the ops and cluster suites is measured; the median counts
+    /// How often each cell of the ops, cluster and spread suites is measured; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Allow the suites that empty the servers (memory)
@@ -86,6 +89,9 @@ enum Suite {
     /// A cluster's SETBIT and GETBIT beside those of its peers, with the processors' time that each
     /// takes; alone, on the systems named by --system
     Cluster,
+    /// BITOP over thirty keys that are spread over groups beside redis-server, the bytes it moves
+    /// between processes, and SETBIT of one hot key; alone, on servers that it starts itself
+    Spread,
 }
 
 impl BenchArgs {
@@ -118,6 +124,10 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         anyhow::ensure!(args.suite.len() == 1, "the cluster suite runs alone");
         return cluster::run(args);
     }
+    if args.suite.contains(&Suite::Spread) {
+        anyhow::ensure!(args.suite.len() == 1, "the spread suite runs alone");
+        return spread::run(args);
+    }
     let mut report = Report::new(&args.targets())?;
     for suite in &args.suite {
         match suite {
@@ -125,7 +135,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
             Suite::Algebra => algebra::run(args, &mut report)?,
             Suite::Memory => memory::run(args, &mut report)?,
             Suite::Stall => stall::run(args, &mut report)?,
-            Suite::Cluster => unreachable!("it runs alone, above"),
+            Suite::Cluster | Suite::Spread => unreachable!("they run alone, above"),
         }
     }
     print!("{}", report.table());
