@@ -166,7 +166,7 @@ impl StateMachine {
                 }
                 Some(Op::Write(op)) => match engine.prepare(&op) {
                     None => engine.apply(&op),
-                    Some(work) => return Ok(Step::Heavy(Heavy::Write(op, work))),
+                    Some(work) => return Ok(Step::Heavy(Heavy::Write(Box::new(op), work))),
                 },
                 // A read changes nothing: only the replica that answers needs it.
                 Some(Op::Read(_)) if !progress.is_wanted() => continue,
@@ -248,7 +248,7 @@ enum Step {
 /// An op whose computation runs outside the lock.
 enum Heavy {
     Read(Work),
-    Write(WriteOp, Work),
+    Write(Box<WriteOp>, Work),
 }
 
 fn ended(result: Result<WorkDone, crate::pool::Ended>) -> io::Result<WorkDone> {
