@@ -139,16 +139,7 @@ pub enum WriteOp {
         /// The group that is about to hold a part.
         group: GroupId,
     },
-    /// Whether the group holds a part of this version or a newer one: `Integer`, 1 or 0. After a 0
-    /// leave of this version is not taken here any more.
-    Probe {
-        /// The key.
-        key: Key,
-        /// The version of the leave.
-        version: Version,
-    },
-    /// Ends the wait for a group that was enlisted; asked of home: `Ok`. A group without a part
-    /// leaves the spread, and a record that has nothing left goes.
+    /// Forgets that a group was enlisted; asked of home: `Ok`.
     Settle {
         /// The key.
         key: Key,
@@ -156,8 +147,6 @@ pub enum WriteOp {
         version: Version,
         /// The group.
         group: GroupId,
-        /// What the group said to [`WriteOp::Probe`].
-        is_held: bool,
     },
     /// Draws a version for a change that is about to be prepared; asked of home:
     /// [`Outcome::Reserved`].
@@ -453,8 +442,9 @@ pub enum Pending {
         /// When it was reserved, by log time.
         since: UnixMillis,
     },
-    /// A group was enlisted and may have written its part. Send [`WriteOp::Probe`] to it, then
-    /// [`WriteOp::Settle`] to home, when no router can be at work on it any more.
+    /// A group was enlisted and may have written its part or not. A key whose record was made for
+    /// it and of which no group holds anything is none: remove it, then send [`WriteOp::Settle`] to
+    /// home, when no router can be at work on it any more.
     Enlisted {
         /// The key.
         key: Key,

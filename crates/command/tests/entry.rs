@@ -381,8 +381,7 @@ fn one_of_each_of_the_router() -> Vec<Op> {
     let writes = [
         W::Granted { grant: Grant { version, expiry, drawn: version }, command: command.clone() },
         W::Enlist { key: key(), group: GroupId(7) },
-        W::Probe { key: key(), version },
-        W::Settle { key: key(), version, group: GroupId(7), is_held: true },
+        W::Settle { key: key(), version, group: GroupId(7) },
         W::Reserve { key: key(), exclusive: true },
         stage(StageFrom::Value(Bytes::from_static(b"v"))),
         stage(combine),

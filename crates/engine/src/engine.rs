@@ -268,8 +268,8 @@ impl Engine {
         was_live
     }
 
-    /// Makes `entry` the record of a key without a spread, for no longer than its expiry allows: one
-    /// that is past it is removed at once.
+    /// Makes `entry` the record of a key without a spread, for no longer than its expiry allows:
+    /// one that is past it is removed at once.
     pub(crate) fn replace(&mut self, spot: Spot, key: &Key, mut entry: Entry) {
         let is_expired = View::of(&entry).is_expired(self.time);
         entry.modified = self.applied;

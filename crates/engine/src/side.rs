@@ -64,6 +64,17 @@ pub(crate) struct Reserved {
     pub(crate) is_exclusive: bool,
 }
 
+/// What is over of a key, in a group that is not its home.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Floor {
+    /// Leave of this version or an older one makes no part any more.
+    pub(crate) leaves: Version,
+    /// This version and older ones must not be staged any more.
+    pub(crate) stages: Version,
+    /// When that was told last.
+    pub(crate) since: UnixMillis,
+}
+
 /// A change that the groups have not all confirmed.
 #[derive(Clone, Debug)]
 pub(crate) struct Published {
@@ -88,8 +99,8 @@ pub(crate) struct Side {
     pub(crate) expired: BTreeMap<Name, Box<[GroupId]>>,
     /// At home: leaves that are not settled.
     pub(crate) enlisted: Enlisted,
-    /// Elsewhere: the newest version of a key that is over or was activated, and when it was told.
-    pub(crate) floors: BTreeMap<Key, (Version, UnixMillis)>,
+    /// Elsewhere: what is over of a key.
+    pub(crate) floors: BTreeMap<Key, Floor>,
     /// Elsewhere: versions that must not be staged any more, and when that was told.
     pub(crate) aborted: BTreeMap<Name, UnixMillis>,
     pub(crate) swept: UnixMillis,
@@ -166,14 +177,20 @@ impl Side {
 
     // ---- what is over ----
 
-    /// The newest version of the key that was activated or dropped here not long ago.
-    pub(crate) fn floor(&self, key: &Key) -> Option<Version> {
-        self.floors.get(key).map(|(version, _)| *version)
+    /// What of the key is over since not long ago.
+    pub(crate) fn floor(&self, key: &Key) -> Option<Floor> {
+        self.floors.get(key).copied()
     }
 
-    pub(crate) fn raise_floor(&mut self, key: &Key, version: Version, time: UnixMillis) {
+    pub(crate) fn raise_floor(
+        &mut self,
+        key: &Key,
+        (leaves, stages): (Version, Version),
+        time: UnixMillis,
+    ) {
         let row = self.floors.entry(key.clone()).or_default();
-        *row = (row.0.max(version), time);
+        *row =
+            Floor { leaves: row.leaves.max(leaves), stages: row.stages.max(stages), since: time };
     }
 
     // ---- what home has decided ----
@@ -267,7 +284,7 @@ impl Side {
     pub(crate) fn sweep(&mut self, time: UnixMillis) {
         self.swept = time;
         let is_over = |since: UnixMillis, kept: u64| since.0.saturating_add(kept) <= time.0;
-        self.floors.retain(|_, (_, at)| !is_over(*at, DROPPED_KEPT_MS));
+        self.floors.retain(|_, floor| !is_over(floor.since, DROPPED_KEPT_MS));
         self.aborted.retain(|_, at| !is_over(*at, DROPPED_KEPT_MS));
         let rows = self.reserved.iter().filter(|(_, row)| is_over(row.since, RESERVED_KEPT_MS));
         let names: Vec<Name> = rows.map(|(name, _)| name.clone()).collect();

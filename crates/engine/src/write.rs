@@ -31,10 +31,7 @@ impl Engine {
             WriteOp::Command(command) => self.command(command, None, ready),
             WriteOp::Granted { grant, command } => self.command(command, Some(*grant), ready),
             WriteOp::Enlist { key, group } => self.enlist(key, *group),
-            WriteOp::Probe { key, version } => Ok(self.probe(key, *version)),
-            WriteOp::Settle { key, version, group, is_held } => {
-                self.settle(key, *version, *group, *is_held)
-            }
+            WriteOp::Settle { key, version, group } => self.settle(key, *version, *group),
             WriteOp::Reserve { key, exclusive } => self.reserve(key, *exclusive),
             WriteOp::Stage { key, version, expiry, from } => {
                 self.stage((key, *version), *expiry, from, ready)
@@ -117,7 +114,6 @@ impl Engine {
             WriteOp::Command(_)
             | WriteOp::Granted { .. }
             | WriteOp::Enlist { .. }
-            | WriteOp::Probe { .. }
             | WriteOp::Settle { .. }
             | WriteOp::Reserve { .. }
             | WriteOp::Publish { .. }

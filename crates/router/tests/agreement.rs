@@ -51,7 +51,9 @@ proptest! {
             prop_assert_eq!(reply, twin.run(command), "{:?}", command);
         }
         check_values(&mut twin, |get| block_on(router.ask(get)))?;
-        prop_assert_eq!(cluster.pending(), vec![]);
+        prop_assert_eq!(cluster.unfinished(), vec![]);
+        prop_assert_eq!(cluster.staged(), 0);
+        cluster.finish(&router);
     }
 
     #[test]

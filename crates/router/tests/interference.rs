@@ -13,7 +13,7 @@ mod support;
 
 use std::sync::{Arc, LazyLock, Mutex, atomic::Ordering};
 
-use bitroster_command::{Command, Expiry, ReadCommand, Reply, SetReply, WriteCommand};
+use bitroster_command::{Command, ReadCommand, Reply, WriteCommand};
 use bitroster_placement::ClusterMap;
 use bitroster_types::Key;
 use bytes::Bytes;
@@ -51,9 +51,11 @@ fn is_isolated(command: &Command) -> bool {
         },
         Command::Write(write) => match write {
             WriteCommand::SetBit { .. } => true,
-            WriteCommand::Set { existence: None, expiry, reply, .. } => {
-                *expiry != Expiry::Keep && *reply == SetReply::Status
-            }
+            WriteCommand::Set { .. }
+            | WriteCommand::GetDel { .. }
+            | WriteCommand::GetEx { .. }
+            | WriteCommand::Expire { .. }
+            | WriteCommand::Persist { .. } => true,
             WriteCommand::Append { value, .. } => value.len() < 20,
             WriteCommand::Delete { keys } => keys.len() == 1,
             _ => false,
@@ -103,6 +105,10 @@ fn about(mut command: Command, name: &Key) -> Command {
         | Command::Write(
             WriteCommand::SetBit { key, .. }
             | WriteCommand::Set { key, .. }
+            | WriteCommand::GetDel { key }
+            | WriteCommand::GetEx { key, .. }
+            | WriteCommand::Expire { key, .. }
+            | WriteCommand::Persist { key }
             | WriteCommand::Append { key, .. },
         ) => *key = name.clone(),
         Command::Read(ReadCommand::Exists { keys } | ReadCommand::MGet { keys })

@@ -235,10 +235,7 @@ fn an_expired_key_is_gone_from_every_group() {
     assert_eq!(run(&router, count("big")), Reply::Integer(0));
     assert_eq!(run(&router, set_bit("big", away("big") << 16)), Reply::Integer(0));
     assert_eq!(run(&router, count("big")), Reply::Integer(1));
-    for (home, pending) in cluster.pending() {
-        block_on(router.finish_cleanups(pending, home));
-    }
-    assert_eq!(cluster.pending(), vec![]);
+    cluster.finish(&router);
     assert_eq!(cluster.parts(), 1);
     assert_eq!(run(&router, count("big")), Reply::Integer(1));
 }
@@ -248,7 +245,7 @@ fn a_deleted_key_leaves_no_parts() {
     let (router, cluster) = with_big();
     assert_eq!(run(&router, delete("big")), Reply::Integer(1));
     assert_eq!(cluster.parts(), 0);
-    assert_eq!(cluster.pending(), vec![]);
+    assert_eq!(cluster.unfinished(), vec![]);
 }
 
 #[test]

@@ -406,11 +406,9 @@ pub(super) fn write_op(out: &mut Out, op: &WriteOp) {
             tagged_key(out, tag::ENLIST, key);
             number(out, group.0.into());
         }
-        W::Probe { key, version } => tagged_version(out, tag::PROBE, key, *version),
-        W::Settle { key, version, group, is_held } => {
+        W::Settle { key, version, group } => {
             tagged_version(out, tag::SETTLE, key, *version);
             number(out, group.0.into());
-            flag(out, *is_held);
         }
         W::Reserve { key, exclusive } => {
             tagged_key(out, tag::RESERVE, key);

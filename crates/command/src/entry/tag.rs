@@ -73,8 +73,7 @@ tags! {
     PUBLISH = 0xb0,
     ABANDON = 0xb1,
     ABORT = 0xb2,
-    PROBE = 0xb3,
-    SETTLE = 0xb4,
+    SETTLE = 0xb3,
 }
 
 /// Whether an op with this tag is a writing command.

@@ -346,13 +346,9 @@ fn write_op(cursor: &mut Cursor<'_>, tag: u8) -> Taken<WriteOp> {
             W::Granted { grant, command: write_command(cursor, tag)? }
         }
         tag::ENLIST => W::Enlist { key: cursor.key()?, group: cursor.group()? },
-        tag::PROBE => W::Probe { key: cursor.key()?, version: cursor.version()? },
-        tag::SETTLE => W::Settle {
-            key: cursor.key()?,
-            version: cursor.version()?,
-            group: cursor.group()?,
-            is_held: cursor.flag()?,
-        },
+        tag::SETTLE => {
+            W::Settle { key: cursor.key()?, version: cursor.version()?, group: cursor.group()? }
+        }
         tag::RESERVE => W::Reserve { key: cursor.key()?, exclusive: cursor.flag()? },
         tag::STAGE => W::Stage {
             key: cursor.key()?,

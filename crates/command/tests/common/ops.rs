@@ -301,10 +301,8 @@ fn plain_write_op() -> impl Strategy<Value = WriteOp> {
         1 => (grant(), write_command())
             .prop_map(|(grant, command)| W::Granted { grant, command }),
         1 => (key(), group()).prop_map(|(key, group)| W::Enlist { key, group }),
-        1 => (key(), version()).prop_map(|(key, version)| W::Probe { key, version }),
-        1 => (key(), version(), group(), any::<bool>()).prop_map(
-            |(key, version, group, is_held)| W::Settle { key, version, group, is_held }
-        ),
+        1 => (key(), version(), group())
+            .prop_map(|(key, version, group)| W::Settle { key, version, group }),
         1 => (key(), any::<bool>()).prop_map(|(key, exclusive)| W::Reserve { key, exclusive }),
         1 => (key(), version(), option::of(time()), stage_from())
             .prop_map(|(key, version, expiry, from)| W::Stage { key, version, expiry, from }),

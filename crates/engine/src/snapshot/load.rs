@@ -19,7 +19,7 @@ use crate::{
     leaf::MODIFIED_END,
     owned::Owned,
     session::{Session, Sessions},
-    side::{Published, Reserved, Side, Staged, What},
+    side::{Floor, Published, Reserved, Side, Staged, What},
     spot::Spot,
 };
 
@@ -96,8 +96,9 @@ impl<R: Read> Loader<'_, R> {
                 side.versions.insert(self.slot()?, self.version()?);
             }
             kind::FLOOR => {
-                let (key, version) = self.name()?;
-                side.floors.insert(key, (version, UnixMillis(self.u64()?)));
+                let (key, leaves) = self.name()?;
+                let (stages, since) = (Version(self.u64()?), UnixMillis(self.u64()?));
+                side.floors.insert(key, Floor { leaves, stages, since });
             }
             kind::ABORTED => {
                 let name = self.name()?;

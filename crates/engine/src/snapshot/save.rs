@@ -81,8 +81,12 @@ impl<W: Write> Saver<'_, W> {
             self.u64(version.0);
             self.flush()?;
         }
-        for (key, (version, time)) in &side.floors {
-            self.timed(kind::FLOOR, (key, *version), *time)?;
+        for (key, floor) in &side.floors {
+            self.start(kind::FLOOR);
+            self.name(key, floor.leaves);
+            self.u64(floor.stages.0);
+            self.u64(floor.since.0);
+            self.flush()?;
         }
         for ((key, version), time) in &side.aborted {
             self.timed(kind::ABORTED, (key, *version), *time)?;

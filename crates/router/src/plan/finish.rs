@@ -4,7 +4,8 @@
 use bitroster_command::{Change, Moved, Outcome, Pending, Reply, Seen, WriteOp};
 use bitroster_types::{GroupId, Key, Version, planted::Fault};
 
-use crate::call::{Call, Step, count_of, done, unexpected};
+use super::{gather, publish::hold};
+use crate::call::{Call, Step, Stop, done, unexpected};
 
 /// Finishes one thing that home remembers.
 pub(crate) async fn finish(call: &Call, pending: &Pending) -> Step<()> {
@@ -23,7 +24,10 @@ pub(crate) async fn finish(call: &Call, pending: &Pending) -> Step<()> {
             forget(call, key, *version).await
         }
         Pending::Enlisted { key, version, group, .. } => {
-            enlisted(call, key, *version, *group).await
+            enlisted(call, key, *version).await?;
+            let (key, version, group) = (key.clone(), *version, *group);
+            let home = call.map.home(&key);
+            done(call.tell(home, WriteOp::Settle { key, version, group }).await?)
         }
     }
 }
@@ -70,12 +74,25 @@ async fn abandoned(call: &Call, key: &Key, version: Version, groups: &[GroupId])
     forget(call, key, version).await
 }
 
-/// Ends the wait for a group that was given leave.
-async fn enlisted(call: &Call, key: &Key, version: Version, group: GroupId) -> Step<()> {
-    let probe = WriteOp::Probe { key: key.clone(), version };
-    let is_held = count_of(call.tell(group, probe).await?)? > 0;
-    let settle = WriteOp::Settle { key: key.clone(), version, group, is_held };
-    done(call.tell(call.map.home(key), settle).await?)
+/// Removes a record that was made for a first touch which never came: nobody holds anything of it.
+async fn enlisted(call: &Call, key: &Key, version: Version) -> Step<()> {
+    let header = call.header(key).await?.filter(|header| header.version == Some(version));
+    let Some(header) = header else { return Ok(()) };
+    if gather::is_filled(call, key, &header).await? {
+        return Ok(());
+    }
+    let held = hold(call, key, &header, None).await?;
+    match gather::is_filled(call, key, &held.header).await {
+        Ok(false) => {
+            let seen = held.seen();
+            held.draft.publish_nothing(seen).await
+        }
+        Ok(true) => {
+            held.draft.abandon(Stop::Again).await;
+            Ok(())
+        }
+        Err(stop) => Err(held.draft.abandon(stop).await),
+    }
 }
 
 /// Publishes the removal of a key that was prepared together with another one's publication,

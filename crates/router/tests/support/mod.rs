@@ -21,7 +21,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bitroster_command::{Command, FollowUp, Op, OpBatch, Outcome, ReadOp, Reply, WriteOp};
+use bitroster_command::{Command, Op, OpBatch, Outcome, Pending, ReadOp, Reply, WriteOp};
 use bitroster_engine::{Engine, EngineConfig};
 use bitroster_placement::ClusterMap;
 use bitroster_router::{Reading, Router, RouterOptions, Target, Transport, TransportError};
@@ -182,13 +182,37 @@ impl Cluster {
         UnixMillis(self.clock.load(Ordering::Relaxed))
     }
 
-    /// The clean-ups that groups still remember.
-    pub(crate) fn pending(&self) -> Vec<(GroupId, Vec<FollowUp>)> {
+    /// What groups remember that is not finished.
+    pub(crate) fn pending(&self) -> Vec<(GroupId, Vec<Pending>)> {
+        let all =
+            |engine: &Mutex<Engine>| engine.lock().unwrap().pending(UnixMillis(u64::MAX), 999);
         self.groups
             .iter()
-            .map(|(group, engine)| (*group, engine.lock().unwrap().pending_retired()))
+            .map(|(group, engine)| (*group, all(engine)))
             .filter(|(_, pending)| !pending.is_empty())
             .collect()
+    }
+
+    /// As [`pending`](Self::pending), without the leaves that nobody has asked about yet: every
+    /// first touch leaves one.
+    pub(crate) fn unfinished(&self) -> Vec<Pending> {
+        let is_leave = |one: &Pending| matches!(one, Pending::Enlisted { .. });
+        let all = self.pending().into_iter().flat_map(|(_, pending)| pending);
+        all.filter(|one| !is_leave(one)).collect()
+    }
+
+    /// Has a router finish all that, as if it were old, and checks that nothing is left.
+    pub(crate) fn finish(&self, router: &Router) {
+        for (home, pending) in self.pending() {
+            poll_to_end(router.finish(&pending, home));
+        }
+        assert_eq!(self.pending(), vec![], "finished once, nothing is left");
+        assert_eq!(self.staged(), 0, "nothing stays staged");
+    }
+
+    /// How many parts are staged in all groups.
+    pub(crate) fn staged(&self) -> u64 {
+        self.groups.values().map(|engine| engine.lock().unwrap().stats().staged).sum()
     }
 
     /// How many parts all groups hold.

@@ -44,29 +44,9 @@ impl Engine {
         key: &Key,
         version: Version,
         group: GroupId,
-        is_held: bool,
     ) -> Written {
-        let spot = self.home(key)?;
+        self.home(key)?;
         self.side_mut().enlisted.remove(&(key.clone(), version, group));
-        let modified = self.applied;
-        let here = self.live(spot, key).filter(|view| view.version == Some(version));
-        if is_held || here.is_none_or(|view| !view.spread.contains(&group)) {
-            return Ok(Reply::Ok.into());
-        }
-        let is_left = self.store.edit(spot, key, |entry| {
-            let spread = entry.spread.iter().copied().filter(|other| *other != group);
-            entry.spread = spread.collect();
-            entry.modified = modified;
-            if entry.spread.is_empty() {
-                // Nobody else holds this version, and the group takes no more leave of it: the next
-                // one is given at a new version.
-                entry.version = None;
-            }
-            !entry.spread.is_empty() || entry.value.len_bytes() > 0
-        });
-        if is_left == Some(false) {
-            self.store.take(spot, key);
-        }
         Ok(Reply::Ok.into())
     }
 

@@ -48,7 +48,7 @@ impl Engine {
             }
             return Ok(());
         }
-        if self.side.floor(key) >= Some(grant.version) {
+        if self.side.floor(key).is_some_and(|floor| floor.leaves >= grant.version) {
             return Err(Outcome::AskHome);
         }
         self.put_part(spot, key, Entry::default(), (grant.version, grant.expiry));
@@ -78,7 +78,8 @@ impl Engine {
             return Ok(true);
         }
         let aborted = self.side.aborted.contains_key(name).then_some(*version);
-        match here.max(self.side.floor(key)).max(aborted) {
+        let settled = self.side.floor(key).map(|floor| floor.stages);
+        match here.max(settled).max(aborted) {
             Some(newest) if newest >= *version => Err(Outcome::Newer(newest)),
             Some(_) | None => Ok(false),
         }
@@ -116,7 +117,8 @@ impl Engine {
         }
         let side = self.side_mut();
         side.drop_staged(key, version);
-        side.raise_floor(key, version, time);
+        // Home may give leave at this version from now on, also where nothing of it is here.
+        side.raise_floor(key, (Version(version.0 - 1), version), time);
         Reply::Ok.into()
     }
 
@@ -135,7 +137,9 @@ impl Engine {
                 entry.expiry = expiry;
                 entry.modified = modified;
             });
-        } else if here < Some(version) && self.side.floor(key) < Some(version) {
+        } else if here < Some(version)
+            && self.side.floor(key).is_none_or(|floor| floor.leaves < version)
+        {
             self.put_part(spot, key, Entry::default(), (version, expiry));
         }
     }
@@ -154,23 +158,12 @@ impl Engine {
     pub(in crate::write) fn drop_part(&mut self, key: &Key, version: Version) -> Outcome {
         let (spot, time) = (Spot::of(key), self.time);
         if !self.store.owned.has(spot.slot) {
-            self.side_mut().raise_floor(key, version, time);
+            self.side_mut().raise_floor(key, (version, version), time);
             let here = self.store.find(spot, key).and_then(|view| view.version);
             if here.is_some_and(|here| here <= version) {
                 self.store.take(spot, key);
             }
         }
         Reply::Ok.into()
-    }
-
-    pub(in crate::write) fn probe(&mut self, key: &Key, version: Version) -> Outcome {
-        let (spot, time) = (Spot::of(key), self.time);
-        let here = self.store.find(spot, key).and_then(|view| view.version);
-        let newest = here.max(self.side.newest_staged(key));
-        let is_held = newest >= Some(version) || self.store.owned.has(spot.slot);
-        if !is_held {
-            self.side_mut().raise_floor(key, version, time);
-        }
-        Reply::Integer(i64::from(is_held)).into()
     }
 }
