@@ -229,6 +229,20 @@ fn replicas_move_between_nodes_while_clients_see_one_history() {
 }
 
 #[test]
+fn a_cluster_of_the_narrowest_segments_can_be_changed() {
+    // What the nodes keep about the cluster is longer than a segment of this width.
+    let mut cluster = three_and_two().set(&["cluster.segment_width_log2=16"]).start();
+    let joined = cluster.join();
+    cluster.until("the fourth node has a number", |status| cluster.id_of(status, joined));
+    cluster.change(2, &["rebalance", "--no-wait"]);
+    cluster.until("the fourth node holds something", |status| {
+        let id = cluster.id_of(status, joined)?;
+        let holds = status.groups.iter().any(|group| status.holders(group.group).contains(&id));
+        (holds && status.is_settled()).then_some(())
+    });
+}
+
+#[test]
 fn a_node_with_another_clusters_data_refuses_to_start_and_says_why() {
     let mut own = Cluster::builder(3, 1).start();
     let mut other = Cluster::builder(3, 0).start();
