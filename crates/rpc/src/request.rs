@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_response_comes_back_from_its_answer() {
-        let outcomes = vec![Outcome::Reply(Reply::Integer(1)), Outcome::Enlist];
+        let outcomes = vec![Outcome::Reply(Reply::Integer(1)), Outcome::AskHome];
         let response = Response::outcomes(Outcomes::Decoded(outcomes.clone()), 12);
         let back = Response::from_answer(Kind::Read, response.into_answer(1));
         let Body::Outcomes { outcomes: encoded, age_ms: 12 } = back.body else {
