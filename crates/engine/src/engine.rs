@@ -212,9 +212,9 @@ impl Engine {
     }
 
     /// Changes over several groups that this group, the home of their keys, remembers as not
-    /// finished, at most `limit`; the leader has them finished. Of each kind there are about as
-    /// many. Reservations and leaves are among them only if they were given before `before`, by log
-    /// time. Costs a look at every reservation, else what is returned.
+    /// finished, at most `limit`; the leader has them finished. First come those that are decided,
+    /// then reservations and leaves that were given no later than `before`, by log time. Costs a
+    /// look at every reservation, else what is returned.
     pub fn pending(&self, before: UnixMillis, limit: usize) -> Vec<Pending> {
         self.side.pending(before, limit)
     }

@@ -13,6 +13,7 @@ use bitroster_command::{Moved, Pending};
 use bitroster_types::{
     GroupId, Key, Slot, UnixMillis, Version,
     limits::{DROPPED_KEPT_MS, RESERVED_KEPT_MS},
+    planted::Fault,
 };
 
 use self::enlisted::{Enlisted, Leave};
@@ -112,7 +113,9 @@ impl Side {
     /// Draws the slot's next version.
     pub(crate) fn draw(&mut self, slot: Slot) -> Version {
         let newest = self.versions.entry(slot).or_default();
-        newest.0 += 1;
+        if newest.0 == 0 || !Fault::ReuseVersion.is_planted() {
+            newest.0 += 1;
+        }
         *newest
     }
 
@@ -233,8 +236,8 @@ impl Side {
         }
     }
 
-    /// Changes that are not finished, at most `limit`, of each kind about as many; what is reserved
-    /// or enlisted only from before `before`.
+    /// Changes that are not finished, at most `limit`: first what is decided, then what was reserved
+    /// or enlisted no later than `before`.
     pub(crate) fn pending(&self, before: UnixMillis, limit: usize) -> Vec<Pending> {
         let mut published = self.published.iter().map(|((key, version), row)| {
             let (groups, moved) = (row.groups.to_vec(), row.moved.as_deref().cloned());
@@ -251,18 +254,19 @@ impl Side {
             version: *version,
             groups: groups.to_vec(),
         });
-        let reserved = self.reserved.iter().filter(|(_, row)| row.since < before);
+        let reserved = self.reserved.iter().filter(|(_, row)| row.since <= before);
         let mut reserved = reserved.map(|((key, version), row)| Pending::Reserved {
             key: key.clone(),
             version: *version,
             since: row.since,
         });
-        let mut enlisted = self.enlisted.before(before).map(|((key, version, group), since)| {
+        let mut enlisted = self.enlisted.until(before).map(|((key, version, group), since)| {
             Pending::Enlisted { key: key.clone(), version: *version, group: *group, since }
         });
-        let kinds: [&mut dyn Iterator<Item = Pending>; 5] =
-            [&mut published, &mut abandoned, &mut expired, &mut reserved, &mut enlisted];
-        take_in_turn(kinds, limit)
+        let mut rows = Vec::new();
+        take_in_turn(&mut rows, limit, &mut [&mut published, &mut abandoned, &mut expired]);
+        take_in_turn(&mut rows, limit, &mut [&mut reserved, &mut enlisted]);
+        rows
     }
 
     /// Changes that are decided and not finished.
@@ -319,18 +323,17 @@ fn first_of<T>(map: &BTreeMap<Name, T>, key: &Key, version: Version) -> Option<N
     map.range(range).next().map(|(name, _)| name.clone())
 }
 
-/// The first items of some sequences, one of each at a time: a long one keeps out no other.
-fn take_in_turn<T>(mut from: [&mut dyn Iterator<Item = T>; 5], limit: usize) -> Vec<T> {
-    let mut taken = Vec::new();
+/// Adds the first items of some sequences, one of each at a time: a long one keeps out no other.
+fn take_in_turn<T>(taken: &mut Vec<T>, limit: usize, from: &mut [&mut dyn Iterator<Item = T>]) {
     loop {
         let known = taken.len();
-        for items in &mut from {
+        for items in &mut *from {
             if taken.len() < limit {
                 taken.extend(items.next());
             }
         }
         if taken.len() == known {
-            return taken;
+            return;
         }
     }
 }

@@ -49,7 +49,7 @@ mod kind {
     pub(super) const VERSION: u8 = 4;
     pub(super) const EXPIRED: u8 = 5;
     pub(super) const RESERVED: u8 = 6;
-    pub(super) const FLOOR: u8 = 7;
+    pub(super) const DROPPED: u8 = 7;
     pub(super) const END: u8 = 8;
     pub(super) const SESSIONS: u8 = 9;
     pub(super) const SESSION: u8 = 10;
@@ -60,6 +60,9 @@ mod kind {
     pub(super) const ABANDONED: u8 = 15;
     pub(super) const ABORTED: u8 = 16;
     pub(super) const ENLISTED: u8 = 17;
+    pub(super) const FLOOR: u8 = 18;
+    /// The last that version 2 knows.
+    pub(super) const LAST_OF_2: u8 = SESSION;
 }
 
 /// The state at one entry, to be written out while the engine goes on.

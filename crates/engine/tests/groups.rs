@@ -2,11 +2,11 @@
 //! between groups loses or revives bits when it is late, repeated or left out.
 //!
 //! Method: random commands through the smallest router against the byte vectors of `one_group`;
-//! then each protocol step by step, with the router dying or dawdling between two steps.
+//! then whole changes, with the router dying or dawdling between two steps. The rules of each step
+//! are in `home` and `part`.
 //!
-//! Mutants killed: Drop without memory of what it dropped; Publish that does not redeem its
-//! reservation; a deletion that leaves reservations; Activate that replaces a newer part; BITOP NOT
-//! that fills segments of others; a transaction taken back without its expiries.
+//! Mutants killed: BITOP NOT that fills segments of others; a transaction taken back without its
+//! expiries; a combined value that is clipped by no share.
 
 #![allow(
     clippy::cast_lossless,
@@ -21,12 +21,19 @@ mod common;
 
 use bitroster_bitmap::Bitmap;
 use bitroster_command::{
-    Expiry, ExpiryCondition, FollowUp, Op, Outcome, PartQuery, ReadCommand, ReadOp, Reply,
-    StageFrom, WriteCommand, WriteOp,
+    BitLogic, Change, Expiry, ExpiryCondition, Op, Outcome, PartQuery, Pending, ReadCommand,
+    ReadOp, Reply, SourceRef, StageFrom, WriteCommand, WriteOp,
 };
-use bitroster_types::{GroupId, Key, UnixMillis, Version, limits::RESERVED_KEPT_MS};
+use bitroster_engine::ReadStep;
+use bitroster_types::{GroupId, Key, UnixMillis};
 use bytes::Bytes;
-use common::{START, cluster::Cluster, commands::scripts, key, twin::Twin};
+use common::{
+    START,
+    cluster::{Cluster, encoded},
+    commands::scripts,
+    scene::{OK, Scene, get, one_bit, value_to},
+    twin::Twin,
+};
 use proptest::prelude::*;
 
 proptest! {
@@ -39,269 +46,166 @@ proptest! {
     ) {
         let mut cluster = Cluster::new(groups);
         let mut twin = Twin { now: START.0, ..Twin::default() };
-        for (wait, op) in &script {
+        for (at, (wait, op)) in script.iter().enumerate() {
             cluster.now.0 += wait;
             twin.now += wait;
             let (mine, wanted) = (cluster.run(op), twin.run(op));
             prop_assert_eq!(mine, wanted, "{:?}", op);
+            if at % 8 == 7 {
+                cluster.finish_all();
+            }
         }
+        cluster.finish_all();
         for (name, (bytes, _)) in twin.values.clone() {
             let key = Key::new(&name).unwrap();
             let value = cluster.value(&key).map(|(value, _)| value.read_bytes(0..u64::MAX));
             prop_assert_eq!(value, Some(bytes));
         }
+        for engine in cluster.engines.values() {
+            let stats = engine.stats();
+            prop_assert_eq!((stats.staged, stats.reserved), (0, 0));
+        }
     }
-}
-
-/// A key and a bit of it that lies away from home, with that bit's group.
-fn away(cluster: &Cluster) -> (Key, u64, GroupId) {
-    let key = key("k");
-    let home = cluster.map.home(&key);
-    let found = (1..100u64).map(|n| n << 16).find_map(|bit| {
-        let group = cluster.map.group_of_bit(&key, bit);
-        (group != home).then_some((bit, group))
-    });
-    let (bit, group) = found.unwrap();
-    (key, bit, group)
-}
-
-fn set(key: &Key, offset: u64) -> WriteCommand {
-    WriteCommand::SetBit { key: key.clone(), offset, value: true }
-}
-
-fn get(key: &Key, offset: u64) -> Op {
-    ReadCommand::GetBit { key: key.clone(), offset }.into()
 }
 
 #[test]
 fn the_first_touch_of_a_segment_enlists_its_group() {
-    let mut cluster = Cluster::new(3);
-    let (key, bit, group) = away(&cluster);
-    let home = cluster.map.home(&key);
-    let write = WriteOp::Command(set(&key, bit));
-    assert_eq!(cluster.write(home, write.clone()), Outcome::NotOwner);
-    assert_eq!(cluster.write(group, write.clone()), Outcome::Enlist);
-    let grant = cluster.enlist(&key, group);
-    assert_eq!(cluster.enlist(&key, group), grant, "enlisting twice is enlisting once");
-    let granted = WriteOp::Granted { grant, command: set(&key, bit) };
-    assert_eq!(cluster.write(group, granted), Reply::Integer(0).into());
-    assert_eq!(cluster.write(group, write), Reply::Integer(1).into(), "one hop from now on");
-    let header = cluster.header(&key).unwrap();
-    assert_eq!((header.version, header.spread), (Some(grant.version), vec![group]));
-    assert_eq!(cluster.engines[&group].stats().parts, 1);
-    assert_eq!(cluster.engines[&home].stats().keys, 1);
+    let mut scene = Scene::new();
+    let write = WriteOp::Command(scene.set(scene.bit));
+    assert_eq!(scene.at_home(write.clone()), Outcome::NotOwner);
+    assert_eq!(scene.at_group(write.clone()), Outcome::AskHome);
+    let grant = scene.enlist();
+    assert_eq!(scene.enlist(), grant, "enlisting twice is enlisting once");
+    assert_eq!(scene.granted(grant, scene.bit), Reply::Integer(0).into());
+    assert_eq!(scene.at_group(write), Reply::Integer(1).into(), "one hop from now on");
+    let header = scene.cluster.header(&scene.key).unwrap();
+    assert_eq!((header.version, header.spread), (Some(grant.version), vec![scene.group]));
+    assert_eq!((scene.group_stats().parts, scene.home_stats().keys), (1, 1));
 }
 
 #[test]
 fn leave_given_before_a_delete_creates_nothing_after_it() {
-    let mut cluster = Cluster::new(3);
-    let (key, bit, group) = away(&cluster);
-    let grant = cluster.enlist(&key, group);
-    let delete = WriteCommand::Delete { keys: vec![key.clone()] };
-    assert_eq!(cluster.run(&delete.into()), Reply::Integer(1));
-    let granted = WriteOp::Granted { grant, command: set(&key, bit) };
-    assert_eq!(cluster.write(group, granted), Outcome::Enlist);
-    assert_eq!(cluster.run(&set(&key, bit).into()), Reply::Integer(0));
-    assert_eq!(cluster.run(&get(&key, bit)), Reply::Integer(1));
-    assert!(cluster.enlist(&key, group).version > grant.version);
+    let mut scene = Scene::new();
+    let grant = scene.enlist();
+    scene.cluster.delete(&scene.key.clone());
+    assert_eq!(scene.granted(grant, scene.bit), Outcome::AskHome);
+    assert_eq!(scene.run(scene.set(scene.bit)), Reply::Integer(0));
+    assert_eq!(scene.cluster.run(&get(&scene.key, scene.bit)), Reply::Integer(1));
+    assert!(scene.enlist().version > grant.version);
 }
 
 #[test]
-fn a_part_left_over_from_a_deleted_key_counts_as_absent_and_is_cleaned_up() {
-    let mut cluster = Cluster::new(3);
-    let (key, bit, group) = away(&cluster);
-    let home = cluster.map.home(&key);
-    cluster.run(&set(&key, bit).into());
-    // The router dies after home's answer.
-    let delete = WriteCommand::Delete { keys: vec![key.clone()] };
-    let outcome = cluster.write(home, WriteOp::Command(delete));
-    let Outcome::Follow { reply: Reply::Integer(1), follow } = outcome else {
-        panic!("deleting answered {outcome:?}")
+fn a_deletion_whose_router_dies_is_seen_whole_and_finished_later() {
+    let (mut scene, _) = Scene::spread();
+    let version = scene.reserve();
+    assert_eq!(scene.stage(version, StageFrom::Void), OK);
+    assert_eq!(scene.bits(), [scene.bit], "nothing shows before home publishes");
+    assert_eq!(scene.publish(version, Change::Nothing), OK);
+    assert_eq!(scene.bits(), []);
+    assert_eq!(scene.bit_at_group(scene.bit), Outcome::AskHome, "home knows that it is gone");
+    let row = Pending::Published {
+        key: scene.key.clone(),
+        version,
+        groups: vec![scene.group],
+        moved: None,
     };
-    assert_eq!(cluster.engines[&home].pending_retired(), follow);
-    cluster.run(&set(&key, 5).into());
-    assert_eq!(cluster.value(&key).unwrap().0, Bitmap::from_bytes(&[4]));
-    cluster.follow(follow);
-    assert_eq!(cluster.engines[&home].pending_retired(), vec![]);
-    assert_eq!(cluster.engines[&group].stats().parts, 0);
-    assert_eq!(cluster.run(&get(&key, bit)), Reply::Integer(0));
-}
-
-/// Stages one far bit and publishes it, without telling the group.
-fn publish_only(cluster: &mut Cluster, key: &Key, bit: u64, group: GroupId) -> Version {
-    let home = cluster.map.home(key);
-    let version = cluster.reserve(key);
-    let mut value = Bitmap::new();
-    value.set(bit, true);
-    let mut bytes = Vec::new();
-    value.encode(&mut bytes);
-    let from = StageFrom::Value(bytes.into());
-    cluster.stage(group, key, version, from);
-    let (key, spread) = (key.clone(), vec![group]);
-    let publish =
-        WriteOp::Publish { key, version, spread, len_bytes: value.len_bytes(), expiry: None };
-    let outcome = cluster.write(home, publish);
-    assert!(matches!(outcome, Outcome::Reply(Reply::Ok) | Outcome::Follow { .. }));
-    version
+    assert_eq!(scene.pending(), [row]);
+    // The key may come back before that.
+    scene.run(scene.set(5));
+    assert_eq!(scene.run(scene.set(scene.bit + 1)), Reply::Integer(0));
+    assert_eq!(scene.bits(), [5, scene.bit + 1]);
+    scene.cluster.finish_all();
+    assert_eq!(scene.bits(), [5, scene.bit + 1]);
+    assert_eq!(scene.group_stats().staged, 0);
+    assert_eq!(scene.cluster.run(&get(&scene.key, scene.bit)), Reply::Integer(0));
 }
 
 #[test]
 fn a_published_value_is_read_whole_before_its_parts_are_activated() {
-    let mut cluster = Cluster::new(3);
-    let (key, bit, group) = away(&cluster);
-    cluster.run(&set(&key, bit + 1).into());
-    let version = cluster.reserve(&key);
-    assert_eq!(cluster.value(&key).unwrap().0.cardinality(), 1, "reserving shows nothing");
-    assert!(publish_only(&mut cluster, &key, bit, group) > version);
-    let value = cluster.value(&key).unwrap().0;
-    assert!(value.get(bit) && !value.get(bit + 1), "the new value, the whole, nothing else");
-}
-
-#[test]
-fn of_two_publications_the_older_is_refused_once_the_newer_is_out() {
-    let mut cluster = Cluster::new(3);
-    let (key, bit, group) = away(&cluster);
-    let home = cluster.map.home(&key);
-    let older = cluster.reserve(&key);
-    let newer = publish_only(&mut cluster, &key, bit, group);
-    let publish = |version| WriteOp::Publish {
-        key: key.clone(),
-        version,
-        spread: vec![group],
-        len_bytes: 1,
-        expiry: None,
-    };
-    assert_eq!(cluster.write(home, publish(older)), Outcome::Newer(newer));
-    assert_eq!(cluster.write(home, publish(newer)), Reply::Ok.into(), "repeating is harmless");
-    assert!(cluster.value(&key).unwrap().0.get(bit));
-}
-
-#[test]
-fn a_publication_whose_parts_a_delete_may_have_dropped_is_refused() {
-    let mut cluster = Cluster::new(3);
-    let (key, bit, group) = away(&cluster);
-    let home = cluster.map.home(&key);
-    let version = cluster.reserve(&key);
-    let from = StageFrom::Value({
-        let mut bytes = Vec::new();
-        Bitmap::from_bytes(b"x").encode(&mut bytes);
-        bytes.into()
-    });
-    cluster.stage(group, &key, version, from);
-    cluster.run(&set(&key, bit).into());
-    cluster.run(&WriteCommand::Delete { keys: vec![key.clone()] }.into());
-    let publish =
-        WriteOp::Publish { key, version, spread: vec![group], len_bytes: 1, expiry: None };
-    assert!(matches!(cluster.write(home, publish), Outcome::Newer(_)));
-    assert_eq!(cluster.engines[&group].stats().staged, 0);
-}
-
-#[test]
-fn stages_at_one_version_add_up_and_repeated_steps_change_nothing() {
-    let mut cluster = Cluster::new(3);
-    let (key, bit, group) = away(&cluster);
-    let version = cluster.reserve(&key);
-    let encoded = |offset| {
-        let mut value = Bitmap::new();
-        value.set(offset, true);
-        let mut bytes = Vec::new();
-        value.encode(&mut bytes);
-        StageFrom::Value(bytes.into())
-    };
-    for offset in [bit, bit + 7, bit] {
-        let from = encoded(offset);
-        cluster.stage(group, &key, version, from);
-    }
-    cluster.finish(&key, version, vec![group], bit / 8 + 1, None);
-    let activate = WriteOp::Activate { key: key.clone(), version };
-    assert_eq!(cluster.write(group, activate), Reply::Ok.into());
-    let from = encoded(bit + 2);
-    cluster.stage(group, &key, version, from);
-    let value = cluster.value(&key).unwrap().0;
-    assert_eq!(value.iter_set(0..u64::MAX).collect::<Vec<_>>(), [bit, bit + 7]);
-    assert_eq!(cluster.engines[&group].stats().staged, 0);
+    let (mut scene, _) = Scene::spread();
+    let version = scene.reserve();
+    assert_eq!(scene.stage(version, one_bit(scene.bit + 1)), OK);
+    assert_eq!(scene.bits(), [scene.bit], "staging shows nothing");
+    assert_eq!(scene.publish(version, value_to(scene.bit, vec![scene.group])), OK);
+    assert_eq!(scene.bits(), [scene.bit + 1], "the new value, the whole, nothing else");
+    scene.activate(version);
+    assert_eq!(scene.bits(), [scene.bit + 1]);
+    assert_eq!(scene.bit_at_group(scene.bit + 1), Reply::Integer(1).into());
 }
 
 #[test]
 fn a_newer_part_makes_a_reader_start_again() {
-    let mut cluster = Cluster::new(3);
-    let (key, bit, group) = away(&cluster);
-    let home = cluster.map.home(&key);
-    cluster.run(&set(&key, bit).into());
-    let old = cluster.header(&key).unwrap().version;
-    cluster.run(&WriteCommand::Delete { keys: vec![key.clone()] }.into());
+    let (mut scene, old) = Scene::spread();
+    scene.cluster.delete(&scene.key.clone());
+    let key = scene.key.clone();
     let part = |version| ReadOp::Part { key: key.clone(), version, query: PartQuery::Len };
-    assert!(matches!(cluster.read(home, &part(old)), Outcome::Newer(_)), "home knows it is gone");
-    cluster.run(&set(&key, bit).into());
-    let new = cluster.header(&key).unwrap().version;
-    assert_eq!(cluster.read(group, &part(old)), Outcome::Newer(new.unwrap()));
-    let len = Reply::Integer((bit / 8 + 1).cast_signed());
-    assert_eq!(cluster.read(group, &part(new)), len.into());
+    let read = scene.cluster.read(scene.home, &part(Some(old)));
+    assert!(matches!(read, Outcome::Newer(_)), "home knows it is gone");
+    scene.run(scene.set(scene.bit));
+    let new = scene.cluster.header(&key).unwrap().version;
+    assert_eq!(scene.cluster.read(scene.group, &part(Some(old))), Outcome::Newer(new.unwrap()));
+    let len = Reply::Integer((scene.bit / 8 + 1).cast_signed());
+    assert_eq!(scene.cluster.read(scene.group, &part(new)), len.into());
 }
 
 #[test]
-fn an_expiry_reaches_the_parts_and_a_prolonged_part_keeps_its_bits() {
-    let mut cluster = Cluster::new(3);
-    let (key, bit, group) = away(&cluster);
-    cluster.run(&set(&key, bit).into());
-    let expire = |millis| WriteCommand::Expire {
+fn an_expiry_reaches_the_parts_and_a_prolonged_key_keeps_its_bits() {
+    let (mut scene, of) = Scene::spread();
+    let (key, bit) = (scene.key.clone(), scene.bit);
+    let expire = WriteCommand::Expire {
         key: key.clone(),
-        expiry: Expiry::In(millis),
+        expiry: Expiry::In(1_000),
         condition: ExpiryCondition::default(),
     };
-    assert_eq!(cluster.run(&expire(1_000).into()), Reply::Integer(1));
-    // Home prolongs the key in time; its word reaches the group when the old time is past there.
-    let home = cluster.map.home(&key);
-    cluster.now.0 += 999;
-    let Outcome::Follow { follow, .. } = cluster.write(home, WriteOp::Command(expire(5_000)))
-    else {
-        panic!("the parts must be told")
-    };
-    cluster.now.0 += 100;
-    cluster.write(group, WriteOp::Tick);
-    assert!(cluster.value(&key).unwrap().0.get(bit), "home promises the bit");
-    assert_eq!(cluster.write(group, WriteOp::Command(set(&key, bit + 1))), Outcome::Enlist);
-    cluster.follow(follow);
-    assert_eq!(cluster.run(&get(&key, bit)), Reply::Integer(1));
+    assert_eq!(scene.run(expire), Reply::Integer(1));
+    // Home prolongs the key in time; the group's clock passes the old time and its grace.
+    scene.cluster.now.0 += 999;
+    let (version, later) = (scene.reserve(), UnixMillis(START.0 + 60_000));
+    assert_eq!(scene.stage_until(version, Some(later), StageFrom::Expiry { of }), OK);
+    assert_eq!(scene.publish(version, Change::Expiry(Some(later))), OK);
+    scene.wait(20_000);
+    assert_eq!(scene.bits(), [bit], "home promises the bit");
+    assert_eq!(scene.bit_at_group(bit), Outcome::AskHome);
+    assert_eq!(scene.run(scene.set(bit + 1)), Reply::Integer(0), "leave prolongs the part");
+    scene.cluster.finish_all();
+    assert_eq!(scene.cluster.run(&get(&key, bit)), Reply::Integer(1));
     // And in the end all of it goes.
-    cluster.now.0 += 60_000;
-    assert_eq!(cluster.run(&get(&key, bit)), Reply::Integer(0));
-    assert_eq!(cluster.header(&key), None);
-    cluster.write(home, WriteOp::Tick);
-    let pending = cluster.engines[&home].pending_retired();
-    assert!(matches!(&pending[..], [FollowUp::Drop { groups, .. }] if groups == &[group]));
-    cluster.follow(pending);
-    assert_eq!(cluster.engines[&group].stats().parts, 0);
+    scene.wait(60_000);
+    assert_eq!(scene.cluster.run(&get(&key, bit)), Reply::Integer(0));
+    assert_eq!(scene.cluster.header(&key), None);
+    let expired = scene.pending();
+    assert!(
+        matches!(&expired[..], [Pending::Expired { groups, .. }] if groups == &[scene.group]),
+        "{expired:?}"
+    );
+    scene.cluster.finish_all();
+    assert_eq!(scene.group_stats().parts, 0);
 }
 
 #[test]
 fn a_value_that_would_reach_into_other_groups_is_refused_with_its_header() {
-    let mut cluster = Cluster::new(3);
-    let (key, bit, _) = away(&cluster);
-    let home = cluster.map.home(&key);
-    let value = Bytes::from(vec![0xFF; (bit / 8 + 1) as usize]);
-    let pairs = vec![(key.clone(), value.clone())];
+    let mut scene = Scene::new();
+    let value = Bytes::from(vec![0xFF; (scene.bit / 8 + 1) as usize]);
+    let pairs = vec![(scene.key.clone(), value.clone())];
     let write = WriteCommand::MSet { pairs, only_if_none: false };
-    let Outcome::Spread(header) = cluster.write(home, WriteOp::Command(write)) else {
+    let Outcome::Spread(header) = scene.at_home(WriteOp::Command(write)) else {
         panic!("home cannot hold it")
     };
     assert_eq!((header.version, header.len_bytes), (None, 0));
-    assert_eq!(cluster.header(&key), None);
+    assert_eq!(scene.cluster.header(&scene.key), None);
     // A zero costs nothing and lies nowhere.
     let zeros = Bytes::from(vec![0; value.len()]);
-    let write = WriteCommand::MSet { pairs: vec![(key, zeros)], only_if_none: false };
-    assert_eq!(cluster.write(home, WriteOp::Command(write)), Reply::Ok.into());
+    let write = WriteCommand::MSet { pairs: vec![(scene.key.clone(), zeros)], only_if_none: false };
+    assert_eq!(scene.at_home(WriteOp::Command(write)), OK);
 }
 
 #[test]
 fn a_transaction_that_meets_a_spread_key_does_nothing_at_all() {
-    let mut cluster = Cluster::new(3);
-    let (key, bit, _) = away(&cluster);
-    let home = cluster.map.home(&key);
-    let other = common::key("{k}2");
-    cluster.run(&set(&key, bit).into());
-    cluster.run(&set(&other, 1).into());
-    let before = cluster.engines[&home].stats();
+    let (mut scene, _) = Scene::spread();
+    let (key, other) = (scene.key.clone(), common::key("{k}2"));
+    let write = |offset| WriteCommand::SetBit { key: other.clone(), offset, value: true };
+    scene.run(write(1));
+    let before = scene.home_stats();
     for last in [
         Op::from(WriteCommand::Delete { keys: vec![key.clone()] }),
         Op::from(ReadCommand::Get { key: key.clone() }),
@@ -309,91 +213,129 @@ fn a_transaction_that_meets_a_spread_key_does_nothing_at_all() {
     ] {
         let ops = [
             WriteCommand::Flush.into(),
-            set(&other, 7).into(),
+            write(7).into(),
             WriteCommand::GetEx { key: other.clone(), expiry: Expiry::In(50) }.into(),
-            set(&key, 3).into(),
+            scene.set(3).into(),
             last,
         ];
         // Flushed, the key is not spread any more; so the same without FLUSH must be refused.
         let exec = WriteOp::Transaction { watches: vec![], ops: ops[1..].to_vec() };
-        let outcome = cluster.write(home, exec);
+        let outcome = scene.at_home(exec);
         let Outcome::Spread(header) = outcome else { panic!("{outcome:?}") };
-        assert_eq!(header.spread.len(), 1);
-        assert_eq!(cluster.engines[&home].next_expiry(), None);
-        let ops = vec![ops[0].clone(), ops[1].clone(), set(&key, bit).into()];
+        assert_eq!(header.spread, [scene.group]);
+        assert_eq!(scene.cluster.engines[&scene.home].next_expiry(), None);
+        let ops = vec![ops[0].clone(), ops[1].clone(), scene.set(scene.bit).into()];
         let exec = WriteOp::Transaction { watches: vec![], ops };
-        assert_eq!(cluster.write(home, exec), Outcome::NotOwner);
+        assert_eq!(scene.at_home(exec), Outcome::NotOwner);
     }
-    assert_eq!(cluster.engines[&home].stats(), before);
-    assert_eq!(cluster.run(&get(&other, 7)), Reply::Integer(0));
-    assert_eq!(cluster.run(&get(&key, bit)), Reply::Integer(1));
-}
-
-#[test]
-fn a_drop_leaves_newer_parts_alone() {
-    let mut cluster = Cluster::new(3);
-    let (key, bit, group) = away(&cluster);
-    cluster.run(&set(&key, bit).into());
-    let old = cluster.header(&key).unwrap().version.unwrap();
-    let mut value = Bitmap::new();
-    value.set(bit + 1, true);
-    cluster.publish(&key, &value, Some(UnixMillis(START.0 + 10_000)));
-    cluster.write(group, WriteOp::Drop { key: key.clone(), version: old });
-    assert_eq!(cluster.value(&key).unwrap().0, value);
-    assert_eq!(cluster.run(&get(&key, bit + 1)), Reply::Integer(1));
-    cluster.now.0 += 10_000;
-    assert_eq!(cluster.run(&get(&key, bit + 1)), Reply::Integer(0), "parts have the expiry too");
+    assert_eq!(scene.home_stats(), before);
+    assert_eq!(scene.cluster.run(&get(&other, 7)), Reply::Integer(0));
+    assert_eq!(scene.cluster.run(&get(&key, scene.bit)), Reply::Integer(1));
 }
 
 #[test]
 fn a_publication_past_its_expiry_leaves_nothing_behind() {
-    let mut cluster = Cluster::new(3);
-    let (key, bit, group) = away(&cluster);
-    let home = cluster.map.home(&key);
-    cluster.run(&set(&key, 1).into());
+    let mut scene = Scene::new();
+    scene.run(scene.set(1));
     let mut value = Bitmap::new();
-    value.set(bit, true);
-    cluster.publish(&key, &value, Some(START));
-    assert_eq!(cluster.header(&key), None);
-    assert_eq!(cluster.engines[&group].stats().parts, 0);
-    assert_eq!(cluster.engines[&home].pending_retired(), vec![]);
+    value.set(scene.bit, true);
+    scene.cluster.publish(&scene.key.clone(), &value, Some(START));
+    assert_eq!(scene.cluster.header(&scene.key), None);
+    scene.cluster.finish_all();
+    assert_eq!((scene.group_stats().parts, scene.group_stats().staged), (0, 0));
 }
 
 #[test]
-fn a_value_staged_at_home_goes_with_the_leave_to_publish_it_and_parts_stay() {
-    let mut cluster = Cluster::new(3);
-    let (key, bit, group) = away(&cluster);
-    let home = cluster.map.home(&key);
-    let version = cluster.reserve(&key);
-    let mut value = Bitmap::new();
-    value.set(bit, true);
-    let mut bytes = Vec::new();
-    value.encode(&mut bytes);
-    for group in [home, group] {
-        cluster.stage(group, &key, version, StageFrom::Value(bytes.clone().into()));
+fn a_renamed_key_goes_after_its_target_has_appeared_unless_it_has_changed() {
+    for is_changed in [false, true] {
+        let (mut scene, _) = Scene::spread();
+        let (source, target) = (scene.key.clone(), common::key("other"));
+        let removal = scene.reserve_exclusively();
+        assert_eq!(scene.stage(removal, StageFrom::Void), OK);
+        let modified = scene.cluster.header(&source).unwrap().modified;
+        let version = scene.cluster.reserve(&target);
+        let home = scene.cluster.map.home(&target);
+        scene.cluster.stage(home, &target, version, encoded(&Bitmap::from_bytes(b"x")));
+        let staged = vec![scene.group];
+        let moved = bitroster_command::Moved { key: source, version: removal, staged, modified };
+        let change =
+            Change::Value { spread: vec![], len_bytes: 1, expiry: None, moved: Some(moved) };
+        let publish = WriteOp::Publish {
+            key: target.clone(),
+            version,
+            staged: vec![],
+            seen: bitroster_command::Seen::Any,
+            change,
+        };
+        assert_eq!(scene.cluster.write(home, publish.clone()), OK);
+        assert_eq!(scene.cluster.write(home, publish), OK, "once more");
+        if is_changed {
+            assert_eq!(scene.run(scene.set(scene.bit + 1)), Reply::Integer(0));
+        }
+        scene.cluster.finish_all();
+        let left = if is_changed { vec![scene.bit, scene.bit + 1] } else { vec![] };
+        assert_eq!(scene.bits(), left);
+        assert_eq!(scene.group_stats().staged, 0);
+        assert_eq!(scene.cluster.value(&target).unwrap().0, Bitmap::from_bytes(b"x"));
     }
-    let mut staged = |wait: u64| {
-        cluster.now.0 += wait;
-        [home, group].map(|group| {
-            cluster.write(group, WriteOp::Tick);
-            cluster.engines[&group].stats().staged
-        })
-    };
-    assert_eq!(staged(RESERVED_KEPT_MS / 2), [1, 1], "it may yet be published");
-    assert_eq!(staged(RESERVED_KEPT_MS), [0, 1]);
-    cluster.write(group, WriteOp::Activate { key: key.clone(), version });
-    assert_eq!(cluster.engines[&group].stats().parts, 1);
+}
+
+/// The first keys of a home, each with bits of its own in segment 0 and in a later one.
+fn neighbours(cluster: &mut Cluster, count: u64) -> Vec<SourceRef> {
+    let keys: Vec<Key> = (0..count).map(|n| common::key(&format!("{{n}}{n}"))).collect();
+    for (n, key) in (0..count).zip(&keys) {
+        for offset in [n, 100, 4_000_000 + n] {
+            cluster.run(&WriteCommand::SetBit { key: key.clone(), offset, value: true }.into());
+        }
+    }
+    let version = |cluster: &mut Cluster, key: &Key| cluster.header(key).unwrap().version;
+    keys.iter().map(|key| SourceRef { key: key.clone(), version: version(cluster, key) }).collect()
 }
 
 #[test]
-fn activating_an_older_value_leaves_a_newer_part_alone() {
+fn a_home_combines_first_segments_and_sends_its_own_bits_alone() {
     let mut cluster = Cluster::new(3);
-    let (key, bit, group) = away(&cluster);
-    let version = cluster.reserve(&key);
-    let mut bytes = Vec::new();
-    Bitmap::from_bytes(b"old").encode(&mut bytes);
-    cluster.stage(group, &key, version, StageFrom::Value(bytes.into()));
-    cluster.run(&set(&key, bit).into());
-    cluster.write(group, WriteOp::Activate { key: key.clone(), version });
-    assert_eq!(cluster.run(&get(&key, bit)), Reply::Integer(1));
+    let sources = neighbours(&mut cluster, 3);
+    let home = cluster.map.home(&sources[0].key);
+    let combined = |cluster: &mut Cluster, group: GroupId, logic, range| {
+        let sources = sources[..if logic == BitLogic::Not { 1 } else { 3 }].to_vec();
+        let op = ReadOp::CombineValue { logic, sources, range, len_bytes: 500_001 };
+        match cluster.read(group, &op) {
+            Outcome::Reply(Reply::Bulk(bytes)) => Bitmap::decode(&bytes).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let set = |value: Bitmap| value.iter_set(0..u64::MAX).collect::<Vec<_>>();
+    let first = (0, 1 << 16);
+    assert_eq!(set(combined(&mut cluster, home, BitLogic::Or, first)), [0, 1, 2, 100]);
+    assert_eq!(set(combined(&mut cluster, home, BitLogic::And, first)), [100]);
+    assert_eq!(set(combined(&mut cluster, home, BitLogic::Xor, (1, 99))), [1, 2]);
+    assert_eq!(combined(&mut cluster, home, BitLogic::Not, first).cardinality(), (1 << 16) - 2);
+    let mut all = Vec::new();
+    for group in [1, 2, 3].map(GroupId) {
+        all.extend(set(combined(&mut cluster, group, BitLogic::One, (0, u64::MAX))));
+    }
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2, 4_000_000, 4_000_001, 4_000_002]);
+}
+
+#[test]
+fn a_long_combination_is_computed_elsewhere() {
+    let mut cluster = Cluster::new(1);
+    let sources = neighbours(&mut cluster, 2);
+    for source in &sources {
+        let value = Bytes::from(vec![0x55; 1 << 20]);
+        let write = WriteCommand::Append { key: source.key.clone(), value };
+        cluster.run(&write.into());
+    }
+    let op = ReadOp::CombineValue {
+        logic: BitLogic::And,
+        sources,
+        range: (0, u64::MAX),
+        len_bytes: 2 << 20,
+    };
+    let engine = &cluster.engines[&GroupId(1)];
+    let ReadStep::Work(work) = engine.read_step(&op, cluster.now) else { panic!("too short") };
+    assert!(work.cost_bytes() >= 2 << 20);
+    assert_eq!(work.run().into_outcome(), engine.read(&op, cluster.now));
 }

@@ -19,12 +19,19 @@ mod common;
 
 use bitroster_bitmap::Bitmap;
 use bitroster_command::{
-    Numbered, Op, OpBatch, Outcome, ReadCommand, ReadOp, Reply, StageFrom, WriteCommand, WriteOp,
+    Change, Moved, Numbered, Op, OpBatch, Outcome, Pending, ReadCommand, ReadOp, Reply, StageFrom,
+    WriteCommand, WriteOp,
 };
 use bitroster_engine::{Engine, EngineConfig, EngineStats, RestoreError, Snapshot};
-use bitroster_types::{GroupId, Key, SegmentWidth};
+use bitroster_types::{GroupId, Key, LogIndex, SegmentWidth, UnixMillis, Version};
 use bytes::Bytes;
-use common::{Lone, cluster::Cluster, commands::scripts, config, key};
+use common::{
+    Lone, START,
+    cluster::encoded,
+    commands::scripts,
+    config, key,
+    scene::{OK, Scene, one_bit},
+};
 use proptest::prelude::*;
 
 fn bytes(snapshot: Snapshot) -> Vec<u8> {
@@ -83,32 +90,61 @@ proptest! {
 }
 
 #[test]
-fn staged_values_clean_ups_and_versions_survive() {
-    let mut cluster = Cluster::new(3);
-    let k = key("k");
-    let home = cluster.map.home(&k);
-    let bit = (1..100).map(|n| n << 16).find(|bit| cluster.map.group_of_bit(&k, *bit) != home);
-    let set = WriteCommand::SetBit { key: k.clone(), offset: bit.unwrap(), value: true };
-    cluster.run(&set.into());
-    let old = cluster.header(&k).unwrap().version.unwrap();
-    cluster.write(home, WriteOp::Command(WriteCommand::Delete { keys: vec![k.clone()] }));
-    let version = cluster.reserve(&k);
-    let mut value = Vec::new();
-    Bitmap::from_bytes(&[7; 100]).encode(&mut value);
-    cluster.stage(home, &k, version, StageFrom::Value(value.into()));
-    for engine in cluster.engines.values_mut() {
+fn all_that_is_not_finished_survives() {
+    let (mut scene, old) = Scene::spread();
+    let (k, group) = (scene.key.clone(), scene.group);
+    // One row of each kind at home ...
+    let moved = Moved {
+        key: key("source"),
+        version: Version(77),
+        staged: vec![group, GroupId(9)],
+        modified: LogIndex(5),
+    };
+    let published = scene.reserve();
+    assert_eq!(scene.stage(published, one_bit(scene.bit)), OK);
+    let expiry = Some(UnixMillis(START.0 + 10));
+    let change =
+        Change::Value { spread: vec![group], len_bytes: 9, expiry, moved: Some(moved.clone()) };
+    assert_eq!(scene.publish(published, change), OK);
+    let abandoned = scene.reserve();
+    assert_eq!(scene.abandon(abandoned), OK);
+    scene.wait(10);
+    let exclusive = scene.reserve_exclusively();
+    let reserved = scene.reserve();
+    let value = encoded(&Bitmap::from_bytes(&[7; 100]));
+    scene.cluster.stage(scene.home, &k, reserved, value);
+    // ... and in the group.
+    assert_eq!(scene.stage(exclusive, StageFrom::Void), OK);
+    assert_eq!(scene.stage_until(reserved, expiry, StageFrom::Expiry { of: old }), OK);
+    scene.drop_part(old);
+    scene.abort(abandoned);
+    let other = key("{k}2");
+    let (third, _) = scene.third();
+    scene.cluster.enlist(&other, third);
+    let counts = |stats: EngineStats| EngineStats { dataset_bytes: 0, ..stats };
+    let seen = counts(scene.home_stats());
+    assert_eq!((seen.pending, seen.reserved, seen.enlisted, seen.staged), (3, 2, 1, 1));
+    for engine in scene.cluster.engines.values_mut() {
         let image = bytes(engine.snapshot());
-        let other = Engine::restore(engine.config().clone(), &mut &image[..]).unwrap();
-        let counts = |engine: &Engine| EngineStats { dataset_bytes: 0, ..engine.stats() };
-        assert_eq!(counts(&other), counts(engine));
-        assert_eq!(other.pending_retired(), engine.pending_retired());
-        assert_eq!(image, bytes(other.snapshot()));
-        *engine = other;
+        let twin = Engine::restore(engine.config().clone(), &mut &image[..]).unwrap();
+        assert_eq!(counts(twin.stats()), counts(engine.stats()));
+        let all = |engine: &Engine| engine.pending(UnixMillis(u64::MAX), 99);
+        assert_eq!(all(&twin), all(engine));
+        assert_eq!(image, bytes(twin.snapshot()));
+        *engine = twin;
     }
-    assert_eq!(cluster.engines[&home].pending_retired().len(), 1);
-    cluster.finish(&k, version, vec![], 100, None);
-    assert_eq!(cluster.value(&k).unwrap().0, Bitmap::from_bytes(&[7; 100]));
-    assert!(cluster.reserve(&k) > version && version > old, "versions never come again");
+    assert!(scene.pending().contains(&Pending::Published {
+        key: k.clone(),
+        version: published,
+        groups: vec![group],
+        moved: Some(moved),
+    }));
+    assert_eq!(scene.stage(abandoned, StageFrom::Void), Outcome::Newer(abandoned));
+    scene.cluster.enlist(&k, group);
+    assert_eq!(scene.abandon(exclusive), OK);
+    assert_eq!(scene.home_stats().reserved, 1, "leave has taken the exclusive one back");
+    assert!(matches!(scene.publish(reserved, Change::Nothing), Outcome::Newer(_)));
+    assert!(scene.reserve() > reserved && published > old, "versions never come again");
 }
 
 #[test]
@@ -134,7 +170,7 @@ fn sample() -> Vec<u8> {
         let append = WriteCommand::Append { key: key(&format!("k{n}")), value };
         lone.write(&append);
     }
-    lone.op(&WriteOp::Reserve { key: key("k1") });
+    lone.op(&WriteOp::Reserve { key: key("k1"), exclusive: true });
     let Outcome::Session(session) = lone.op(&WriteOp::OpenSession) else { panic!("no session") };
     for number in 1..4 {
         let mut ops = OpBatch::new();
@@ -184,7 +220,7 @@ proptest! {
         let mut records = image[18..].to_vec();
         let at = at.min(records.len() - with.len());
         records[at..at + with.len()].copy_from_slice(&with);
-        let engine = Engine::restore(config(), &mut &forged(2, &records)[..]);
+        let engine = Engine::restore(config(), &mut &forged(3, &records)[..]);
         if let Ok(engine) = engine {
             bytes(engine.snapshot());
         }
@@ -204,10 +240,43 @@ fn a_snapshot_from_before_there_were_sessions_is_read() {
     let old = [records, &end[..1], &count.to_le_bytes()[..]].concat();
     let engine = Engine::restore(config(), &mut &forged(1, &old)[..]).unwrap();
     assert_eq!(bytes(engine.snapshot()), image);
-    for unknown in [0, 3, 255] {
+    for unknown in [0, 4, 255] {
         let refused = Engine::restore(config(), &mut &forged(unknown, &old)[..]);
         assert!(matches!(refused, Err(RestoreError::Format)), "format {unknown}");
     }
+}
+
+#[test]
+fn the_rows_of_a_snapshot_from_before_changes_were_staged_everywhere_are_read() {
+    let mut lone = Lone::new();
+    lone.op(&WriteOp::Reserve { key: key("k"), exclusive: false });
+    let image = bytes(lone.engine.snapshot());
+    let (records, end) = image[18..].split_at(image.len() - 18 - 9);
+    let name = [&1u32.to_le_bytes()[..], b"q", &7u64.to_le_bytes()].concat();
+    let rows = [
+        [&[5][..], &name, &1u16.to_le_bytes(), &2u16.to_le_bytes()].concat(),
+        [&[6][..], &name, &9u64.to_le_bytes()].concat(),
+        [&[7][..], &name, &START.0.to_le_bytes()].concat(),
+        [&[3][..], &name, &[0; 9], &2u64.to_le_bytes(), &2u32.to_le_bytes(), b"ab"].concat(),
+    ];
+    let count = u64::from_le_bytes(end[1..].try_into().unwrap()) + rows.len() as u64;
+    let old = [records, &rows.concat(), &end[..1], &count.to_le_bytes()].concat();
+    let engine = Engine::restore(config(), &mut &forged(2, &old)[..]).unwrap();
+    let stats = engine.stats();
+    assert_eq!((stats.staged, stats.pending, stats.reserved), (1, 1, 2));
+    let (key, version, groups) = (key("q"), Version(7), vec![GroupId(2)]);
+    assert_eq!(
+        engine.pending(UnixMillis(9), 99),
+        [
+            Pending::Expired { key: key.clone(), version, groups },
+            Pending::Reserved { key, version, since: UnixMillis(9) },
+        ]
+    );
+    let mut newer = rows.concat();
+    newer[0] = 15;
+    let old = [records, &newer, end].concat();
+    let refused = Engine::restore(config(), &mut &forged(2, &old)[..]);
+    assert!(matches!(refused, Err(RestoreError::Malformed("kind of record"))));
 }
 
 #[test]

@@ -49,9 +49,9 @@ impl Enlisted {
         self.since.iter().map(|(leave, since)| (leave, *since))
     }
 
-    /// The rows from before a time, the oldest first.
-    pub(crate) fn before(&self, time: UnixMillis) -> impl Iterator<Item = (&Leave, UnixMillis)> {
+    /// The rows that are no younger than a time, the oldest first.
+    pub(crate) fn until(&self, time: UnixMillis) -> impl Iterator<Item = (&Leave, UnixMillis)> {
         let rows = self.by_age.iter().map(|(since, leave)| (leave, *since));
-        rows.take_while(move |(_, since)| *since < time)
+        rows.take_while(move |(_, since)| *since <= time)
     }
 }

@@ -55,6 +55,7 @@ pub(super) struct BlockReader<'a, R> {
     input: &'a mut R,
     block: Vec<u8>,
     at: usize,
+    format: u16,
 }
 
 impl<'a, R: Read> BlockReader<'a, R> {
@@ -66,7 +67,12 @@ impl<'a, R: Read> BlockReader<'a, R> {
         if magic != MAGIC || !(FORMAT_MIN..=FORMAT).contains(&format) {
             return Err(RestoreError::Format);
         }
-        Ok(Self { input, block: Vec::new(), at: 0 })
+        Ok(Self { input, block: Vec::new(), at: 0, format })
+    }
+
+    /// The version of the form.
+    pub(super) fn format(&self) -> u16 {
+        self.format
     }
 
     fn next_block(&mut self) -> Result<(), RestoreError> {

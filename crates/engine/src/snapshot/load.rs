@@ -39,6 +39,9 @@ pub(super) fn load(config: EngineConfig, input: &mut impl Read) -> Result<Engine
         if kind == kind::END {
             break;
         }
+        if kind > kind::LAST_OF_2 && input.0.format() <= 2 {
+            return Err(malformed("kind of record"));
+        }
         input.record(kind, &mut engine, &mut side)?;
         count += 1;
     }
@@ -94,6 +97,10 @@ impl<R: Read> Loader<'_, R> {
             }
             kind::VERSION => {
                 side.versions.insert(self.slot()?, self.version()?);
+            }
+            kind::DROPPED => {
+                let (key, version) = self.name()?;
+                side.raise_floor(&key, (version, version), UnixMillis(self.u64()?));
             }
             kind::FLOOR => {
                 let (key, leaves) = self.name()?;

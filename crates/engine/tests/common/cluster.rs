@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use bitroster_bitmap::{BitOp, Bitmap};
 use bitroster_command::{
-    BitLogic, FollowUp, Grant, Header, Op, Outcome, PartQuery, ReadCommand, ReadOp, Reply,
-    SourceRef, StageFrom, WriteCommand, WriteOp,
+    BitLogic, Change, Grant, Header, Moved, Op, Outcome, PartQuery, Pending, ReadCommand, ReadOp,
+    Reply, Seen, SourceRef, StageFrom, WriteCommand, WriteOp,
 };
 use bitroster_engine::{Engine, EngineConfig};
 use bitroster_placement::ClusterMap;
@@ -66,12 +66,8 @@ impl Cluster {
             Op::Write(write) => self.write(group, write.clone()),
         };
         match outcome {
-            Outcome::Follow { reply, follow } => {
-                self.follow(follow);
-                reply.into()
-            }
-            Outcome::Enlist => {
-                let Op::Write(WriteOp::Command(command)) = op else { panic!("a write enlists") };
+            Outcome::AskHome => {
+                let Op::Write(WriteOp::Command(command)) = op else { return Outcome::AskHome };
                 let key = keys_of(op).remove(0);
                 let grant = self.enlist(&key, group);
                 let op = WriteOp::Granted { grant, command: command.clone() };
@@ -88,25 +84,95 @@ impl Cluster {
         }
     }
 
-    pub fn follow(&mut self, follow: Vec<FollowUp>) {
-        for step in follow {
-            match step {
-                FollowUp::Drop { key, version, groups } => {
-                    for group in groups {
-                        let drop = WriteOp::Drop { key: key.clone(), version };
-                        assert_eq!(self.write(group, drop), Reply::Ok.into());
-                    }
-                    let home = self.home(&key);
-                    self.write(home, WriteOp::Forget { key, version });
+    /// What homes remember, all of it.
+    pub fn pending(&self) -> Vec<Pending> {
+        let all = |engine: &Engine| engine.pending(UnixMillis(u64::MAX), usize::MAX);
+        self.engines.values().flat_map(all).collect()
+    }
+
+    /// Does what a leader has done about all that is not finished.
+    pub fn finish_all(&mut self) {
+        for pending in self.pending() {
+            self.finish(pending);
+        }
+        assert_eq!(self.pending(), vec![], "finished once, nothing is left");
+    }
+
+    pub fn finish(&mut self, pending: Pending) {
+        match pending {
+            Pending::Published { key, version, groups, moved } => {
+                self.tell(&groups, &WriteOp::Activate { key: key.clone(), version });
+                if let Some(moved) = moved {
+                    self.remove(moved);
                 }
-                FollowUp::Expiry { key, version, expiry, groups } => {
-                    for group in groups {
-                        let set = WriteOp::SetPartExpiry { key: key.clone(), version, expiry };
-                        assert_eq!(self.write(group, set), Reply::Ok.into());
-                    }
+                self.forget(&key, version);
+            }
+            Pending::Abandoned { key, version } => self.abort(&key, version),
+            Pending::Reserved { key, version, .. } => self.abandon(&key, version),
+            Pending::Expired { key, version, groups } => {
+                self.tell(&groups, &WriteOp::Drop { key: key.clone(), version });
+                self.forget(&key, version);
+            }
+            Pending::Enlisted { key, version, group, .. } => {
+                let header = self.header(&key).filter(|header| header.version == Some(version));
+                if let Some(header) = header.filter(|_| self.len(&key) == 0) {
+                    self.remove_unfilled(&key, &header);
                 }
+                let home = self.home(&key);
+                self.tell(&[home], &WriteOp::Settle { key, version, group });
             }
         }
+    }
+
+    /// Removes a record of which nobody holds anything, unless somebody does by now.
+    fn remove_unfilled(&mut self, key: &Key, header: &Header) {
+        let version = self.reserve_as(key, true);
+        for group in &header.spread {
+            self.stage(*group, key, version, StageFrom::Void);
+        }
+        assert_eq!(self.len(key), 0);
+        let (modified, staged) = (header.modified, header.spread.clone());
+        self.remove(Moved { key: key.clone(), version, staged, modified });
+    }
+
+    pub fn tell(&mut self, groups: &[GroupId], op: &WriteOp) {
+        for group in groups {
+            assert_eq!(self.write(*group, op.clone()), Reply::Ok.into());
+        }
+    }
+
+    /// Publishes the removal of a renamed key, unless it has changed.
+    fn remove(&mut self, moved: Moved) {
+        let Moved { key, version, staged, modified } = moved;
+        let (seen, change) = (Seen::Unchanged(modified), Change::Nothing);
+        let publish =
+            WriteOp::Publish { key: key.clone(), version, staged: staged.clone(), seen, change };
+        match self.write(self.home(&key), publish) {
+            Outcome::Reply(Reply::Ok) => {
+                self.tell(&staged, &WriteOp::Activate { key: key.clone(), version });
+                self.forget(&key, version);
+            }
+            Outcome::Newer(_) | Outcome::Spread(_) => self.abandon(&key, version),
+            other => panic!("publishing a removal answered {other:?}"),
+        }
+    }
+
+    pub fn abandon(&mut self, key: &Key, version: Version) {
+        match self.write(self.home(key), WriteOp::Abandon { key: key.clone(), version }) {
+            Outcome::Reply(Reply::Ok) => self.abort(key, version),
+            Outcome::Newer(_) => {}
+            other => panic!("abandoning answered {other:?}"),
+        }
+    }
+
+    fn abort(&mut self, key: &Key, version: Version) {
+        let groups: Vec<GroupId> = self.engines.keys().copied().collect();
+        self.tell(&groups, &WriteOp::Abort { key: key.clone(), version });
+        self.forget(key, version);
+    }
+
+    pub fn forget(&mut self, key: &Key, version: Version) {
+        self.tell(&[self.home(key)], &WriteOp::Forget { key: key.clone(), version });
     }
 
     /// The reply to a client's command.
@@ -130,7 +196,9 @@ impl Cluster {
                 Reply::Integer(self.len(&key).cast_signed())
             }
             (Outcome::Reply(reply), _) => reply,
-            (Outcome::Spread(_) | Outcome::NotOwner, _) => self.run_over_groups(op),
+            (Outcome::Spread(_) | Outcome::NotOwner | Outcome::AskHome, _) => {
+                self.run_over_groups(op)
+            }
             (other, _) => panic!("{op:?} answered {other:?}"),
         }
     }
@@ -260,12 +328,13 @@ impl Cluster {
                 _ if old == new => {}
                 Some((bytes, expiry)) => {
                     let expiry = expiry.map(UnixMillis);
-                    self.publish(&key, &Bitmap::from_bytes(bytes), expiry);
+                    if old.is_some_and(|old| old.0 == *bytes) {
+                        self.set_expiry(&key, expiry);
+                    } else {
+                        self.publish(&key, &Bitmap::from_bytes(bytes), expiry);
+                    }
                 }
-                None => {
-                    let delete = WriteCommand::Delete { keys: vec![key.clone()] };
-                    self.send(self.home(&key), &delete.into());
-                }
+                None => self.delete(&key),
             }
         }
         reply
@@ -283,14 +352,28 @@ impl Cluster {
     }
 
     pub fn reserve(&mut self, key: &Key) -> Version {
-        match self.write(self.home(key), WriteOp::Reserve { key: key.clone() }) {
+        self.reserve_as(key, false)
+    }
+
+    pub fn reserve_as(&mut self, key: &Key, exclusive: bool) -> Version {
+        match self.write(self.home(key), WriteOp::Reserve { key: key.clone(), exclusive }) {
             Outcome::Reserved(version) => version,
             other => panic!("reserving answered {other:?}"),
         }
     }
 
     pub fn stage(&mut self, group: GroupId, key: &Key, version: Version, from: StageFrom) {
-        let stage = WriteOp::Stage { key: key.clone(), version, from };
+        self.stage_until(group, key, version, (None, from));
+    }
+
+    pub fn stage_until(
+        &mut self,
+        group: GroupId,
+        key: &Key,
+        version: Version,
+        (expiry, from): (Option<UnixMillis>, StageFrom),
+    ) {
+        let stage = WriteOp::Stage { key: key.clone(), version, expiry, from };
         assert_eq!(self.write(group, stage), Reply::Ok.into());
     }
 
@@ -303,41 +386,82 @@ impl Cluster {
         for group in groups {
             let share = value.restrict_to(|bit| self.map.group_of_bit(key, bit) == group, 1 << 16);
             if group == home || share.cardinality() > 0 {
-                let mut bytes = Vec::new();
-                share.encode(&mut bytes);
-                self.stage(group, key, version, StageFrom::Value(bytes.into()));
+                self.stage_until(group, key, version, (expiry, encoded(&share)));
                 spread.push(group);
             }
         }
-        self.finish(key, version, spread, value.len_bytes(), expiry);
+        self.publish_value(key, version, spread, (value.len_bytes(), expiry));
     }
 
-    pub fn finish(
+    pub fn publish_value(
         &mut self,
         key: &Key,
         version: Version,
         mut spread: Vec<GroupId>,
-        len_bytes: u64,
-        expiry: Option<UnixMillis>,
+        (len_bytes, expiry): (u64, Option<UnixMillis>),
     ) {
-        let home = self.home(key);
-        spread.retain(|group| *group != home);
-        let publish = WriteOp::Publish {
-            key: key.clone(),
+        spread.retain(|group| *group != self.home(key));
+        let staged = spread.clone();
+        self.conclude(
+            key,
             version,
-            spread: spread.clone(),
-            len_bytes,
-            expiry,
-        };
-        let outcome = self.send(home, &Op::Write(publish));
-        assert_eq!(outcome, Reply::Ok.into());
-        for group in spread {
-            self.write(group, WriteOp::Activate { key: key.clone(), version });
-        }
+            staged,
+            Change::Value { spread, len_bytes, expiry, moved: None },
+        );
     }
 
-    /// The parts of a combination over groups: lengths, references, and segment 0's bits.
-    fn operands(&mut self, sources: &[Key]) -> (u64, Vec<SourceRef>, Vec<Bitmap>) {
+    pub fn delete(&mut self, key: &Key) {
+        let version = self.reserve(key);
+        self.conclude(key, version, Vec::new(), Change::Nothing);
+    }
+
+    pub fn set_expiry(&mut self, key: &Key, expiry: Option<UnixMillis>) {
+        let version = self.reserve(key);
+        self.conclude(key, version, Vec::new(), Change::Expiry(expiry));
+    }
+
+    /// Publishes what is staged in some groups, after staging what home misses, and ends it.
+    pub fn conclude(
+        &mut self,
+        key: &Key,
+        version: Version,
+        mut staged: Vec<GroupId>,
+        change: Change,
+    ) {
+        loop {
+            let publish = WriteOp::Publish {
+                key: key.clone(),
+                version,
+                staged: staged.clone(),
+                seen: Seen::Any,
+                change: change.clone(),
+            };
+            let header = match self.write(self.home(key), publish) {
+                Outcome::Reply(Reply::Ok) => break,
+                Outcome::Spread(header) => header,
+                other => panic!("publishing answered {other:?}"),
+            };
+            let missing: Vec<GroupId> =
+                header.spread.iter().copied().filter(|group| !staged.contains(group)).collect();
+            assert_ne!(missing, vec![], "a refusal names what is missing");
+            for group in missing {
+                let from = match change {
+                    Change::Expiry(expiry) => {
+                        (expiry, StageFrom::Expiry { of: header.version.unwrap() })
+                    }
+                    _ => (None, StageFrom::Void),
+                };
+                self.stage_until(group, key, version, from);
+                staged.push(group);
+            }
+        }
+        self.tell(&staged, &WriteOp::Activate { key: key.clone(), version });
+        self.forget(key, version);
+    }
+
+    /// The parts of a combination over groups: lengths, references, and segment 0's bits, of keys
+    /// with one home together where that is the same.
+    fn operands(&mut self, logic: BitLogic, sources: &[Key]) -> (u64, Vec<SourceRef>, Vec<Bitmap>) {
         let mut len = 0;
         let (mut refs, mut firsts) = (Vec::new(), Vec::new());
         for key in sources {
@@ -350,15 +474,24 @@ impl Cluster {
             };
             firsts.push(Bitmap::decode(&bytes).unwrap());
         }
+        let home = self.home(&sources[0]);
+        let (is_one_home, range) =
+            (sources.iter().all(|key| self.home(key) == home), (0, (len * 8).min(1 << 16)));
+        if is_one_home && matches!(logic, BitLogic::And | BitLogic::Or | BitLogic::Xor) {
+            let op = ReadOp::CombineValue { logic, sources: refs.clone(), range, len_bytes: len };
+            let Outcome::Reply(Reply::Bulk(bytes)) = self.read(home, &op) else {
+                panic!("a combined value is bulk")
+            };
+            firsts = vec![Bitmap::decode(&bytes).unwrap()];
+        }
         firsts.iter_mut().for_each(|first| first.extend_len(len));
         (len, refs, firsts)
     }
 
     fn bit_op(&mut self, logic: BitLogic, target: &Key, sources: &[Key]) -> Reply {
-        let (len, refs, firsts) = self.operands(sources);
+        let (len, refs, firsts) = self.operands(logic, sources);
         if len == 0 {
-            let delete = WriteCommand::Delete { keys: vec![target.clone()] };
-            self.send(self.home(target), &delete.into());
+            self.delete(target);
             return Reply::Integer(0);
         }
         let version = self.reserve(target);
@@ -379,12 +512,12 @@ impl Cluster {
                 self.stage(group, target, version, from);
             }
         }
-        self.finish(target, version, spread, len, None);
+        self.publish_value(target, version, spread, (len, None));
         Reply::Integer(len.cast_signed())
     }
 
     fn bit_op_card(&mut self, logic: BitLogic, sources: &[Key]) -> Reply {
-        let (len, refs, firsts) = self.operands(sources);
+        let (len, refs, firsts) = self.operands(logic, sources);
         let operands: Vec<&Bitmap> = firsts.iter().collect();
         let mut count = Bitmap::combine_count(op_of(logic), &operands, 0..1 << 16).cast_signed();
         let groups: Vec<GroupId> = self.engines.keys().copied().collect();
@@ -398,6 +531,13 @@ impl Cluster {
         }
         Reply::Integer(count)
     }
+}
+
+/// A stage of these bits.
+pub fn encoded(value: &Bitmap) -> StageFrom {
+    let mut bytes = Vec::new();
+    value.encode(&mut bytes);
+    StageFrom::Value(bytes.into())
 }
 
 fn op_of(logic: BitLogic) -> BitOp {

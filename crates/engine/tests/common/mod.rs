@@ -12,6 +12,7 @@
 
 pub mod cluster;
 pub mod commands;
+pub mod scene;
 pub mod twin;
 
 use bitroster_command::{Op, Outcome, ReadCommand, ReadOp, Reply, WriteCommand, WriteOp};

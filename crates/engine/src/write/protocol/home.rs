@@ -2,7 +2,7 @@
 
 use bitroster_bitmap::Bitmap;
 use bitroster_command::{Change, Grant, Outcome, Reply, Seen};
-use bitroster_types::{GroupId, Key, LogIndex, Version, limits::BITMAP_BITS_MAX, planted::Fault};
+use bitroster_types::{GroupId, Key, LogIndex, Version, limits::BITMAP_BITS_MAX};
 
 use crate::{
     Engine,
@@ -54,12 +54,7 @@ impl Engine {
         let spot = self.home(key)?;
         let since = self.time;
         let side = self.side_mut();
-        let newest = side.newest(spot.slot);
-        let version = if Fault::ReuseVersion.is_planted() && newest > Version(0) {
-            newest
-        } else {
-            side.draw(spot.slot)
-        };
+        let version = side.draw(spot.slot);
         side.reserved.insert((key.clone(), version), Reserved { since, is_exclusive });
         Ok(Outcome::Reserved(version))
     }

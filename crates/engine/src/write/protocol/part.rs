@@ -118,7 +118,7 @@ impl Engine {
         let side = self.side_mut();
         side.drop_staged(key, version);
         // Home may give leave at this version from now on, also where nothing of it is here.
-        side.raise_floor(key, (Version(version.0 - 1), version), time);
+        side.raise_floor(key, (Version(version.0.saturating_sub(1)), version), time);
         Reply::Ok.into()
     }
 
