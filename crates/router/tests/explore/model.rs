@@ -181,7 +181,8 @@ impl Model {
 
     fn load(&self, logic: Option<BitLogic>, sources: &[Key]) -> Option<Held> {
         let Some(logic) = logic else { return self.keys.get(&sources[0]).cloned() };
-        let mut values = sources.iter().filter_map(|key| self.keys.get(key).map(|held| &held.value));
+        let mut values =
+            sources.iter().filter_map(|key| self.keys.get(key).map(|held| &held.value));
         let mut value = values.next().cloned().unwrap_or_default();
         assert_eq!(logic, BitLogic::Or, "the model knows no other");
         for other in values {
@@ -252,11 +253,8 @@ impl Model {
             WriteCommand::SetBit { key, offset, value } => {
                 let held = &mut self.keys.entry(key.clone()).or_default().value;
                 held.len = held.len.max(offset / 8 + 1);
-                let old = if *value {
-                    !held.bits.insert(*offset)
-                } else {
-                    held.bits.remove(offset)
-                };
+                let old =
+                    if *value { !held.bits.insert(*offset) } else { held.bits.remove(offset) };
                 Seen::Integer(old.into())
             }
             WriteCommand::Delete { keys } => {
@@ -303,7 +301,13 @@ impl Model {
             self.reap(key);
         }
         match reply {
-            SetReply::Status => if is_done { Seen::Ok } else { Seen::Nil },
+            SetReply::Status => {
+                if is_done {
+                    Seen::Ok
+                } else {
+                    Seen::Nil
+                }
+            }
             SetReply::Changed => Seen::Integer(is_done.into()),
             SetReply::Old => old.map_or(Seen::Nil, |held| Seen::Value(held.value)),
         }

@@ -1,7 +1,7 @@
 //! The cluster and its clients at one moment of one execution, and the steps that lead on.
 
 use std::{
-    collections::{BTreeMap, hash_map::DefaultHasher},
+    collections::{BTreeMap, HashMap, hash_map::DefaultHasher},
     env,
     hash::{Hash, Hasher},
     sync::{
@@ -12,9 +12,7 @@ use std::{
     time::Duration,
 };
 
-use bitroster_command::{
-    Command, Op, OpBatch, Outcome, OutcomeWriter, Pending, Reply, WriteOp,
-};
+use bitroster_command::{Command, Op, OpBatch, Outcome, OutcomeWriter, Pending, Reply, WriteOp};
 use bitroster_engine::Engine;
 use bitroster_router::{Reading, Router, RouterOptions, TransportError};
 use bitroster_types::{GroupId, Key, LogIndex, UnixMillis};
@@ -30,6 +28,13 @@ use super::{
 
 /// Most requests of one command: a plan that makes more starts again for ever.
 const REQUESTS_MAX: usize = 60;
+
+/// How often a command may start again: two that keep each other from their ends could do it for
+/// ever. So many identical writes, such as reservations, make one too many.
+const ATTEMPTS_MAX: usize = 3;
+
+/// As [`ATTEMPTS_MAX`], for reads: a plan may look at a record more than once in each attempt.
+const LOOKS_MAX: usize = 8;
 
 /// Most rounds of finishing until nothing is pending.
 const ROUNDS_MAX: usize = 10;
@@ -71,6 +76,8 @@ struct Actor {
     heard: u64,
     /// Requests made before the command under way.
     made_before: usize,
+    /// How often the command under way has been answered each of its requests.
+    repeats: HashMap<u64, usize>,
 }
 
 pub(crate) struct World<'s> {
@@ -259,7 +266,13 @@ impl<'s> World<'s> {
     fn deliver(&mut self, place: usize) -> Verdict {
         let actor = self.touch(place);
         let (group, ops) = self.wire.land(place);
-        let is_read = self.wire.requests()[place].is_read;
+        let (is_read, mark) = {
+            let request = &self.wire.requests()[place];
+            (request.is_read, request.mark)
+        };
+        let repeats = self.actors[actor].repeats.entry(mark).or_default();
+        *repeats += 1;
+        self.is_cut |= *repeats > if is_read { LOOKS_MAX } else { ATTEMPTS_MAX };
         let outcomes = self.apply(group, ops.clone(), is_read);
         self.say(|| format!("{actor} -> group {group}: {} = {}", names(ops), cut(&outcomes)));
         self.is_rested &= is_read;
@@ -380,7 +393,8 @@ impl<'s> World<'s> {
         }
         let made = self.wire.made_by(at) - self.actors[at].made_before;
         self.is_cut |= made > REQUESTS_MAX;
-        let waits = self.wire.waiting().iter().any(|place| self.wire.requests()[*place].actor == at);
+        let waits =
+            self.wire.waiting().iter().any(|place| self.wire.requests()[*place].actor == at);
         if waits { Ok(()) } else { Err(format!("client {at} waits for nothing that will come")) }
     }
 
@@ -414,7 +428,9 @@ impl<'s> World<'s> {
         let Some(command) = script.get(actor.begun).cloned() else { return Ok(()) };
         actor.begun += 1;
         (actor.heard, actor.made_before) = (0, made_before);
-        actor.future = Some(Box::pin(async move { router.run(command, &Reading::default()).await }));
+        actor.repeats.clear();
+        actor.future =
+            Some(Box::pin(async move { router.run(command, &Reading::default()).await }));
         self.poll(at)
     }
 
@@ -425,7 +441,8 @@ impl<'s> World<'s> {
         let clock = self.clock();
         self.say(|| format!("the clocks jump to {}", clock.0));
         for at in 0..self.scenario.keys.len() {
-            let (steps, name) = (&self.scenario.time_steps[self.jumped - 1][at..=at], "time passes");
+            let (steps, name) =
+                (&self.scenario.time_steps[self.jumped - 1][at..=at], "time passes");
             let answered = Some((self.now, Seen::Ok));
             let record = Record { name, steps, invoked: self.now, answered };
             self.records.insert((usize::MAX - at, self.jumped), record);
@@ -451,7 +468,9 @@ impl<'s> World<'s> {
                 let (group, ops) = self.wire.land(place);
                 let is_read = self.wire.requests()[place].is_read;
                 let outcomes = self.apply(group, ops.clone(), is_read);
-                self.say(|| format!("  at rest -> group {group}: {} = {}", names(ops), cut(&outcomes)));
+                self.say(|| {
+                    format!("  at rest -> group {group}: {} = {}", names(ops), cut(&outcomes))
+                });
                 self.wire.tell(place, Ok(outcomes));
             }
         }
@@ -470,7 +489,8 @@ impl<'s> World<'s> {
             for group in &groups {
                 self.apply(*group, tick.clone(), false);
             }
-            let rows = |(group, engine): (&GroupId, &Engine)| (*group, finish::pending(engine, true));
+            let rows =
+                |(group, engine): (&GroupId, &Engine)| (*group, finish::pending(engine, true));
             let pending: Vec<_> = self.engines.iter().map(rows).collect();
             if pending.iter().all(|(_, rows)| rows.is_empty()) {
                 break;
@@ -503,9 +523,10 @@ impl<'s> World<'s> {
                 other => return Err(format!("GET {key:?} = {other:?}")),
             };
             let found = value.clone().unwrap_or_default();
-            if let Some((bit, seen)) = bits.into_iter().find(|(bit, seen)| {
-                *seen != Seen::Integer(found.bits.contains(bit).into())
-            }) {
+            if let Some((bit, seen)) = bits
+                .into_iter()
+                .find(|(bit, seen)| *seen != Seen::Integer(found.bits.contains(bit).into()))
+            {
                 return Err(format!("GETBIT {key:?} {bit} = {seen:?}, GET = {found:?}"));
             }
             if exists != Seen::Integer(value.is_some().into()) {
@@ -589,5 +610,9 @@ fn names(ops: OpBatch) -> String {
 /// A value's text, up to a length that people read.
 pub(crate) fn cut(value: &impl std::fmt::Debug) -> String {
     let text = format!("{value:?}").replace("\\0", "");
-    if text.len() < 400 { text } else { format!("{}...", text.chars().take(400).collect::<String>()) }
+    if text.len() < 400 {
+        text
+    } else {
+        format!("{}...", text.chars().take(400).collect::<String>())
+    }
 }
