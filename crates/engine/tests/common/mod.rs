@@ -12,6 +12,7 @@
 
 pub mod cluster;
 pub mod commands;
+pub mod finish;
 pub mod scene;
 pub mod twin;
 
