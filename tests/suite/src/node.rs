@@ -18,7 +18,7 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(60);
 
 /// Lines of a log that are printed when a test fails.
-const TAIL_LINES: usize = 40;
+pub(crate) const TAIL_LINES: usize = 40;
 
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

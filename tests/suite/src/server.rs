@@ -5,12 +5,13 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
 };
 
 use bitroster_resp::Frame;
 use tempfile::TempDir;
 
-use crate::{Client, wait};
+use crate::{Client, node::TAIL_LINES, scenario::say, wait};
 
 /// How often a port may be lost to somebody else.
 const PORTS_TRIED: usize = 8;
@@ -189,6 +190,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            say(&lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"));
+        }
         // The process may have ended by itself, and a destructor must not panic.
         if self.child.kill().is_ok() {
             drop(self.child.wait());
