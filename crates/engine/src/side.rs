@@ -213,14 +213,16 @@ impl Side {
         }
     }
 
-    /// Takes back the exclusive reservations of a key.
-    pub(crate) fn abandon_exclusive(&mut self, key: &Key) {
+    /// Takes back the exclusive reservations of a key. Whether there was one.
+    pub(crate) fn abandon_exclusive(&mut self, key: &Key) -> bool {
         let all = (key.clone(), Version(0))..=(key.clone(), Version(u64::MAX));
         let rows = self.reserved.range(all).filter(|(_, row)| row.is_exclusive);
         let names: Vec<Name> = rows.map(|(name, _)| name.clone()).collect();
+        let was_held = !names.is_empty();
         for name in names {
             self.abandon(name);
         }
+        was_held
     }
 
     /// Whether a version is known to have been published.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bitroster_engine::EngineConfig;
-use bitroster_types::{GroupId, ReplicaId};
+use bitroster_types::{GroupId, ReplicaId, SegmentWidth};
 use bitroster_wal::{Completion, DataDir, RecoveredGroup, SnapshotStore, Wal};
 use bytes::Bytes;
 use futures_util::future;
@@ -216,7 +216,7 @@ impl Shard {
         let metrics = Metrics::new(id);
         let engine = EngineConfig {
             group: id,
-            width: options.width,
+            width: width_of(id, options.width),
             value_bytes_max: options.value_bytes_max,
         };
         let keyspace = Arc::new(Keyspace::new(engine.clone()));
@@ -438,3 +438,9 @@ async fn pulse(groups: Arc<Groups>, wal: Arc<Wal>) {
         }
     }
 }
+/// The width of a group's segments. The meta group owns the one slot of its one key, whose value, the
+/// cluster's state, must fit in the first segment however narrow those of bitmaps are.
+fn width_of(group: GroupId, width: SegmentWidth) -> SegmentWidth {
+    if group == GroupId::META { std::cmp::max_by_key(width, SegmentWidth::DEFAULT, |width| width.bits()) } else { width }
+}
+

@@ -5,15 +5,17 @@
 
 use std::collections::BTreeMap;
 
+use bitroster_bitmap::Bitmap;
 use bitroster_command::{
-    Field, FieldAction, FieldOp, FieldType, Overflow, ReadCommand, Reply, WriteCommand,
+    Field, FieldAction, FieldOp, FieldType, Outcome, Overflow, ReadCommand, ReadOp, Reply,
+    WriteCommand,
 };
-use bitroster_types::Key;
+use bitroster_types::{Key, Segment};
 
-use super::keys::refusal;
+use super::{gather, keys::refusal};
 use crate::{
     arithmetic,
-    call::{Call, Step, Stop},
+    call::{Call, Step, Stop, unexpected},
 };
 
 /// BITFIELD_RO.
@@ -151,14 +153,12 @@ async fn read_pieces(call: &Call, key: &Key, pieces: Vec<Field>) -> Step<Vec<i64
     }
     let mut values = vec![0; pieces.len()];
     let read = call
-        .each(segments.into_values(), |places| {
-            let fields = places.iter().map(|place| pieces[*place]).collect();
+        .each(segments, |(segment, places)| {
+            let fields: Vec<Field> = places.iter().map(|place| pieces[*place]).collect();
             async move {
-                let command = ReadCommand::BitFieldRo { key: key.clone(), fields };
-                match call.complete_read(&command).await? {
-                    Reply::Array(replies) => Ok((places, replies)),
-                    reply => Err(refusal(reply)),
-                }
+                let fields = &fields;
+                let read = |call| async move { read_segment(&call, key, segment, fields).await };
+                Ok((places, call.attempts(read).await?))
             }
         })
         .await?;
@@ -169,4 +169,33 @@ async fn read_pieces(call: &Call, key: &Key, pieces: Vec<Field>) -> Step<Vec<i64
         }
     }
     Ok(values)
+}
+
+/// The values of fields of one segment. Where its group is in doubt about the key, home says which
+/// version lives.
+async fn read_segment(
+    call: &Call,
+    key: &Key,
+    segment: Segment,
+    fields: &[Field],
+) -> Step<Vec<Reply>> {
+    let command = ReadCommand::BitFieldRo { key: key.clone(), fields: fields.to_vec() };
+    match call.ask(call.map.group_of(key, segment), ReadOp::Command(command)).await? {
+        Outcome::Reply(Reply::Array(replies)) => return Ok(replies),
+        Outcome::AskHome => {}
+        outcome => return Err(unexpected(outcome)),
+    }
+    let start = call.map.width().start_of(segment);
+    let bits = match call.header(key).await? {
+        Some(header) => {
+            let range = start..start + call.map.width().bits();
+            gather::bitmap(call, key, &header, range).await?
+        }
+        None => Bitmap::new(),
+    };
+    let value = |field: &Field| {
+        let raw = bits.field(field.offset, field.kind.width.into());
+        Reply::Integer(arithmetic::value_of(field.kind, raw))
+    };
+    Ok(fields.iter().map(value).collect())
 }

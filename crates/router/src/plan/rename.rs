@@ -83,7 +83,14 @@ async fn copy_value(
             Some(now) => Seen::Unchanged(now.modified),
         };
         stage_copy(call, source, header, len_bytes, target, &mut draft).await?;
-        gather::confirm(call, source, header).await?;
+        match &moved {
+            None => gather::confirm(call, source, header).await?,
+            // Who has written to it since has taken its reservation back.
+            Some(moved) => match call.header(source).await? {
+                Some(now) if now.modified == moved.modified => {}
+                Some(_) | None => return Err(Stop::Again),
+            },
+        }
         Ok(seen)
     };
     match staged.await {

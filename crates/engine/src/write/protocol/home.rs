@@ -22,7 +22,11 @@ impl Engine {
         let (time, modified) = (self.time, self.applied);
         let side = self.side_mut();
         let version = known.unwrap_or_else(|| side.draw(spot.slot));
-        side.abandon_exclusive(key);
+        let was_held = side.abandon_exclusive(key);
+        if was_held {
+            // Who holds the key sees by its record that it does so no more.
+            self.store.edit(spot, key, |entry| entry.modified = modified);
+        }
         if !is_in && group != self.config.group {
             self.side_mut().enlisted.insert((key.clone(), version, group), time);
             self.edit_or_make(spot, key, |entry| {
