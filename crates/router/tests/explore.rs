@@ -8,8 +8,10 @@
 //! clock jumps, its leader finishes what is pending, it goes on from a snapshot. What every client
 //! was told must be explained by some order of the commands over a plain map; at the end no group
 //! may keep rows or parts that no record speaks of, and bits, values and lengths must agree.
-//! `EXPLORE_FAULTS` sets how much goes wrong in one execution, `EXPLORE_DEEP` adds leaders that
-//! finish what routers are still at work on, `EXPLORE_RESTORE` restores engines at every entry.
+//! `EXPLORE_FAULTS` sets how much goes wrong in one execution, `EXPLORE_DEEP=1` adds a leader that
+//! finishes what is decided while clients are at work, `EXPLORE_DEEP=2` one that takes back what they
+//! have reserved as well, `EXPLORE_RESTORE` restores engines at every entry, and `EXPLORE_CUT` tells
+//! of commands that start again for ever.
 //!
 //! Mutants killed: a plan that forgets without activating; parts that are not staged before they
 //! go; a version that is given twice.
@@ -21,6 +23,7 @@ mod explore {
     pub(crate) mod check;
     pub(crate) mod finish;
     pub(crate) mod model;
+    pub(crate) mod rest;
     pub(crate) mod scenario;
     pub(crate) mod search;
     pub(crate) mod wire;
@@ -28,7 +31,7 @@ mod explore {
 }
 
 use bitroster_command::Command;
-use bitroster_types::Key;
+use bitroster_types::{Key, planted::Fault};
 use explore::{scenario::*, search::explore};
 
 /// Goes through a scenario, and tells the first execution that is wrong.
@@ -36,6 +39,14 @@ fn holds(scenario: Scenario) {
     if let Err(told) = explore(scenario) {
         panic!("{told}");
     }
+}
+
+/// Goes through a scenario with a fault planted, and must find it.
+fn breaks(fault: Fault, scenario: Scenario) {
+    let planted = fault.plant();
+    let told = explore(scenario).expect_err("a planted fault is found");
+    drop(planted);
+    assert!(told.contains(" steps:\n"), "an execution is told: {told}");
 }
 
 /// A key at home in group 1, and bits of it in segments of groups 1, 2 and 3.
@@ -293,5 +304,29 @@ fn a_value_is_taken_away_whole() {
             .client([get_delete(&key)])
             .client([set_bit(&key, two + 8)])
             .client([get_bit(&key, two)]),
+    );
+}
+
+#[test]
+fn parts_that_are_not_activated_are_found() {
+    let (scenario, Spread { key, one, two, .. }) = absent("SET without activation", 2);
+    breaks(Fault::SkipActivation, scenario.client([set(&key, &[one, two])]).client([get(&key)]));
+}
+
+#[test]
+fn parts_that_are_not_sealed_are_found() {
+    let (scenario, Spread { key, two, .. }) = spread("DEL without a seal", 2);
+    breaks(
+        Fault::SkipSeal,
+        scenario.client([delete(&key), get_bit(&key, two)]).client([get(&key), get_bit(&key, two)]),
+    );
+}
+
+#[test]
+fn a_version_that_is_given_twice_is_found() {
+    let (scenario, Spread { key, one, two, .. }) = absent("SET, SET at one version", 2);
+    breaks(
+        Fault::ReuseVersion,
+        scenario.client([set(&key, &[one + 16, two + 16])]).client([set(&key, &[one, two])]),
     );
 }

@@ -153,13 +153,6 @@ impl Scenario {
         self
     }
 
-    /// Lets a leader finish what is pending while clients are at work.
-    pub(crate) fn finisher(mut self, is_hasty: bool) -> Self {
-        self.finishers += 1;
-        self.is_hasty = is_hasty;
-        self
-    }
-
     /// Lets what is copied be read earlier than it is written.
     pub(crate) fn split(mut self) -> Self {
         self.is_split = true;

@@ -38,6 +38,9 @@ pub(crate) fn explore(mut scenario: Scenario) -> Result<Coverage, String> {
     if let Ok(faults) = env::var("EXPLORE_FAULTS") {
         scenario.faults = faults.parse().expect("EXPLORE_FAULTS is a number");
     }
+    if let Some(depth) = env::var_os("EXPLORE_DEEP") {
+        (scenario.finishers, scenario.is_hasty) = (1, depth == "2");
+    }
     scenario.prepare();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     // Timers may be made, and never fire.

@@ -15,13 +15,13 @@ use std::{
 use bitroster_command::{Command, Op, OpBatch, Outcome, OutcomeWriter, Pending, Reply, WriteOp};
 use bitroster_engine::Engine;
 use bitroster_router::{Reading, Router, RouterOptions, TransportError};
-use bitroster_types::{GroupId, Key, LogIndex, UnixMillis};
+use bitroster_types::{GroupId, LogIndex, UnixMillis};
 use futures_util::future::BoxFuture;
 
 use super::{
-    check::{Record, is_explained, precedence},
+    check::{Record, precedence},
     finish,
-    model::{Held, Seen, Step},
+    model::Seen,
     scenario::{START, Scenario, bytes_of},
     wire::{End, Heard, Wire, unknown},
 };
@@ -35,9 +35,6 @@ const ATTEMPTS_MAX: usize = 3;
 
 /// As [`ATTEMPTS_MAX`], for reads: a plan may look at a record more than once in each attempt.
 const LOOKS_MAX: usize = 8;
-
-/// Most rounds of finishing until nothing is pending.
-const ROUNDS_MAX: usize = 10;
 
 /// How often all may be brought to rest in one execution: before and after late requests.
 const RESTS_MAX: u32 = 2;
@@ -63,7 +60,7 @@ pub(crate) enum Choice {
 
 /// Somebody who runs commands one after the other, each with a router of its own.
 #[derive(Default)]
-struct Actor {
+pub(super) struct Actor {
     /// How many commands it has begun; with the one under way.
     begun: usize,
     future: Option<BoxFuture<'static, Reply>>,
@@ -81,21 +78,21 @@ struct Actor {
 }
 
 pub(crate) struct World<'s> {
-    scenario: &'s Scenario,
-    engines: BTreeMap<GroupId, Engine>,
+    pub(super) scenario: &'s Scenario,
+    pub(super) engines: BTreeMap<GroupId, Engine>,
     /// A hash of each group's log, which decides its state.
     digests: BTreeMap<GroupId, u64>,
     /// How many jumps the clocks have made.
     jumped: usize,
-    wire: Arc<Wire>,
-    actors: Vec<Actor>,
+    pub(super) wire: Arc<Wire>,
+    pub(super) actors: Vec<Actor>,
     /// By actor and place in its script.
-    records: BTreeMap<(usize, usize), Record<'s>>,
-    now: u32,
+    pub(super) records: BTreeMap<(usize, usize), Record<'s>>,
+    pub(super) now: u32,
     faults: u32,
     finishers: u32,
-    rests: u32,
-    is_rested: bool,
+    pub(super) rests: u32,
+    pub(super) is_rested: bool,
     /// Whether the execution goes no further.
     pub(crate) is_cut: bool,
     /// Whether steps are told to people.
@@ -151,7 +148,7 @@ impl<'s> World<'s> {
         UnixMillis(if self.jumped == 0 { START } else { self.scenario.jumps[self.jumped - 1] })
     }
 
-    fn router(&self, actor: usize) -> Router {
+    pub(super) fn router(&self, actor: usize) -> Router {
         let end = Arc::new(End { wire: Arc::clone(&self.wire), actor });
         let options = RouterOptions {
             request_timeout: Duration::from_secs(36_000),
@@ -161,7 +158,7 @@ impl<'s> World<'s> {
         Router::new(self.scenario.map.clone(), end, options)
     }
 
-    fn say(&mut self, line: impl FnOnce() -> String) {
+    pub(super) fn say(&mut self, line: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.tells {
             lines.push(line());
         }
@@ -340,7 +337,7 @@ impl<'s> World<'s> {
     }
 
     /// Applies ops as one entry.
-    fn apply(&mut self, group: GroupId, ops: OpBatch, is_read: bool) -> Vec<Outcome> {
+    pub(super) fn apply(&mut self, group: GroupId, ops: OpBatch, is_read: bool) -> Vec<Outcome> {
         let now = self.clock();
         let engine = self.engines.get_mut(&group).unwrap();
         if is_read {
@@ -449,116 +446,6 @@ impl<'s> World<'s> {
         }
     }
 
-    /// Runs a command to its end, with nobody else about.
-    pub(crate) fn run_alone(&mut self, command: Command) -> Seen {
-        let router = self.router(usize::MAX);
-        let run = async move { router.run(command, &Reading::default()).await };
-        self.drive(Box::pin(run)).unwrap().into()
-    }
-
-    /// Drives a future to its end: each request is delivered at once.
-    fn drive(&mut self, mut future: BoxFuture<'static, Reply>) -> Result<Reply, String> {
-        let mut context = Context::from_waker(Waker::noop());
-        for _ in 0..10_000 {
-            if let Poll::Ready(reply) = future.as_mut().poll(&mut context) {
-                return Ok(reply);
-            }
-            let mine = |place: &usize| self.wire.requests()[*place].actor == usize::MAX;
-            if let Some(place) = self.wire.waiting().into_iter().find(mine) {
-                let (group, ops) = self.wire.land(place);
-                let is_read = self.wire.requests()[place].is_read;
-                let outcomes = self.apply(group, ops.clone(), is_read);
-                self.say(|| {
-                    format!("  at rest -> group {group}: {} = {}", names(ops), cut(&outcomes))
-                });
-                self.wire.tell(place, Ok(outcomes));
-            }
-        }
-        Err("a command does not come to an end although nobody disturbs it".into())
-    }
-
-    /// Finishes all that is pending, and checks all.
-    fn rest(&mut self) -> Verdict {
-        self.say(|| "all comes to rest".into());
-        self.is_rested = true;
-        self.rests += 1;
-        let groups: Vec<GroupId> = self.engines.keys().copied().collect();
-        for round in 0.. {
-            let mut tick = OpBatch::new();
-            tick.push_write(&WriteOp::Tick);
-            for group in &groups {
-                self.apply(*group, tick.clone(), false);
-            }
-            let rows =
-                |(group, engine): (&GroupId, &Engine)| (*group, finish::pending(engine, true));
-            let pending: Vec<_> = self.engines.iter().map(rows).collect();
-            if pending.iter().all(|(_, rows)| rows.is_empty()) {
-                break;
-            }
-            if round == ROUNDS_MAX {
-                return Err(format!("work is never finished: {pending:?}"));
-            }
-            let future = finish::finish(self.router(usize::MAX), pending);
-            self.drive(future)?;
-        }
-        let home = |key: &Key| &self.engines[&self.scenario.map.home(key)];
-        let headers =
-            self.scenario.keys.iter().map(|key| (key.clone(), finish::header(home(key), key)));
-        let headers = headers.collect();
-        finish::check_rest(&self.engines, &headers)?;
-        self.look()
-    }
-
-    /// Reads everything, and checks that all that was ever seen makes sense.
-    fn look(&mut self) -> Verdict {
-        let mut all = BTreeMap::new();
-        for key in &self.scenario.keys {
-            let whole = self.run_alone(super::scenario::get(key));
-            let bits = self.bits(key);
-            let exists = self.run_alone(super::scenario::exists(key));
-            let expiry = self.run_alone(super::scenario::expiry_time(key));
-            let value = match whole {
-                Seen::Nil => None,
-                Seen::Value(value) => Some(value),
-                other => return Err(format!("GET {key:?} = {other:?}")),
-            };
-            let found = value.clone().unwrap_or_default();
-            if let Some((bit, seen)) = bits
-                .into_iter()
-                .find(|(bit, seen)| *seen != Seen::Integer(found.bits.contains(bit).into()))
-            {
-                return Err(format!("GETBIT {key:?} {bit} = {seen:?}, GET = {found:?}"));
-            }
-            if exists != Seen::Integer(value.is_some().into()) {
-                return Err(format!("EXISTS {key:?} = {exists:?}, GET = {value:?}"));
-            }
-            let expiry = match expiry {
-                Seen::Integer(time) => u64::try_from(time).ok(),
-                other => return Err(format!("PEXPIRETIME {key:?} = {other:?}")),
-            };
-            if let Some(value) = value {
-                all.insert(key.clone(), Held { value, expiry });
-            }
-        }
-        let place = (self.actors.len() + 1, self.rests as usize + 1000);
-        let steps: &'static [Step] = &[Step::Look];
-        let (answered, name) = (Some((self.now, Seen::All(all))), "at rest");
-        self.records.insert(place, Record { name, steps, invoked: self.now, answered });
-        let records: Vec<Record<'_>> = self.records.values().cloned().collect();
-        if is_explained(&self.scenario.model, &records) {
-            return Ok(());
-        }
-        let told: Vec<String> = records.iter().map(|record| cut(record)).collect();
-        Err(format!("no order of the commands explains what was seen:\n  {}", told.join("\n  ")))
-    }
-
-    /// The bits that anything in the scenario may have set.
-    fn bits(&mut self, key: &Key) -> Vec<(u64, Seen)> {
-        let bits = self.scenario.bits.clone();
-        let get = |bit| super::scenario::get_bit(key, bit);
-        bits.into_iter().map(|bit| (bit, self.run_alone(get(bit)))).collect()
-    }
-
     /// A hash of all that decides what can happen from here on and whether it is right.
     pub(crate) fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -595,7 +482,7 @@ fn restore_interval() -> u64 {
 }
 
 /// What a request asks for, for people.
-fn names(ops: OpBatch) -> String {
+pub(super) fn names(ops: OpBatch) -> String {
     let mut reader = ops.into_reader();
     let mut names = Vec::new();
     while let Ok(Some(op)) = reader.next_op() {
