@@ -278,8 +278,7 @@ impl Running {
         );
         tasks.spawn("follower", Box::pin(follower.run(stopping.clone())));
         tasks.spawn("announce", Box::pin(announce(self.lobby.clone(), self.meta.clone())));
-        let finish =
-            finish::run(self.router.clone(), Arc::clone(&shard), patience(&self.config));
+        let finish = finish::run(self.router.clone(), Arc::clone(&shard), patience(&self.config));
         tasks.spawn("finish", Box::pin(finish));
         Ok(shard)
     }
