@@ -299,10 +299,19 @@ impl Side {
         }
     }
 
-    /// Forgets all but the versions.
+    /// Forgets what is staged and published, and takes all reservations back: what was staged for
+    /// them elsewhere, and what may yet come late, is still to be cleaned up and refused.
     pub(crate) fn clear(&mut self) {
-        let versions = std::mem::take(&mut self.versions);
-        *self = Self { versions, swept: self.swept, ..Self::default() };
+        let mut old = std::mem::take(self);
+        old.abandoned.extend(old.reserved.into_keys());
+        *self = Self {
+            versions: old.versions,
+            abandoned: old.abandoned,
+            floors: old.floors,
+            aborted: old.aborted,
+            swept: old.swept,
+            ..Self::default()
+        };
     }
 
     /// Heap bytes, about: rows of the maps at their size, values exactly.

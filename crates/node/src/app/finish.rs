@@ -18,8 +18,11 @@ use tracing::debug;
 /// whom a second hand does not disturb.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Most changes of one group that are finished in one round.
+/// Most changes of one group that are listed at a time.
 const CHANGES_MAX: usize = 1024;
+
+/// Most lists of one group before the others have their turn.
+const ROUNDS_MAX: usize = 32;
 
 /// A change, by its key and version.
 type Change = (GroupId, Key, Version);
@@ -38,16 +41,22 @@ pub(super) async fn run(router: Router, shard: Arc<Shard>, patience: Duration) {
             if !group.leads() {
                 continue;
             }
-            let mut due = group.pending(before, CHANGES_MAX);
-            due.retain(|pending| {
-                let Some(change) = under_way(group.id(), pending) else { return true };
-                let is_old = seen.contains(&change);
-                found.insert(change);
-                is_old
-            });
-            if !due.is_empty() {
-                debug!(group = %group.id(), changes = due.len(), "finishing changes");
-                router.finish(&due, group.id()).await;
+            for _ in 0..ROUNDS_MAX {
+                let mut due = group.pending(before, CHANGES_MAX);
+                let is_all = due.len() < CHANGES_MAX;
+                due.retain(|pending| {
+                    let Some(change) = under_way(group.id(), pending) else { return true };
+                    let is_old = seen.contains(&change);
+                    found.insert(change);
+                    is_old
+                });
+                if !due.is_empty() {
+                    debug!(group = %group.id(), changes = due.len(), "finishing changes");
+                    router.finish(&due, group.id()).await;
+                }
+                if is_all {
+                    break;
+                }
             }
         }
         seen = found;

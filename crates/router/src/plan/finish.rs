@@ -96,7 +96,7 @@ async fn enlisted(call: &Call, key: &Key, version: Version) -> Step<()> {
 }
 
 /// Publishes the removal of a key that was prepared together with another one's publication,
-/// unless the key has changed since. Whether it was removed by this.
+/// unless the key has changed since. Whether it is gone.
 async fn remove(call: &Call, moved: &Moved) -> Step<bool> {
     let publish = WriteOp::Publish {
         key: moved.key.clone(),
@@ -114,7 +114,8 @@ async fn remove(call: &Call, moved: &Moved) -> Step<bool> {
         }
         Outcome::Newer(_) | Outcome::Spread(_) => {
             reserved(call, &moved.key, moved.version, &moved.staged).await?;
-            Ok(false)
+            // Somebody else may have removed it, or finished this.
+            Ok(call.header(&moved.key).await?.is_none())
         }
         outcome => Err(unexpected(outcome)),
     }
