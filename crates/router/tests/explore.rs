@@ -245,7 +245,7 @@ fn an_expiry_is_set_or_cleared() {
 
 #[test]
 fn a_first_touch_takes_the_expiry_that_is_being_set() {
-    let (scenario, Spread { key, two, three, .. }) = spread("EXPIRE, first touch, time", 3);
+    let (scenario, Spread { key, three, .. }) = spread("EXPIRE, first touch, time", 3);
     holds(scenario.client([expire(&key, 1_000)]).client([set_bit(&key, three)]).jump(2_000));
 }
 
