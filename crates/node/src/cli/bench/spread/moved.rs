@@ -202,7 +202,7 @@ short line
         let (mut far, _) = listener.accept().unwrap();
         let links = Links { node_ports: vec![port], admins: Vec::new() };
         let before = links.read().unwrap();
-        let mut exchange = |from: &mut std::net::TcpStream, to: &mut std::net::TcpStream, len| {
+        let exchange = |from: &mut std::net::TcpStream, to: &mut std::net::TcpStream, len| {
             from.write_all(&vec![7; len]).unwrap();
             to.read_exact(&mut vec![0; len]).unwrap();
         };
