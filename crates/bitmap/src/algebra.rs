@@ -293,9 +293,7 @@ fn diff<'a>(
     if let Some(values) = first.values() {
         scratch.values.clear();
         scratch.values.extend_from_slice(values);
-        for other in &list {
-            pair::retain(scratch, other, false);
-        }
+        pair::remove(scratch, &list);
         return if scratch.values.is_empty() { Out::Empty } else { Out::Values };
     }
     if let (Container::Dense { page, .. }, Some(blocks)) = (first, blocks(&list)) {
@@ -320,7 +318,9 @@ fn any_with<'a>(
     if list.is_empty() || (!inside && matches!(x, Container::Full)) {
         return Out::Empty;
     }
-    if let (true, Some(values)) = (inside, x.values()) {
+    if let (true, Some(values)) = (inside, x.values())
+        && pair::is_looked_up(values, &list)
+    {
         return filter(values, scratch, |value| list.iter().any(|c| c.get(value)));
     }
     if let (Container::Dense { page, .. }, Some(blocks)) = (x, blocks(&list)) {

@@ -333,9 +333,8 @@ impl Container {
     pub(crate) fn store(&self, page: &mut Page) {
         match self {
             Self::Tiny { .. } | Self::Array(_) => {
-                for value in self.values().unwrap_or_default() {
-                    page.0[usize::from(*value >> 3)] |= 0x80 >> (value & 7);
-                }
+                let values = self.values().unwrap_or_default();
+                bits::each_place(values, |byte, mask| page.0[byte] |= mask);
             }
             Self::Dense { page: own, .. } => page.0 = own.0,
             Self::Runs { runs, .. } => {

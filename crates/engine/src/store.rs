@@ -174,6 +174,9 @@ impl Store {
     /// Takes over the slots of the group.
     pub(crate) fn adopt(&mut self, owned: Owned) {
         self.owned = owned;
+        if self.tally.records + self.tally.parts == 0 {
+            return;
+        }
         let root = self.root.clone();
         (self.tally.records, self.tally.parts) = (0, 0);
         self.expiries.clear();

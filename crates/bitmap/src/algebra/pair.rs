@@ -1,16 +1,20 @@
 //! Short ways for two containers.
 
-use super::{Out, Scratch, Want};
+use super::{Out, Present, Scratch, Want};
 use crate::bits;
 use crate::container::{ARRAY_MAX, Container};
 use crate::kernels::Page;
 
 /// A list this many times shorter than the other is looked up in it value by value.
-const LOOK_UP_FACTOR: usize = 16;
+const LOOK_UP_FACTOR: usize = 32;
 
 /// Lists shorter than this are merged; longer ones are marked in a page, which costs the same for
 /// each value, while the steps of a merge wait for one another.
 const MERGE_MAX: usize = 48;
+
+/// Lists with more values than this are unmarked by clearing the page, which costs the same for
+/// any list.
+const UNMARK_MAX: usize = 128;
 
 /// Keeps the scratch values that are in `other` (`inside`) or are not.
 pub(super) fn retain(scratch: &mut Scratch<'_>, other: &Container, inside: bool) {
@@ -19,17 +23,63 @@ pub(super) fn retain(scratch: &mut Scratch<'_>, other: &Container, inside: bool)
         return keep(values, |value| bits::get(&page.0, usize::from(value)) == inside);
     }
     match other.values() {
-        Some(list) if values.len() * LOOK_UP_FACTOR > list.len() => {
-            if list.len() < MERGE_MAX {
-                return merge(values, list, inside);
-            }
+        Some(list) if is_marked(values.len(), list.len()) => {
             let page = marks.get_or_insert_with(|| Box::new(Page::ZERO));
-            list.iter().for_each(|v| page.0[usize::from(*v >> 3)] |= 0x80 >> (v & 7));
+            bits::each_place(list, |byte, mask| page.0[byte] |= mask);
             keep(values, |value| bits::get(&page.0, usize::from(value)) == inside);
-            list.iter().for_each(|v| page.0[usize::from(*v >> 3)] = 0);
+            unmark(page, list);
         }
+        Some(list) if values.len() * LOOK_UP_FACTOR > list.len() => merge(values, list, inside),
         _ => values.retain(|value| other.get(*value) == inside),
     }
+}
+
+/// Whether `values` are better looked up in each of `others` than in the union of all.
+pub(super) fn is_looked_up(values: &[u16], others: &[&Container]) -> bool {
+    let listed: usize = others.iter().filter_map(|other| other.values()).map(<[u16]>::len).sum();
+    let steps = values.len() * others.len() * LOOK_UP_FACTOR;
+    values.len() < MERGE_MAX || listed == 0 || listed >= steps
+}
+
+/// Whether a list of `other` values is marked in a page, to test `values` values against it.
+fn is_marked(values: usize, other: usize) -> bool {
+    other >= MERGE_MAX && values * LOOK_UP_FACTOR > other
+}
+
+/// Clears a page in which only the values of `list` are set.
+fn unmark(page: &mut Page, list: &[u16]) {
+    if list.len() > UNMARK_MAX {
+        page.0.fill(0);
+    } else {
+        list.iter().for_each(|value| page.0[usize::from(*value >> 3)] = 0);
+    }
+}
+
+/// Keeps the scratch values that are in none of `others`. Long lists are marked together, so that
+/// the values are gone through once.
+pub(super) fn remove(scratch: &mut Scratch<'_>, others: &[&Container]) {
+    let mut marked = Present::new();
+    for other in others {
+        let list = other.values().unwrap_or_default();
+        if is_marked(scratch.values.len(), list.len()) {
+            marked.push(other);
+        } else {
+            retain(scratch, other, false);
+        }
+    }
+    if let [one] = marked[..] {
+        return retain(scratch, one, false);
+    }
+    let Scratch { values, marks, .. } = scratch;
+    if marked.is_empty() || values.is_empty() {
+        return;
+    }
+    let page = marks.get_or_insert_with(|| Box::new(Page::ZERO));
+    for list in marked.iter().flat_map(|other| other.values()) {
+        bits::each_place(list, |byte, mask| page.0[byte] |= mask);
+    }
+    keep(values, |value| !bits::get(&page.0, usize::from(value)));
+    page.0.fill(0);
 }
 
 /// Keeps the values that `test` accepts, without a branch on the answer.

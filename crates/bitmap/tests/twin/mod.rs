@@ -196,6 +196,33 @@ pub(crate) fn crowded() -> impl Strategy<Value = (Bitmap, Twin)> {
     })
 }
 
+/// A value whose first four chunks hold anything: nothing, a short or long list, dense bits, runs,
+/// or, rarely, all bits.
+pub(crate) fn mixed() -> impl Strategy<Value = (Bitmap, Twin)> {
+    let piece = prop_oneof![
+        1 => Just(None),
+        2 => prop::collection::vec(any::<u16>(), 1..100).prop_map(|list| Some(Piece::Values(list))),
+        6 => (any::<u64>(), 100u32..4000).prop_map(|(seed, card)| Some(Piece::Random(seed, card))),
+        2 => (any::<u64>(), 5000u32..30_000)
+            .prop_map(|(seed, card)| Some(Piece::Random(seed, card))),
+        2 => prop::collection::vec((any::<u16>(), 0u16..3000), 1..12).prop_map(|runs| {
+            let runs = runs.into_iter().map(|(start, len)| (start, start.saturating_add(len)));
+            Some(Piece::Runs(runs.collect()))
+        }),
+        1 => any::<bool>().prop_map(|full| full.then_some(Piece::Full)),
+    ];
+    prop::collection::vec(piece, 4).prop_map(|chunks| {
+        let (mut bitmap, mut twin) = (Bitmap::new(), Twin::default());
+        for (chunk, piece) in chunks.iter().enumerate() {
+            if let Some(piece) = piece {
+                put(&mut bitmap, &mut twin, (chunk as u64) << 16, piece);
+            }
+        }
+        bitmap.optimize();
+        (bitmap, twin)
+    })
+}
+
 fn put(bitmap: &mut Bitmap, twin: &mut Twin, base: u64, piece: &Piece) {
     let mut both = |offset: u64| {
         assert_eq!(bitmap.set(offset, true), twin.set(offset, true));

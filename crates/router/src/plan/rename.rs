@@ -22,32 +22,52 @@ pub(crate) async fn rename(
     only_if_new: bool,
 ) -> Step<Reply> {
     let done = if only_if_new { Reply::Integer(1) } else { Reply::Ok };
-    for attempt in 0..PLAN_ATTEMPTS_MAX {
-        let Some(header) = gather::record(call, source).await? else {
-            if attempt > 0 {
-                return Err(Stop::Error(call.unknown()));
+    let Some(header) = gather::record(call, source).await? else {
+        return Err(CommandError::Text("ERR no such key").into());
+    };
+    if source == target {
+        return Ok(if only_if_new { Reply::Integer(0) } else { done });
+    }
+    if only_if_new && gather::record(call, target).await?.is_some() {
+        return Ok(Reply::Integer(0));
+    }
+    if move_value(call, source, &header, target, only_if_new).await? {
+        return Ok(done);
+    }
+    // The source has changed after its value was copied: what it holds now goes over it.
+    for _ in 0..PLAN_ATTEMPTS_MAX {
+        let again = async {
+            match gather::record(call, source).await? {
+                Some(header) => move_value(call, source, &header, target, false).await,
+                // Somebody has removed it in the meantime.
+                None => Ok(true),
             }
-            return Err(CommandError::Text("ERR no such key").into());
         };
-        if source == target {
-            return Ok(if only_if_new { Reply::Integer(0) } else { done });
-        }
-        let only_if_new = only_if_new && attempt == 0;
-        if only_if_new && gather::record(call, target).await?.is_some() {
-            return Ok(Reply::Integer(0));
-        }
-        let Held { draft, header } = hold(call, source, &header, None).await?;
-        let moved = draft.to_moved(header.modified);
-        match copy_value(call, source, &header, target, only_if_new, Some(moved)).await {
+        match again.await {
             Ok(true) => return Ok(done),
-            // The source has changed after its value was copied: what it holds now goes over it.
-            Ok(false) => {}
-            Err(stop @ Stop::Error(CommandError::OutcomeUnknown { .. })) => return Err(stop),
-            Err(stop) if attempt == 0 => return Err(draft.abandon(stop).await),
-            Err(stop) => return Err(call.after_change(draft.abandon(stop).await)),
+            Ok(false) | Err(Stop::Again) => tokio::task::yield_now().await,
+            Err(stop) => return Err(call.after_change(stop)),
         }
     }
     Err(Stop::Error(call.unknown()))
+}
+
+/// Publishes the source's value under the target's name, and then that the source goes. Whether it
+/// is gone: a write in the meantime keeps it.
+async fn move_value(
+    call: &Call,
+    source: &Key,
+    header: &Header,
+    target: &Key,
+    only_if_new: bool,
+) -> Step<bool> {
+    let Held { draft, header } = hold(call, source, header, None).await?;
+    let moved = draft.to_moved(header.modified);
+    match copy_value(call, source, &header, target, only_if_new, Some(moved)).await {
+        Err(stop @ Stop::Error(CommandError::OutcomeUnknown { .. })) => Err(stop),
+        Err(stop) => Err(draft.abandon(stop).await),
+        moved => moved,
+    }
 }
 
 /// COPY.
@@ -107,17 +127,20 @@ async fn stage_copy(
     target: &Key,
     draft: &mut Draft<'_>,
 ) -> Step<()> {
-    let (width, end) = (call.map.width().bits(), len_bytes * 8);
+    let width = call.map.width().bits();
+    let beyond_first = width.min(len_bytes * 8)..len_bytes * 8;
+    let owners = call.map.groups_of_range(source, beyond_first);
     let (source_home, target_home) = (call.map.home(source), call.map.home(target));
+    // All that a part holds when it is copied: cut at a length of before, it would be neither what
+    // it was then nor what it is now.
     let copy = |start| {
         let source = SourceRef { key: source.clone(), version: header.version };
-        vec![StageFrom::Copy { source, range: (start, end) }]
+        vec![StageFrom::Copy { source, range: (start, u64::MAX) }]
     };
-    let owners = call.map.groups_of_range(source, width.min(end)..end);
     let local = source_home == target_home;
     let mut shares: Vec<_> = gather::members(call, source, header)
         .into_iter()
-        .filter(|group| owners.contains(group) && !(local && *group == source_home))
+        .filter(|group| *group != source_home || !local && owners.contains(group))
         .map(|group| (group, copy(width)))
         .collect();
     if local {
