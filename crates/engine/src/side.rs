@@ -266,8 +266,11 @@ impl Side {
             Pending::Enlisted { key: key.clone(), version: *version, group: *group, since }
         });
         let mut rows = Vec::new();
-        take_in_turn(&mut rows, limit, &mut [&mut published, &mut abandoned, &mut expired]);
+        let decided = limit - limit / 4;
+        take_in_turn(&mut rows, decided, &mut [&mut published, &mut abandoned, &mut expired]);
+        // However much is decided and cannot be finished, what is old has its turn.
         take_in_turn(&mut rows, limit, &mut [&mut reserved, &mut enlisted]);
+        take_in_turn(&mut rows, limit, &mut [&mut published, &mut abandoned, &mut expired]);
         rows
     }
 
@@ -307,6 +310,7 @@ impl Side {
         *self = Self {
             versions: old.versions,
             abandoned: old.abandoned,
+            expired: old.expired,
             floors: old.floors,
             aborted: old.aborted,
             swept: old.swept,

@@ -93,8 +93,8 @@ impl Engine {
             }
             WriteCommand::Copy { source, target, replace } => self.copy(source, target, *replace),
             WriteCommand::Flush => {
+                self.note_flushed();
                 self.store.clear();
-                self.side_mut().clear();
                 Ok(Reply::Ok.into())
             }
         }

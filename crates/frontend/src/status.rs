@@ -54,7 +54,7 @@ pub struct SpreadStatus {
     pub pending: u64,
     /// Changes that are being prepared.
     pub reserved: u64,
-    /// Groups that were given leave to hold a part and have not been asked since.
+    /// Leaves to hold a part that were given not long ago.
     pub enlisted: u64,
 }
 

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_follow_a_delete_in_homes_queue_only() {
+    fn bits_follow_an_expiry_in_homes_queue_only() {
         let mut ledger = Ledger::default();
         ledger.note(&key("k"), Class::Alone);
         assert!(ledger.admits(&key("k"), Class::FirstBits));

@@ -16,7 +16,7 @@
 //!
 //! | module        | job                                                        |
 //! |---------------|------------------------------------------------------------|
-//! | [`router`]    | one command in, one reply out; WATCH and EXEC; clean-ups   |
+//! | [`router`]    | one command in, one reply out; WATCH and EXEC; what is left |
 //! | [`turn`]      | the hot path: a pipeline's commands, queued a group        |
 //! | [`transport`] | the trait through which groups are reached                 |
 //! | `map`         | the newest cluster map, and waiting for a newer one        |

@@ -1,6 +1,12 @@
 //! The router's face: one command in, one reply out.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bitroster_command::{Command, CommandError, Pending, Reply};
 use bitroster_placement::ClusterMap;
@@ -151,16 +157,19 @@ impl Router {
     /// that died. Reservations and leaves among it are taken back, whoever may still need them:
     /// give old ones only.
     ///
-    /// What cannot be finished now stays with `home` for the next time.
-    pub async fn finish(&self, pending: &[Pending], home: GroupId) {
+    /// What cannot be finished now stays with `home` for the next time. Whether nothing does.
+    pub async fn finish(&self, pending: &[Pending], home: GroupId) -> bool {
+        let is_all = &AtomicBool::new(true);
         let finish = |one| async move {
             let call = Call::new(&self.0, &self.0.linearizable);
             let finished =
                 call.attempts(|call| async move { plan::finish::finish(&call, one).await });
             if let Err(error) = finished.await {
                 tracing::debug!(group = home.0, %error, "an unfinished change is left for later");
+                is_all.store(false, Relaxed);
             }
         };
         stream::iter(pending).for_each_concurrent(self.0.options.fan_out_max, finish).await;
+        is_all.load(Relaxed)
     }
 }

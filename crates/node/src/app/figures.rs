@@ -248,7 +248,7 @@ impl Gauges {
             "bitroster_node_spread",
             "Keys over several groups, of the groups that this node leads: parts that it holds, \
              parts that are staged, changes that are pending, changes that are reserved, leaves \
-             that are not settled"
+             that were given not long ago"
         );
         describe_gauge!("bitroster_node_tasks", "Tasks that have not ended");
         Self {

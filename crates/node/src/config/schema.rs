@@ -317,7 +317,7 @@ impl Config {
             }
         };
         range("server.maxclients", self.server.maxclients as u64, 1, 1 << 20);
-        range("server.request_timeout_ms", self.server.request_timeout_ms, 100, 600_000);
+        range("server.request_timeout_ms", self.server.request_timeout_ms, 100, 120_000);
         range("server.threads", self.server.threads as u64, 0, 1024);
         range("server.shutdown_grace_ms", self.server.shutdown_grace_ms, 0, 60_000);
         range("storage.sync_interval_ms", self.storage.sync_interval_ms, 1, 60_000);

@@ -15,7 +15,11 @@ use bitroster_command::{
 };
 use bitroster_types::{GroupId, Key};
 
-use super::{gather, keys::refusal, publish::Draft};
+use super::{
+    gather,
+    keys::refusal,
+    publish::{Draft, hold},
+};
 use crate::call::{Call, Step, bitmap_of, count_of};
 
 /// The operands of a combination, as their homes know them.
@@ -72,9 +76,19 @@ pub(crate) async fn store(
             reply => Err(refusal(reply)),
         };
     }
-    let mut draft = Draft::reserve(call, target, false).await?;
+    let old = sources.iter().position(|source| source == target);
+    let (mut draft, seen) = match old.and_then(|place| operands.headers[place].as_ref()) {
+        // A write to it in the meantime would be neither in the result nor after it.
+        Some(header) => {
+            let held = hold(call, target, header, None).await?;
+            let seen = held.seen();
+            (held.draft, seen)
+        }
+        None if old.is_some() => (Draft::reserve(call, target, false).await?, Seen::Absent),
+        None => (Draft::reserve(call, target, false).await?, Seen::Any),
+    };
     match operands.stage(call, target, &mut draft).await {
-        Ok(()) => draft.publish_value(Seen::Any, operands.len_bytes, None).await?,
+        Ok(()) => draft.publish_value(seen, operands.len_bytes, None).await?,
         Err(stop) => return Err(draft.abandon(stop).await),
     };
     Ok(gather::number(operands.len_bytes))

@@ -8,12 +8,11 @@ use crate::call::{Call, Step, Stop, wall_clock};
 
 /// DEL and UNLINK.
 pub(crate) async fn delete(call: &Call, key: &Key) -> Step<Reply> {
-    let Some(header) = call.header(key).await? else {
+    let Some(header) = gather::record(call, key).await? else {
         return Ok(Reply::Integer(0));
     };
-    let is_filled = gather::is_filled(call, key, &header).await?;
     remove(call, key, &header).await?;
-    Ok(Reply::Integer(i64::from(is_filled)))
+    Ok(Reply::Integer(1))
 }
 
 /// EXPIRE and its relatives.

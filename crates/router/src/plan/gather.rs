@@ -1,7 +1,7 @@
 //! Reads of a whole key that is spread: one version of it, gathered from its parts.
 //!
 //! Home says which version lives and who holds parts. The parts answer at that version, and home
-//! is asked once more whether it still lives: parts are dropped only after home has retired the
+//! is asked once more whether it still lives: parts are dropped only after home has ended the
 //! version, so what was read before home's second answer was whole.
 //!
 //! A record with a spread and no length anywhere is one that a first touch has made and not yet
@@ -143,13 +143,11 @@ pub(crate) async fn bitmap(
     Ok(whole)
 }
 
-/// Checks that the version that was read still lives.
+/// Checks that the version that was read still lives. A record that was never spread has none to
+/// tell it by: it must be there and no shorter.
 pub(crate) async fn confirm(call: &Call, key: &Key, header: &Header) -> Step<()> {
-    if header.spread.is_empty() {
-        return Ok(());
-    }
     match call.header(key).await? {
-        Some(now) if now.version == header.version => Ok(()),
+        Some(now) if now.version == header.version && now.len_bytes >= header.len_bytes => Ok(()),
         Some(_) | None => Err(Stop::Again),
     }
 }

@@ -264,9 +264,14 @@ impl<'a> Draft<'a> {
                 outcome => return Err(unexpected(outcome)),
             };
             let known = self.staged.len();
-            match change {
-                Change::Value { .. } | Change::Nothing => self.seal(&header.spread).await?,
-                Change::Expiry(_) => self.seal_expiry(&header).await?,
+            let sealed = match change {
+                Change::Value { .. } | Change::Nothing => self.seal(&header.spread).await,
+                Change::Expiry(_) => self.seal_expiry(&header).await,
+            };
+            match sealed {
+                // Nothing is published, whatever became of the stage.
+                Err(Stop::Error(CommandError::OutcomeUnknown { .. })) => return Err(Stop::Again),
+                sealed => sealed?,
             }
             if self.staged.len() == known {
                 return Err(Stop::Again);

@@ -99,17 +99,18 @@ async fn copy_value(
         let seen = match call.header(target).await? {
             _ if !only_if_new => Seen::Any,
             None => Seen::Absent,
-            // A first touch that was not filled: it is no key yet, and must not become one.
-            Some(now) => Seen::Unchanged(now.modified),
+            // A first touch that is not filled yet, and may be at any moment.
+            Some(_) => return Err(Stop::Again),
         };
         stage_copy(call, source, header, len_bytes, target, &mut draft).await?;
-        match &moved {
-            None => gather::confirm(call, source, header).await?,
-            // Who has written to it since has taken its reservation back.
-            Some(moved) => match call.header(source).await? {
-                Some(now) if now.modified == moved.modified => {}
+        if header.spread.is_empty() || moved.is_some() {
+            // Who has written to it since has left a mark, or taken its reservation back.
+            match call.header(source).await? {
+                Some(now) if now.modified == header.modified => {}
                 Some(_) | None => return Err(Stop::Again),
-            },
+            }
+        } else {
+            gather::confirm(call, source, header).await?;
         }
         Ok(seen)
     };

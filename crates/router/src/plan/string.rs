@@ -36,6 +36,10 @@ pub(crate) async fn set(call: &Call, command: &WriteCommand) -> Step<Reply> {
         publish(draft, seen, &Bitmap::from_bytes(value)).await?;
         return Ok(accepted(*reply, Reply::Nil));
     };
+    let is_new_only = *existence == Some(Existence::IfAbsent);
+    if is_new_only && *reply != SetReply::Old && gather::is_filled(call, key, &header).await? {
+        return Ok(refused(*reply, Reply::Nil));
+    }
     let mut held = hold(call, key, &header, None).await?;
     let looked = async {
         let exists = gather::is_filled(call, key, &held.header).await?;

@@ -70,6 +70,11 @@ pub(crate) async fn append(call: &Call, key: &Key, value: &Bytes) -> Step<Reply>
         Outcome::Reply(Reply::Error(error)) => return Err(Stop::Error(*error)),
         Outcome::AskHome => {
             let Some(header) = header else { return Err(Stop::Again) };
+            if header.spread.contains(&group) {
+                // It has a part and is in doubt about it: without the mark nobody would see that
+                // another append was first.
+                return Err(Stop::Again);
+            }
             first_touch(call, group, &header, key, first).await?;
         }
         outcome => return Err(unexpected(outcome)),

@@ -193,10 +193,11 @@ impl Cluster {
             .collect()
     }
 
-    /// As [`pending`](Self::pending), without the leaves that nobody has asked about yet: every
-    /// first touch leaves one.
+    /// As [`pending`](Self::pending), without what every first touch and every FLUSHALL leaves to
+    /// home's leader.
     pub(crate) fn unfinished(&self) -> Vec<Pending> {
-        let is_leave = |one: &Pending| matches!(one, Pending::Enlisted { .. });
+        let is_leave =
+            |one: &Pending| matches!(one, Pending::Enlisted { .. } | Pending::Expired { .. });
         let all = self.pending().into_iter().flat_map(|(_, pending)| pending);
         all.filter(|one| !is_leave(one)).collect()
     }

@@ -200,6 +200,26 @@ impl Engine {
         groups
     }
 
+    /// Notes what is left to do of all records and leaves, which go: whoever was given leave may yet
+    /// make a part of it, and must be told that it is over.
+    pub(crate) fn note_flushed(&mut self) {
+        let mut over: Vec<(Key, Version, Vec<GroupId>)> = Vec::new();
+        let owned = &self.store.owned;
+        self.store.root().for_each(|spot, key, view| {
+            if owned.has(spot.slot)
+                && let Some(version) = view.version.filter(|_| !view.spread.is_empty())
+            {
+                let key = Key::new(key).expect("it was a key when it was put");
+                over.push((key, version, view.spread.to_vec()));
+            }
+        });
+        let side = self.side_mut();
+        side.clear();
+        for (key, version, groups) in over {
+            side.expired.insert((key, version), groups.into());
+        }
+    }
+
     /// Notes what is left to do of a record that has expired: its parts are to be dropped. What was
     /// to be published over it at an older version may not count on them any more.
     pub(crate) fn note_expired(&mut self, key: &Key, old: &Entry) {
