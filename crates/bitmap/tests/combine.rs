@@ -4,8 +4,8 @@
 //! Method: one to twelve operands of mixed forms and lengths, each operation, random ranges.
 //!
 //! Mutants seen to fail: marks left behind for the next chunk, a slice not cut at its range, a node
-//! shared although another operand has it, the last values of a list left
-//! out, a page of ONE not cleared before the next operand.
+//! shared although another operand has it, a page of ONE not cleared before the
+//! next operand.
 
 mod twin;
 
