@@ -35,7 +35,7 @@ pub(super) async fn run(router: Router, shard: Arc<Shard>, patience: Duration) {
     let mut watches: HashMap<GroupId, Watch> = HashMap::new();
     loop {
         ticks.tick().await;
-        let led: Vec<GroupHandle> = shard.groups().into_iter().filter(GroupHandle::leads).collect();
+        let led: Vec<GroupHandle> = shard.groups().filter(GroupHandle::leads).collect();
         watches.retain(|id, _| led.iter().any(|group| group.id() == *id));
         // Side by side: one whose keys have parts in a group that is down keeps up no other.
         let looks = led.into_iter().map(|group| {
