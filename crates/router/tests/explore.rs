@@ -9,10 +9,10 @@
 //! was told must be explained by some order of the commands over a plain map; at the end no group
 //! may keep rows or parts that no record speaks of, and bits, values and lengths must agree.
 //! `EXPLORE_FAULTS` sets how much goes wrong in one execution, `EXPLORE_DEEP=1` adds a leader that
-//! finishes what is decided while clients are at work, `EXPLORE_DEEP=2` one that takes back what they
-//! have reserved as well, `EXPLORE_RESTORE` restores engines at every entry, `EXPLORE_UNKNOWN` looks
-//! past failures where nothing went wrong, and `EXPLORE_CUT` tells of commands that start again for
-//! ever.
+//! finishes what is decided while clients are at work, `EXPLORE_DEEP=2` one that takes back what
+//! they have reserved as well, `EXPLORE_RESTORE` restores engines at every entry,
+//! `EXPLORE_UNKNOWN` looks past failures where nothing went wrong, and `EXPLORE_CUT` tells of
+//! commands that start again for ever.
 //!
 //! Mutants killed: a plan that forgets without activating; parts that are not staged before they
 //! go; a version that is given twice.

@@ -438,8 +438,9 @@ async fn pulse(groups: Arc<Groups>, wal: Arc<Wal>) {
         }
     }
 }
-/// The width of a group's segments. The meta group owns the one slot of its one key, whose value, the
-/// cluster's state, must fit in the first segment however narrow those of bitmaps are.
+
+/// The width of a group's segments. The meta group owns the one slot of its one key, whose value,
+/// the cluster's state, must fit in the first segment however narrow those of bitmaps are.
 fn width_of(group: GroupId, width: SegmentWidth) -> SegmentWidth {
     if group == GroupId::META {
         std::cmp::max_by_key(width, SegmentWidth::DEFAULT, |width| width.bits())

@@ -217,8 +217,8 @@ impl GroupHandle {
         Ok(())
     }
 
-    /// At most `max` changes over several groups that are not finished; reservations and leaves only
-    /// if they were given before `before`, by log time. The leader has them finished.
+    /// At most `max` changes over several groups that are not finished; reservations and leaves
+    /// only if they were given before `before`, by log time. The leader has them finished.
     pub fn pending(&self, before: UnixMillis, max: usize) -> Vec<Pending> {
         self.group.keyspace.read().pending(before, max)
     }

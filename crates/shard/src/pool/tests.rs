@@ -2,8 +2,8 @@
 //!
 //! Method: a pool of one thread or two, kept busy by jobs that wait for a channel; futures are
 //! polled by hand, so that it is known what waits. Mutants killed: a caller that leaves takes
-//! nothing back; a job past its deadline runs, or keeps its room; no job's room is returned; a panic
-//! ends its thread; no bound on bytes; large jobs on all threads.
+//! nothing back; a job past its deadline runs, or keeps its room; no job's room is returned; a
+//! panic ends its thread; no bound on bytes; large jobs on all threads.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -200,8 +200,8 @@ impl Engine {
         groups
     }
 
-    /// Notes what is left to do of all records and leaves, which go: whoever was given leave may yet
-    /// make a part of it, and must be told that it is over.
+    /// Notes what is left to do of all records with parts, which go: whoever was given leave may
+    /// yet make a part of it, and must be told that it is over.
     pub(crate) fn note_flushed(&mut self) {
         let mut over: Vec<(Key, Version, Vec<GroupId>)> = Vec::new();
         let owned = &self.store.owned;
