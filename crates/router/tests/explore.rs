@@ -313,6 +313,44 @@ fn a_copy_meets_the_removal_of_its_source() {
 }
 
 #[test]
+fn a_copy_of_a_short_key_meets_its_removal() {
+    let mut scenario = Scenario::new("COPY of a key in one group, DEL", 2);
+    let (key, target) = (scenario.key(1, 0), scenario.key(2, 0));
+    holds(
+        scenario
+            .after([set(&key, &[3, 60])])
+            .client([copy(&key, &target)])
+            .client([delete(&key), set(&key, &[1])])
+            .client([get(&target)])
+            .faults(1)
+            .split(),
+    );
+}
+
+#[test]
+fn a_combination_onto_its_own_source_keeps_what_is_written_to_it() {
+    let (mut scenario, Spread { key, two, .. }) = spread("BITOP onto its source, SETBIT", 2);
+    let other = scenario.key(2, 0);
+    holds(
+        scenario
+            .after([set_bit(&other, two + 16)])
+            .client([union(&key, &[&key, &other])])
+            .client([set_bit(&key, two + 8)])
+            .faults(0),
+    );
+}
+
+#[test]
+fn a_removal_of_an_absent_key_meets_a_first_touch() {
+    let mut scenario = Scenario::new("DEL of nothing, first touch", 2);
+    let key = scenario.key(1, 0);
+    let far = scenario.bit_in(2);
+    holds(
+        scenario.client([set_bit(&key, far)]).client([delete(&key), get_bit(&key, far)]).faults(1),
+    );
+}
+
+#[test]
 fn a_value_is_taken_away_whole() {
     let (scenario, Spread { key, two, .. }) = spread("GETDEL, SETBIT", 2);
     holds(
