@@ -13,6 +13,18 @@ use bitroster_bitmap::{BitOp, Bitmap};
 use proptest::prelude::*;
 use twin::{OPS, Twin, assert_same, combine, crowded, mixed, range, value};
 
+/// Builds and counts every operation of several operands.
+fn agree(operands: &[(Bitmap, Twin)]) {
+    let bitmaps: Vec<&Bitmap> = operands.iter().map(|(bitmap, _)| bitmap).collect();
+    let twins: Vec<&Twin> = operands.iter().map(|(_, twin)| twin).collect();
+    for op in OPS.into_iter().filter(|op| *op != BitOp::Not) {
+        let expected = combine(op, &twins);
+        assert_same(&Bitmap::combine(op, &bitmaps), &expected);
+        let count = Bitmap::combine_count(op, &bitmaps, 0..u64::MAX);
+        assert_eq!(count, expected.count(0..u64::MAX), "{op:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -68,28 +80,14 @@ proptest! {
     fn neighbouring_chunks_do_not_leak_into_each_other(
         operands in prop::collection::vec(crowded(), 2..=4),
     ) {
-        let bitmaps: Vec<&Bitmap> = operands.iter().map(|(bitmap, _)| bitmap).collect();
-        let twins: Vec<&Twin> = operands.iter().map(|(_, twin)| twin).collect();
-        for op in OPS.into_iter().filter(|op| *op != BitOp::Not) {
-            let expected = combine(op, &twins);
-            assert_same(&Bitmap::combine(op, &bitmaps), &expected);
-            let count = Bitmap::combine_count(op, &bitmaps, 0..u64::MAX);
-            prop_assert_eq!(count, expected.count(0..u64::MAX), "{:?}", op);
-        }
+        agree(&operands);
     }
 
     #[test]
     fn many_operands_of_every_form_meet_in_one_chunk(
         operands in prop::collection::vec(mixed(), 3..=12),
     ) {
-        let bitmaps: Vec<&Bitmap> = operands.iter().map(|(bitmap, _)| bitmap).collect();
-        let twins: Vec<&Twin> = operands.iter().map(|(_, twin)| twin).collect();
-        for op in OPS.into_iter().filter(|op| *op != BitOp::Not) {
-            let expected = combine(op, &twins);
-            assert_same(&Bitmap::combine(op, &bitmaps), &expected);
-            let count = Bitmap::combine_count(op, &bitmaps, 0..u64::MAX);
-            prop_assert_eq!(count, expected.count(0..u64::MAX), "{:?}", op);
-        }
+        agree(&operands);
     }
 
     #[test]

@@ -105,24 +105,16 @@ impl<'a> Draft<'a> {
 
     /// Stages the same in those of these groups that have staged nothing.
     async fn stage_parts(&mut self, groups: &[GroupId], from: &StageFrom) -> Step<()> {
-        let mut missing = Vec::new();
+        let mut shares = Vec::new();
         for group in groups {
-            if let Err(place) = self.staged.binary_search(group) {
-                self.staged.insert(place, *group);
-                missing.push(*group);
+            if insert(&mut self.staged, *group) {
+                shares.push((*group, vec![from.clone()]));
             }
         }
         if Fault::SkipSeal.is_planted() {
             return Ok(());
         }
-        let (call, key, version, expiry) = (self.call, self.key, self.version, self.expiry);
-        call.inner.metrics.fanned_out(missing.len());
-        call.each(missing, |group| async move {
-            let stage = WriteOp::Stage { key: key.clone(), version, expiry, from: from.clone() };
-            done(call.tell(group, stage).await?)
-        })
-        .await?;
-        Ok(())
+        self.send(shares).await
     }
 
     /// Stages a value, each group its segments. Groups without a set bit hold no part.
@@ -139,7 +131,7 @@ impl<'a> Draft<'a> {
         self.stage(shares).await
     }
 
-    /// Stages what each group is to build; the groups side by side, each in the order given.
+    /// Stages what each group is to build.
     pub(crate) async fn stage(&mut self, shares: Vec<(GroupId, Vec<StageFrom>)>) -> Step<()> {
         let mut away = Vec::new();
         for (group, mut from) in shares {
@@ -155,9 +147,14 @@ impl<'a> Draft<'a> {
             insert(&mut self.staged, *group);
             insert(&mut self.spread, *group);
         }
+        self.send(away).await
+    }
+
+    /// Has groups stage something: side by side, each in the order given.
+    async fn send(&self, shares: Vec<(GroupId, Vec<StageFrom>)>) -> Step<()> {
         let (call, key, version, expiry) = (self.call, self.key, self.version, self.expiry);
-        call.inner.metrics.fanned_out(away.len());
-        call.each(away, |(group, from)| async move {
+        call.inner.metrics.fanned_out(shares.len());
+        call.each(shares, |(group, from)| async move {
             for from in from {
                 let stage = WriteOp::Stage { key: key.clone(), version, expiry, from };
                 done(call.tell(group, stage).await?)?;
@@ -289,10 +286,13 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn insert(groups: &mut Vec<GroupId>, group: GroupId) {
-    if let Err(place) = groups.binary_search(&group) {
+/// Whether the group was not there.
+fn insert(groups: &mut Vec<GroupId>, group: GroupId) -> bool {
+    let place = groups.binary_search(&group);
+    if let Err(place) = place {
         groups.insert(place, group);
     }
+    place.is_err()
 }
 
 /// A share in pieces that each fit in a log entry.
