@@ -238,8 +238,8 @@ impl Side {
         }
     }
 
-    /// Changes that are not finished, at most `limit`: first what is decided, then what was
-    /// reserved or enlisted no later than `before`.
+    /// Changes that are not finished, at most `limit`: mostly what is decided, and for a quarter or
+    /// more what was reserved or enlisted no later than `before`, where there is so much.
     pub(crate) fn pending(&self, before: UnixMillis, limit: usize) -> Vec<Pending> {
         let mut published = self.published.iter().map(|((key, version), row)| {
             let (groups, moved) = (row.groups.to_vec(), row.moved.as_deref().cloned());

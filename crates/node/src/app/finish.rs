@@ -37,7 +37,8 @@ pub(super) async fn run(router: Router, shard: Arc<Shard>, patience: Duration) {
         ticks.tick().await;
         let led: Vec<GroupHandle> = shard.groups().filter(GroupHandle::leads).collect();
         watches.retain(|id, _| led.iter().any(|group| group.id() == *id));
-        // Side by side: one whose keys have parts in a group that is down keeps up no other.
+        // Side by side: one whose keys have parts in a group that is down keeps up the others for
+        // the time of its requests only.
         let looks = led.into_iter().map(|group| {
             let watch = watches.remove(&group.id()).unwrap_or_default();
             look(&router, group, watch, patience)

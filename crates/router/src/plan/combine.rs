@@ -4,8 +4,8 @@
 //! a count or stages its part. First segments lie by key: each home combines those it has, and the
 //! router what the homes send, compressed, unless all lie in one group.
 //!
-//! The result shows at once; the operands are each read at one version, but not at one instant,
-//! and a write to an operand that is also the destination may be overwritten by the result.
+//! The result shows at once; the operands are each read at one version, but not at one instant. A
+//! destination that is an operand is held, so that no write to it is lost.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -20,7 +20,7 @@ use super::{
     keys::refusal,
     publish::{Draft, hold},
 };
-use crate::call::{Call, Step, bitmap_of, count_of};
+use crate::call::{Call, Step, Stop, bitmap_of, count_of};
 
 /// The operands of a combination, as their homes know them.
 struct Operands<'a> {
@@ -81,6 +81,14 @@ pub(crate) async fn store(
         // A write to it in the meantime would be neither in the result nor after it.
         Some(header) => {
             let held = hold(call, target, header, None).await?;
+            let len = gather::len_bytes(call, target, &held.header).await;
+            let same = held.header.modified == header.modified;
+            match len {
+                Ok(len) if same && len <= operands.len_bytes => {}
+                // It has grown since the operands were opened.
+                Ok(_) => return Err(held.draft.abandon(Stop::Again).await),
+                Err(stop) => return Err(held.draft.abandon(stop).await),
+            }
             let seen = held.seen();
             (held.draft, seen)
         }

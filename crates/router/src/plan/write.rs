@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use bitroster_command::{Header, Outcome, ReadCommand, ReadOp, Reply, WriteCommand, WriteOp};
+use bitroster_command::{
+    Header, Outcome, PartQuery, ReadCommand, ReadOp, Reply, WriteCommand, WriteOp,
+};
 use bitroster_types::{GroupId, Key, LogIndex};
 use bytes::Bytes;
 
@@ -70,9 +72,11 @@ pub(crate) async fn append(call: &Call, key: &Key, value: &Bytes) -> Step<Reply>
         Outcome::Reply(Reply::Error(error)) => return Err(Stop::Error(*error)),
         Outcome::AskHome => {
             let Some(header) = header else { return Err(Stop::Again) };
-            if header.spread.contains(&group) {
-                // It has a part and is in doubt about it: without the mark nobody would see that
-                // another append was first.
+            let held = PartQuery::Len;
+            let part = ReadOp::Part { key: key.clone(), version: header.version, query: held };
+            if header.spread.contains(&group) && count_of(call.ask(group, part).await?)? > 0 {
+                // It is in doubt about its part: without the mark nobody would see that another
+                // append was first.
                 return Err(Stop::Again);
             }
             first_touch(call, group, &header, key, first).await?;
