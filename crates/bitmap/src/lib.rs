@@ -25,6 +25,7 @@
 //! | `container` | array, dense, runs, full                                      |
 //! | `algebra`   | joins the containers of one chunk                             |
 //! | `combine`   | walks the operands, building or only counting                 |
+//! | `formula`     | expressions of several steps over operands                    |
 //! | `codec`     | our checksummed encoding                                      |
 //! | `roaring`   | the portable Roaring formats, 32 and 64 bits                  |
 //! | `bits`      | operations on plain bytes                                     |
@@ -41,6 +42,7 @@ mod bits;
 mod codec;
 mod combine;
 mod container;
+mod formula;
 mod iter;
 mod kernels;
 mod node;
@@ -50,4 +52,5 @@ mod tree;
 pub use bitmap::{Bitmap, Form, Stats};
 pub use codec::DecodeError;
 pub use combine::BitOp;
+pub use formula::{Formula, FormulaError, Step, count_all};
 pub use roaring::RoaringError;

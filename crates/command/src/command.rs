@@ -7,7 +7,7 @@
 use bitroster_types::{Key, UnixMillis};
 use bytes::Bytes;
 
-use crate::SessionCommand;
+use crate::{Composite, SessionCommand};
 
 /// A parsed request, split by who answers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Command {
     Read(ReadCommand),
     /// Proposed to a log; applied by every replica.
     Write(WriteCommand),
+    /// Made by the router of several reads and writes; never sent to a group as it is.
+    Composite(Box<Composite>),
 }
 
 /// A request that cannot change the state.
@@ -125,6 +127,27 @@ pub enum ReadCommand {
     DbSize,
     /// `RANDOMKEY`
     RandomKey,
+    /// The numbers of names in an id space: `Array` of `Integer`s, `Nil` for a name without one
+    FindIds {
+        /// The space.
+        space: Key,
+        /// The names.
+        names: Vec<Bytes>,
+    },
+    /// `BM.NAME space id [id ...]`: `Array` of `Bulk`s, `Nil` for a number without a name
+    FindNames {
+        /// The space.
+        space: Key,
+        /// The numbers.
+        ids: Vec<u64>,
+    },
+    /// `BM.SPACE INFO space`: `Array` of how many names it has and how many bytes they take
+    SpaceInfo {
+        /// The space.
+        space: Key,
+    },
+    /// `BM.SPACE LIST`: `Array` of names, ascending
+    Spaces,
 }
 
 /// A request that may change the state.
@@ -249,6 +272,64 @@ pub enum WriteCommand {
     },
     /// `FLUSHALL` and `FLUSHDB`
     Flush,
+    /// Changes the bits of a set of offsets at once (`BM.SETBITS`, `BM.CLEARBITS`, `BM.SETRANGE`,
+    /// `BM.FLIPRANGE`, `BM.IMPORT`): `Integer`, how many bits changed. Whatever the mode, an empty
+    /// set changes nothing.
+    Merge {
+        /// The bitmap.
+        key: Key,
+        /// What becomes of the bits.
+        mode: MergeMode,
+        /// The set, in the bitmap codec.
+        bits: Bytes,
+    },
+    /// `RESTORE` and `BM.IMPORT`: the value becomes the one given: `Ok`, or `BUSYKEY` where there
+    /// is one and it is not to be replaced
+    Restore {
+        /// The key.
+        key: Key,
+        /// Its new value, in the bitmap codec.
+        value: Bytes,
+        /// What becomes of the expiry: not [`Expiry::Keep`].
+        expiry: Expiry,
+        /// Overwrite what is there.
+        replace: bool,
+    },
+    /// `BM.TOUCH key id TTL seconds`: writes the second at which the id's presence ends, counted
+    /// from the entry's time and rounded up, into the 32 bits from `id * 32` on: `Integer`, 1 where
+    /// the id was not present and 0 where it was
+    Touch {
+        /// The presence bitmap.
+        key: Key,
+        /// The id: at most [`PRESENCE_ID_MAX`](bitroster_types::limits::PRESENCE_ID_MAX).
+        id: u64,
+        /// How long it is present, in seconds; at least 1.
+        ttl_secs: u32,
+    },
+    /// `BM.ID space name [name ...]`: the numbers of names, dense from 0, given in this order to
+    /// those that have none: `Array` of `Integer`s
+    AssignIds {
+        /// The space.
+        space: Key,
+        /// The names.
+        names: Vec<Bytes>,
+    },
+    /// `BM.SPACE DROP space`: forgets a space: `Integer`, 1 where there was one
+    DropSpace {
+        /// The space.
+        space: Key,
+    },
+}
+
+/// What [`WriteCommand::Merge`] does with the bits of its set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MergeMode {
+    /// Sets them; the value is then at least as long as the set's.
+    Or,
+    /// Clears them; neither makes a key nor lengthens a value.
+    AndNot,
+    /// Turns them over; the value is then at least as long as the set's.
+    Xor,
 }
 
 /// How BITOP combines its operands. Redis 8.2's eight.

@@ -11,6 +11,7 @@
 //! | [`table`]     | one row a command: name, arity, keys, flags, help, parser    |
 //! | [`mod@parse`] | arguments to [`Command`], as Redis reads them                |
 //! | [`command`]   | what a client can ask                                        |
+//! | [`composite`] | what the router makes of several reads and writes             |
 //! | [`session`]   | what a session answers by itself                             |
 //! | [`op`]        | what a router asks one group, and what the group answers     |
 //! | [`outcome`]   | outcomes as bytes                                            |
@@ -23,6 +24,7 @@
 mod coding;
 
 pub mod command;
+pub mod composite;
 pub mod entry;
 pub mod error;
 pub mod glob;
@@ -35,14 +37,15 @@ pub mod table;
 
 pub use command::{
     BitLogic, Command, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType,
-    IndexRange, IndexUnit, Overflow, ReadCommand, SetReply, TimeForm, WriteCommand,
+    IndexRange, IndexUnit, MergeMode, Overflow, ReadCommand, SetReply, TimeForm, WriteCommand,
 };
+pub use composite::Composite;
 pub use entry::{EntryError, EntryReader, OpBatch, OpReader, SetBitRef, encode_entry};
 pub use error::{CommandError, Retry};
 pub use glob::glob_match;
 pub use op::{
     Change, Grant, Header, Moved, Numbered, NumberedOutcome, Op, Outcome, PartQuery, Pending,
-    ReadOp, Seen, SourceRef, StageFrom, WriteOp,
+    ReadOp, Seen, SourceRef, StageFrom, Want, WriteOp,
 };
 pub use outcome::{OutcomeBatch, OutcomeWriter};
 pub use parse::{ParseLimits, parse, parse_i64};

@@ -8,6 +8,7 @@
 //! record's value holds those segments of the key that home's group owns; each part the segments
 //! that its group owns. A record whose spread is empty is the whole key.
 
+use bitroster_bitmap::Formula;
 use bitroster_types::{GroupId, Key, LogIndex, SessionId, Slot, UnixMillis, Version};
 use bytes::Bytes;
 
@@ -69,6 +70,29 @@ pub enum ReadOp {
         /// Byte length of the longest operand, over all groups.
         len_bytes: u64,
     },
+    /// Evaluates formulas over keys within `range` of bits, from what this group holds of them in
+    /// the segments that it owns; what comes back is `want`'s to say.
+    Evaluate {
+        /// What to compute; only [`Want::Counts`] takes more than one.
+        formulas: Vec<Formula>,
+        /// The operands; a part that is absent or older counts as zeros.
+        sources: Vec<SourceRef>,
+        /// Half-open range of bits.
+        range: (u64, u64),
+        /// What to answer.
+        want: Want,
+    },
+    /// Which live keys have a bit set here: `Array` of an `Integer`, how many, and an `Array` of the
+    /// names of the first `limit` of them. Records and parts are looked at alike; the bit must lie
+    /// in a segment that this group owns.
+    Holding {
+        /// Glob pattern of the names.
+        pattern: Bytes,
+        /// The bit.
+        offset: u64,
+        /// Most names to answer.
+        limit: u64,
+    },
     /// When the key was last changed here: `Integer`, the index of the log entry, 0 where absent.
     Fingerprint {
         /// The key.
@@ -105,6 +129,45 @@ pub enum PartQuery {
         /// The bit after the last.
         end: u64,
     },
+    /// What it costs: `Array` of nine `Integer`s: bytes of memory, set bits, length in bytes,
+    /// segments that hold bits, containers as arrays, dense, as runs, full, and 1 where it is flat.
+    Info,
+    /// Who is present: the ids of the 32-bit fields in a half-open range of bits that are greater
+    /// than `after_secs`: `Integer`, how many; with a limit `Bulk`, the first ids that there are as
+    /// a bitmap, in the bitmap codec.
+    Present {
+        /// First bit; a multiple of 32.
+        start: u64,
+        /// The bit after the last.
+        end: u64,
+        /// Seconds since the epoch.
+        after_secs: u32,
+        /// Most ids to answer; none: count them.
+        limit: Option<u64>,
+    },
+}
+
+/// What [`ReadOp::Evaluate`] answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// How many bits each formula has: `Array` of `Integer`s.
+    Counts,
+    /// How many bits the formula has in each step of this many from the start of the range on, the
+    /// last one cut: `Array` of `Integer`s. At most
+    /// [`HISTOGRAM_STEPS_MAX`](bitroster_types::limits::HISTOGRAM_STEPS_MAX) steps.
+    Histogram {
+        /// Bits of a step; at least 1.
+        step: u64,
+    },
+    /// The formula's first `limit` bits, or its last: `Bulk`, in the bitmap codec.
+    List {
+        /// Most bits to answer.
+        limit: u64,
+        /// The last instead of the first.
+        from_end: bool,
+    },
+    /// All of the formula's bits: `Bulk`, in the bitmap codec.
+    Value,
 }
 
 /// A request to one group that changes its state.
@@ -353,6 +416,18 @@ pub enum StageFrom {
         /// Half-open range of bits.
         range: (u64, u64),
         /// Byte length of the longest operand, over all groups.
+        len_bytes: u64,
+    },
+    /// From a formula over what this group holds of other keys, within `range` and within the
+    /// segments this group owns.
+    Evaluate {
+        /// What to compute.
+        formula: Formula,
+        /// The operands; a part that is absent or older counts as zeros.
+        sources: Vec<SourceRef>,
+        /// Half-open range of bits.
+        range: (u64, u64),
+        /// Byte length of the result, over all groups.
         len_bytes: u64,
     },
     /// From this group's part of another key, within `range`.

@@ -6,7 +6,7 @@ mod scan;
 
 pub(crate) use command::too_long;
 
-use bitroster_command::{Header, Outcome, ReadOp, Reply};
+use bitroster_command::{CommandError, Header, Outcome, ReadOp, Reply};
 use bitroster_types::{Key, LogIndex, Segment, UnixMillis, limits::WORK_BYTES_MIN};
 
 use crate::{
@@ -100,6 +100,9 @@ impl<'a> Reader<'a> {
             ReadOp::CombineValue { logic, sources, range, len_bytes } => {
                 let combination = self.joint(*logic, sources, *range, *len_bytes)?;
                 Ok(Job::EncodeCombined(combination).into())
+            }
+            ReadOp::Evaluate { .. } | ReadOp::Holding { .. } => {
+                Err(CommandError::Text("ERR not served yet").into())
             }
             ReadOp::Fingerprint { key } => {
                 let view = self.live(Spot::of(key), key)?;

@@ -97,6 +97,13 @@ impl Engine {
                 self.store.clear();
                 Ok(Reply::Ok.into())
             }
+            WriteCommand::Merge { .. }
+            | WriteCommand::Restore { .. }
+            | WriteCommand::Touch { .. }
+            | WriteCommand::AssignIds { .. }
+            | WriteCommand::DropSpace { .. } => {
+                Err(CommandError::Text("ERR not served yet").into())
+            }
         }
     }
 
@@ -145,6 +152,9 @@ impl Engine {
                     range: range.0..range.1.max(range.0),
                     share: here.share(key),
                 }
+            }
+            StageFrom::Evaluate { .. } => {
+                return Err(CommandError::Text("ERR not served yet").into());
             }
             StageFrom::Void | StageFrom::Expiry { .. } => return Ok(None),
         }))

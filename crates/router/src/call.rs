@@ -90,6 +90,7 @@ impl Call {
         match command {
             Command::Read(read) => self.complete_read(read).await,
             Command::Write(write) => self.complete_write(write).await,
+            Command::Composite(_) => Err(CommandError::Text("ERR not served yet")),
             Command::Session(_) => Err(CommandError::Text("ERR a session answers this command")),
         }
         .into()

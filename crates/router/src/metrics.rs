@@ -80,6 +80,7 @@ impl Metrics {
         let family = match command {
             Command::Read(read) => family_of_read(read),
             Command::Write(write) => family_of_write(write),
+            Command::Composite(_) => Family::Multi,
             Command::Session(_) => return,
         };
         self.commands[family as usize].increment(1);
@@ -120,30 +121,40 @@ fn family_of_read(read: &ReadCommand) -> Family {
         ReadCommand::Get { .. } | ReadCommand::StrLen { .. } | ReadCommand::GetRange { .. } => {
             Family::String
         }
-        ReadCommand::Type { .. } | ReadCommand::Ttl { .. } | ReadCommand::Exists { .. } => {
-            Family::Key
-        }
+        ReadCommand::Type { .. }
+        | ReadCommand::Ttl { .. }
+        | ReadCommand::Exists { .. }
+        | ReadCommand::FindIds { .. }
+        | ReadCommand::FindNames { .. }
+        | ReadCommand::SpaceInfo { .. } => Family::Key,
         ReadCommand::BitOpCard { .. }
         | ReadCommand::MGet { .. }
         | ReadCommand::Scan { .. }
         | ReadCommand::Keys { .. }
         | ReadCommand::DbSize
-        | ReadCommand::RandomKey => Family::Multi,
+        | ReadCommand::RandomKey
+        | ReadCommand::Spaces => Family::Multi,
     }
 }
 
 fn family_of_write(write: &WriteCommand) -> Family {
     match write {
-        WriteCommand::SetBit { .. } | WriteCommand::BitField { .. } => Family::Bit,
+        WriteCommand::SetBit { .. }
+        | WriteCommand::BitField { .. }
+        | WriteCommand::Merge { .. }
+        | WriteCommand::Touch { .. } => Family::Bit,
         WriteCommand::Set { .. }
         | WriteCommand::GetDel { .. }
         | WriteCommand::GetEx { .. }
         | WriteCommand::Append { .. }
         | WriteCommand::SetRange { .. }
-        | WriteCommand::IncrBy { .. } => Family::String,
+        | WriteCommand::IncrBy { .. }
+        | WriteCommand::Restore { .. } => Family::String,
         WriteCommand::Delete { .. }
         | WriteCommand::Expire { .. }
-        | WriteCommand::Persist { .. } => Family::Key,
+        | WriteCommand::Persist { .. }
+        | WriteCommand::AssignIds { .. }
+        | WriteCommand::DropSpace { .. } => Family::Key,
         WriteCommand::BitOp { .. }
         | WriteCommand::MSet { .. }
         | WriteCommand::Rename { .. }

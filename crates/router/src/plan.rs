@@ -94,6 +94,11 @@ pub(crate) async fn write(call: &Call, command: &WriteCommand) -> Step<Reply> {
             rename::copy(call, source, target, *replace).await
         }
         WriteCommand::Flush => scan::flush(call).await,
-        WriteCommand::SetBit { .. } => Err(Stop::Again),
+        WriteCommand::SetBit { .. }
+        | WriteCommand::Merge { .. }
+        | WriteCommand::Restore { .. }
+        | WriteCommand::Touch { .. }
+        | WriteCommand::AssignIds { .. }
+        | WriteCommand::DropSpace { .. } => Err(Stop::Again),
     }
 }

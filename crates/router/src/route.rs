@@ -44,10 +44,14 @@ pub(crate) fn of_read(map: &ClusterMap, command: &ReadCommand) -> Option<(GroupI
         ReadCommand::Exists { keys }
         | ReadCommand::MGet { keys }
         | ReadCommand::BitOpCard { sources: keys, .. } => (common_home(map, keys)?, Class::Many),
+        ReadCommand::FindIds { space, .. }
+        | ReadCommand::FindNames { space, .. }
+        | ReadCommand::SpaceInfo { space } => (map.home(space), Class::Alone),
         ReadCommand::Scan { .. }
         | ReadCommand::Keys { .. }
         | ReadCommand::DbSize
-        | ReadCommand::RandomKey => (sole(map)?, Class::Many),
+        | ReadCommand::RandomKey
+        | ReadCommand::Spaces => (sole(map)?, Class::Many),
     };
     Some(route)
 }
@@ -92,6 +96,11 @@ pub(crate) fn of_write(map: &ClusterMap, command: &WriteCommand) -> Option<(Grou
             (map.home(target) == home).then_some((home, Class::Many))?
         }
         WriteCommand::Flush => (sole(map)?, Class::Many),
+        WriteCommand::Merge { .. } | WriteCommand::Restore { .. } => (sole(map)?, Class::Growing),
+        WriteCommand::Touch { key, id, .. } => return Some(of_bit(map, key, id * 32)),
+        WriteCommand::AssignIds { space, .. } | WriteCommand::DropSpace { space } => {
+            (map.home(space), Class::Alone)
+        }
     };
     Some(route)
 }

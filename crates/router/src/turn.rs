@@ -116,7 +116,7 @@ impl Turn {
         match command {
             Command::Read(read) => self.push_read(read).map_err(Command::Read),
             Command::Write(write) => self.push_write(write).map_err(Command::Write),
-            Command::Session(_) => Err(command),
+            Command::Composite(_) | Command::Session(_) => Err(command),
         }
     }
 
@@ -323,14 +323,18 @@ fn first_key_of_read(read: &ReadCommand) -> Option<&Key> {
         | ReadCommand::StrLen { key }
         | ReadCommand::GetRange { key, .. }
         | ReadCommand::Type { key }
-        | ReadCommand::Ttl { key, .. } => Some(key),
+        | ReadCommand::Ttl { key, .. }
+        | ReadCommand::FindIds { space: key, .. }
+        | ReadCommand::FindNames { space: key, .. }
+        | ReadCommand::SpaceInfo { space: key } => Some(key),
         ReadCommand::MGet { keys }
         | ReadCommand::Exists { keys }
         | ReadCommand::BitOpCard { sources: keys, .. } => keys.first(),
         ReadCommand::Scan { .. }
         | ReadCommand::Keys { .. }
         | ReadCommand::DbSize
-        | ReadCommand::RandomKey => None,
+        | ReadCommand::RandomKey
+        | ReadCommand::Spaces => None,
     }
 }
 
@@ -346,7 +350,12 @@ fn first_key_of_write(write: &WriteCommand) -> Option<&Key> {
         | WriteCommand::SetRange { key, .. }
         | WriteCommand::IncrBy { key, .. }
         | WriteCommand::Expire { key, .. }
-        | WriteCommand::Persist { key } => Some(key),
+        | WriteCommand::Persist { key }
+        | WriteCommand::Merge { key, .. }
+        | WriteCommand::Restore { key, .. }
+        | WriteCommand::Touch { key, .. }
+        | WriteCommand::AssignIds { space: key, .. }
+        | WriteCommand::DropSpace { space: key } => Some(key),
         WriteCommand::Delete { keys } => keys.first(),
         WriteCommand::BitOp { .. }
         | WriteCommand::MSet { .. }

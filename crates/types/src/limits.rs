@@ -21,6 +21,31 @@ pub const BITMAP_BITS_DEFAULT: u64 = 1 << 32;
 /// Most bits that a bitmap may be allowed to have.
 pub const BITMAP_BITS_MAX: u64 = 1 << 42;
 
+/// Largest id of a presence bitmap: its 32 bits must lie in a bitmap.
+pub const PRESENCE_ID_MAX: u64 = BITMAP_BITS_MAX / 32 - 1;
+
+/// Most steps of one formula. A year of days takes 729.
+pub const FORMULA_STEPS_MAX: usize = 4096;
+
+/// Most operands of one expression: their first segments may meet in one router, a few hundred KiB
+/// each.
+pub const EXPRESSION_KEYS_MAX: usize = 1024;
+
+/// Most formulas that one request counts: a retention matrix of 60 by 60.
+pub const FORMULAS_MAX: usize = 4096;
+
+/// Most steps of one histogram, so that an answer stays small.
+pub const HISTOGRAM_STEPS_MAX: u64 = 1 << 16;
+
+/// Most offsets that one request lists: 8 MB as numbers of a reply, a page and not a value.
+pub const LIST_OFFSETS_MAX: u64 = 1 << 20;
+
+/// Longest name in an id space: a UUID, a mail address, a URL.
+pub const NAME_BYTES_MAX: usize = 4096;
+
+/// Most names of one id space: ids fit 32 bits, and the names some tens of GB.
+pub const SPACE_NAMES_MAX: u64 = 1 << 32;
+
 /// Largest value sent or received whole (`proto-max-bulk-len`).
 pub const BULK_BYTES_MAX: usize = 512 << 20;
 

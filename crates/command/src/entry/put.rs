@@ -1,11 +1,13 @@
 //! Ops to bytes.
 
+use bitroster_bitmap::{Formula, Step};
 use bitroster_types::{Key, LogIndex, SessionId, Version};
 
 use super::{OpBatch, tag};
 use crate::{
-    BitLogic, Change, Expiry, Field, FieldAction, FieldOp, IndexUnit, Moved, Op, PartQuery,
-    ReadCommand, ReadOp, Seen, SetReply, SourceRef, StageFrom, WriteCommand, WriteOp,
+    BitLogic, Change, Expiry, Field, FieldAction, FieldOp, IndexUnit, MergeMode, Moved, Op,
+    PartQuery, ReadCommand, ReadOp, Seen, SetReply, SourceRef, StageFrom, Want, WriteCommand,
+    WriteOp,
     coding::put::{Out, flag, groups, list, number, option, signed, text, time, version},
 };
 
@@ -85,6 +87,36 @@ fn combination(out: &mut Out, how: BitLogic, of: &[SourceRef], bits: (u64, u64),
     list(out, of, source);
     range(out, bits);
     number(out, len_bytes);
+}
+
+fn formula(out: &mut Out, formula: &Formula) {
+    list(out, formula.steps(), |out, step| {
+        number(
+            out,
+            match *step {
+                Step::And => 0,
+                Step::Or => 1,
+                Step::Xor => 2,
+                Step::AndNot => 3,
+                Step::Operand(place) => u64::from(place) + 4,
+            },
+        );
+    });
+}
+
+fn want(out: &mut Out, want: Want) {
+    match want {
+        Want::Counts => out.push(0),
+        Want::Histogram { step } => {
+            out.push(1);
+            number(out, step);
+        }
+        Want::List { limit, from_end } => {
+            out.push(2 + u8::from(from_end));
+            number(out, limit);
+        }
+        Want::Value => out.push(4),
+    }
 }
 
 fn tagged_key(out: &mut Out, tag: u8, key: &Key) {
@@ -190,6 +222,44 @@ fn write_command(out: &mut Out, command: &WriteCommand) {
             flag(out, *replace);
         }
         W::Flush => out.push(tag::FLUSH),
+        W::Merge { .. }
+        | W::Restore { .. }
+        | W::Touch { .. }
+        | W::AssignIds { .. }
+        | W::DropSpace { .. } => own_write(out, command),
+    }
+}
+
+/// The writes that Redis has not.
+fn own_write(out: &mut Out, command: &WriteCommand) {
+    use WriteCommand as W;
+    match command {
+        W::Merge { key, mode, bits } => {
+            tagged_key(out, tag::MERGE, key);
+            out.push(match mode {
+                MergeMode::Or => 0,
+                MergeMode::AndNot => 1,
+                MergeMode::Xor => 2,
+            });
+            text(out, bits);
+        }
+        W::Restore { key, value, expiry: when, replace } => {
+            tagged_key(out, tag::RESTORE, key);
+            flag(out, *replace);
+            expiry(out, *when);
+            text(out, value);
+        }
+        W::Touch { key, id, ttl_secs } => {
+            tagged_key(out, tag::TOUCH, key);
+            number(out, *id);
+            number(out, u64::from(*ttl_secs));
+        }
+        W::AssignIds { space, names } => {
+            tagged_key(out, tag::ASSIGN_IDS, space);
+            list(out, names, |out, name| text(out, name));
+        }
+        W::DropSpace { space } => tagged_key(out, tag::DROP_SPACE, space),
+        _ => unreachable!("called for our own writes alone"),
     }
 }
 
@@ -257,6 +327,16 @@ fn read_command(out: &mut Out, command: &ReadCommand) {
         }
         R::DbSize => out.push(tag::DB_SIZE),
         R::RandomKey => out.push(tag::RANDOM_KEY),
+        R::FindIds { space, names } => {
+            tagged_key(out, tag::FIND_IDS, space);
+            list(out, names, |out, name| text(out, name));
+        }
+        R::FindNames { space, ids } => {
+            tagged_key(out, tag::FIND_NAMES, space);
+            list(out, ids, |out, id| number(out, *id));
+        }
+        R::SpaceInfo { space } => tagged_key(out, tag::SPACE_INFO, space),
+        R::Spaces => out.push(tag::SPACES),
     }
 }
 
@@ -282,6 +362,13 @@ pub(super) fn read_op(out: &mut Out, op: &ReadOp) {
                     out.push(4);
                     range(out, (start, end));
                 }
+                PartQuery::Info => out.push(5),
+                PartQuery::Present { start, end, after_secs, limit } => {
+                    out.push(6);
+                    range(out, (start, end));
+                    number(out, u64::from(after_secs));
+                    option(out, limit, number);
+                }
             }
         }
         ReadOp::CombineCount { logic, sources, range, len_bytes } => {
@@ -291,6 +378,19 @@ pub(super) fn read_op(out: &mut Out, op: &ReadOp) {
         ReadOp::CombineValue { logic, sources, range, len_bytes } => {
             out.push(tag::COMBINE_VALUE);
             combination(out, *logic, sources, *range, *len_bytes);
+        }
+        ReadOp::Evaluate { formulas, sources, range: bits, want: what } => {
+            out.push(tag::EVALUATE);
+            list(out, sources, source);
+            list(out, formulas, formula);
+            range(out, *bits);
+            want(out, *what);
+        }
+        ReadOp::Holding { pattern, offset, limit } => {
+            out.push(tag::HOLDING);
+            text(out, pattern);
+            number(out, *offset);
+            number(out, *limit);
         }
         ReadOp::Fingerprint { key } => tagged_key(out, tag::FINGERPRINT, key),
     }
@@ -315,6 +415,13 @@ fn stage_from(out: &mut Out, from: &StageFrom) {
         StageFrom::Expiry { of } => {
             out.push(4);
             number(out, of.0);
+        }
+        StageFrom::Evaluate { formula: of, sources, range: bits, len_bytes } => {
+            out.push(5);
+            list(out, sources, source);
+            formula(out, of);
+            range(out, *bits);
+            number(out, *len_bytes);
         }
     }
 }

@@ -25,6 +25,11 @@ tags! {
     RENAME = 0x0e,
     COPY = 0x0f,
     FLUSH = 0x10,
+    MERGE = 0x11,
+    RESTORE = 0x12,
+    TOUCH = 0x13,
+    ASSIGN_IDS = 0x14,
+    DROP_SPACE = 0x15,
 }
 
 // Reading commands.
@@ -45,6 +50,10 @@ tags! {
     KEYS = 0x4d,
     DB_SIZE = 0x4e,
     RANDOM_KEY = 0x4f,
+    FIND_IDS = 0x50,
+    FIND_NAMES = 0x51,
+    SPACE_INFO = 0x52,
+    SPACES = 0x53,
 }
 
 // The router's reads.
@@ -54,6 +63,8 @@ tags! {
     COMBINE_COUNT = 0x82,
     FINGERPRINT = 0x83,
     COMBINE_VALUE = 0x84,
+    EVALUATE = 0x85,
+    HOLDING = 0x86,
 }
 
 // The router's writes. 0xa2 to 0xa4 and 0xa8 were used before the first release.

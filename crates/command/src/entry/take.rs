@@ -1,15 +1,16 @@
 //! Bytes to ops. Nothing here trusts a length or a number that it reads.
 
+use bitroster_bitmap::{Formula, Step};
 use bitroster_types::{
     Key, LogIndex, SessionId, Slot, UnixMillis,
-    limits::{BITMAP_BITS_MAX, KEY_BYTES_MAX},
+    limits::{BITMAP_BITS_MAX, KEY_BYTES_MAX, PRESENCE_ID_MAX},
 };
 
 use super::{EntryError, OpBatch, SetBitRef, tag};
 use crate::{
     BitLogic, Change, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType,
-    Grant, IndexRange, IndexUnit, Moved, Numbered, Op, Overflow, PartQuery, ReadCommand, ReadOp,
-    Seen, SetReply, SourceRef, StageFrom, TimeForm, WriteCommand, WriteOp,
+    Grant, IndexRange, IndexUnit, MergeMode, Moved, Numbered, Op, Overflow, PartQuery, ReadCommand,
+    ReadOp, Seen, SetReply, SourceRef, StageFrom, TimeForm, Want, WriteCommand, WriteOp,
     coding::{Cursor, Taken},
 };
 
@@ -90,6 +91,40 @@ impl Cursor<'_> {
             _ => return Err(EntryError::Field("overflow")),
         };
         Ok(FieldOp { field, action, overflow })
+    }
+
+    /// A formula over `operands` operands.
+    fn formula(&mut self, operands: usize) -> Taken<Formula> {
+        let steps = self.list(|cursor| {
+            Ok(match cursor.number()? {
+                0 => Step::And,
+                1 => Step::Or,
+                2 => Step::Xor,
+                3 => Step::AndNot,
+                place => Step::Operand(
+                    u16::try_from(place - 4).map_err(|_| EntryError::Field("operand"))?,
+                ),
+            })
+        })?;
+        Formula::new(steps, operands).map_err(|_| EntryError::Field("formula"))
+    }
+
+    fn want(&mut self) -> Taken<Want> {
+        Ok(match self.byte()? {
+            0 => Want::Counts,
+            1 => match self.number()? {
+                0 => return Err(EntryError::Field("step")),
+                step => Want::Histogram { step },
+            },
+            2 => Want::List { limit: self.number()?, from_end: false },
+            3 => Want::List { limit: self.number()?, from_end: true },
+            4 => Want::Value,
+            _ => return Err(EntryError::Field("want")),
+        })
+    }
+
+    fn seconds(&mut self) -> Taken<u32> {
+        u32::try_from(self.number()?).map_err(|_| EntryError::Field("seconds"))
     }
 
     fn source(&mut self) -> Taken<SourceRef> {
@@ -178,6 +213,39 @@ fn write_command(cursor: &mut Cursor<'_>, tag: u8) -> Taken<WriteCommand> {
             W::Copy { source: cursor.key()?, target: cursor.key()?, replace: cursor.flag()? }
         }
         tag::FLUSH => W::Flush,
+        _ => own_write(cursor, tag)?,
+    })
+}
+
+/// The writes that Redis has not.
+fn own_write(cursor: &mut Cursor<'_>, tag: u8) -> Taken<WriteCommand> {
+    use WriteCommand as W;
+    Ok(match tag {
+        tag::MERGE => {
+            let key = cursor.key()?;
+            let mode = match cursor.byte()? {
+                0 => MergeMode::Or,
+                1 => MergeMode::AndNot,
+                2 => MergeMode::Xor,
+                _ => return Err(EntryError::Field("mode")),
+            };
+            W::Merge { key, mode, bits: cursor.value()? }
+        }
+        tag::RESTORE => {
+            let (key, replace) = (cursor.key()?, cursor.flag()?);
+            W::Restore { key, replace, expiry: cursor.expiry()?, value: cursor.value()? }
+        }
+        tag::TOUCH => {
+            let (key, id) = (cursor.key()?, cursor.number()?);
+            if id > PRESENCE_ID_MAX {
+                return Err(EntryError::Field("id"));
+            }
+            W::Touch { key, id, ttl_secs: cursor.seconds()? }
+        }
+        tag::ASSIGN_IDS => {
+            W::AssignIds { space: cursor.key()?, names: cursor.list(Cursor::value)? }
+        }
+        tag::DROP_SPACE => W::DropSpace { space: cursor.key()? },
         _ => return Err(EntryError::Field("write command")),
     })
 }
@@ -228,6 +296,10 @@ fn read_command(cursor: &mut Cursor<'_>, tag: u8) -> Taken<ReadCommand> {
         tag::KEYS => R::Keys { pattern: cursor.value()? },
         tag::DB_SIZE => R::DbSize,
         tag::RANDOM_KEY => R::RandomKey,
+        tag::FIND_IDS => R::FindIds { space: cursor.key()?, names: cursor.list(Cursor::value)? },
+        tag::FIND_NAMES => R::FindNames { space: cursor.key()?, ids: cursor.list(Cursor::number)? },
+        tag::SPACE_INFO => R::SpaceInfo { space: cursor.key()? },
+        tag::SPACES => R::Spaces,
         _ => return Err(EntryError::Field("read command")),
     })
 }
@@ -237,12 +309,21 @@ fn part_query(cursor: &mut Cursor<'_>) -> Taken<PartQuery> {
     if tag == 0 {
         return Ok(PartQuery::Len);
     }
+    if tag == 5 {
+        return Ok(PartQuery::Info);
+    }
     let (start, end) = cursor.range()?;
     match tag {
         1 => Ok(PartQuery::Count { start, end }),
         2 => Ok(PartQuery::FirstBit { bit: false, start, end }),
         3 => Ok(PartQuery::FirstBit { bit: true, start, end }),
         4 => Ok(PartQuery::Value { start, end }),
+        6 => Ok(PartQuery::Present {
+            start,
+            end,
+            after_secs: cursor.seconds()?,
+            limit: cursor.option(Cursor::number)?,
+        }),
         _ => Err(EntryError::Field("query")),
     }
 }
@@ -267,6 +348,16 @@ fn read_op(cursor: &mut Cursor<'_>, tag: u8) -> Taken<ReadOp> {
             range: cursor.range()?,
             len_bytes: cursor.number()?,
         },
+        tag::EVALUATE => {
+            let sources = cursor.list(Cursor::source)?;
+            let formulas = cursor.list(|cursor| cursor.formula(sources.len()))?;
+            ReadOp::Evaluate { formulas, sources, range: cursor.range()?, want: cursor.want()? }
+        }
+        tag::HOLDING => ReadOp::Holding {
+            pattern: cursor.value()?,
+            offset: cursor.number()?,
+            limit: cursor.number()?,
+        },
         tag::FINGERPRINT => ReadOp::Fingerprint { key: cursor.key()? },
         _ => return Err(EntryError::Field("read")),
     })
@@ -284,6 +375,15 @@ fn stage_from(cursor: &mut Cursor<'_>) -> Taken<StageFrom> {
         2 => StageFrom::Copy { source: cursor.source()?, range: cursor.range()? },
         3 => StageFrom::Void,
         4 => StageFrom::Expiry { of: cursor.version()? },
+        5 => {
+            let sources = cursor.list(Cursor::source)?;
+            StageFrom::Evaluate {
+                formula: cursor.formula(sources.len())?,
+                sources,
+                range: cursor.range()?,
+                len_bytes: cursor.number()?,
+            }
+        }
         _ => return Err(EntryError::Field("stage")),
     })
 }

@@ -68,6 +68,10 @@ impl Reader<'_> {
                 Ok(Reply::Integer(live.cast_signed()).into())
             }
             ReadCommand::RandomKey => Ok(self.random_key().into()),
+            ReadCommand::FindIds { .. }
+            | ReadCommand::FindNames { .. }
+            | ReadCommand::SpaceInfo { .. }
+            | ReadCommand::Spaces => Err(CommandError::Text("ERR not served yet").into()),
         }
     }
 

@@ -65,6 +65,9 @@ impl<'a> Reader<'a> {
                 let found = self.first_clear(key, &value, (start, end));
                 Reply::Integer(found.map_or(-1, u64::cast_signed)).into()
             }
+            PartQuery::Info | PartQuery::Present { .. } => {
+                return Err(CommandError::Text("ERR not served yet").into());
+            }
             PartQuery::Value { start, end } => Job::Encode { value, range: start..end }.into(),
         })
     }

@@ -37,7 +37,10 @@ impl Engine {
             StageFrom::Void | StageFrom::Expiry { .. } if is_home => return Ok(Reply::Ok.into()),
             StageFrom::Void => What::Void,
             StageFrom::Expiry { of } => What::Expiry { of: *of },
-            StageFrom::Value(_) | StageFrom::Combine { .. } | StageFrom::Copy { .. } => {
+            StageFrom::Value(_)
+            | StageFrom::Combine { .. }
+            | StageFrom::Evaluate { .. }
+            | StageFrom::Copy { .. } => {
                 let made = match ready {
                     Some(value) => value,
                     None => match self.stage_job(key, from)?.map(|job| job.run()) {

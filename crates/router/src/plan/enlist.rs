@@ -106,6 +106,8 @@ fn key_of(command: &WriteCommand) -> Option<&Key> {
     match command {
         WriteCommand::SetBit { key, .. }
         | WriteCommand::BitField { key, .. }
+        | WriteCommand::Merge { key, .. }
+        | WriteCommand::Touch { key, .. }
         | WriteCommand::SetRange { key, .. } => Some(key),
         WriteCommand::BitOp { .. }
         | WriteCommand::Set { .. }
@@ -119,6 +121,9 @@ fn key_of(command: &WriteCommand) -> Option<&Key> {
         | WriteCommand::Persist { .. }
         | WriteCommand::Rename { .. }
         | WriteCommand::Copy { .. }
+        | WriteCommand::Restore { .. }
+        | WriteCommand::AssignIds { .. }
+        | WriteCommand::DropSpace { .. }
         | WriteCommand::Flush => None,
     }
 }

@@ -69,7 +69,11 @@ pub(crate) async fn read(call: &Call, command: &ReadCommand, header: &Header) ->
         | ReadCommand::Scan { .. }
         | ReadCommand::Keys { .. }
         | ReadCommand::DbSize
-        | ReadCommand::RandomKey => return Err(Stop::Again),
+        | ReadCommand::RandomKey
+        | ReadCommand::FindIds { .. }
+        | ReadCommand::FindNames { .. }
+        | ReadCommand::SpaceInfo { .. }
+        | ReadCommand::Spaces => return Err(Stop::Again),
     };
     if let Some(key) = key_of(command) {
         confirm(call, key, header).await?;
@@ -299,7 +303,11 @@ fn key_of(command: &ReadCommand) -> Option<&Key> {
         | ReadCommand::Scan { .. }
         | ReadCommand::Keys { .. }
         | ReadCommand::DbSize
-        | ReadCommand::RandomKey => None,
+        | ReadCommand::RandomKey
+        | ReadCommand::FindIds { .. }
+        | ReadCommand::FindNames { .. }
+        | ReadCommand::SpaceInfo { .. }
+        | ReadCommand::Spaces => None,
     }
 }
 

@@ -109,6 +109,7 @@ async fn group_of(call: &Call, command: &Command) -> Step<Option<GroupId>> {
             return Ok(whole.then_some(home));
         }
         Command::Write(write) => route::of_write(&call.map, write),
+        Command::Composite(_) => None,
         Command::Session(_) => return Err(Stop::Again),
     };
     Ok(group.map(|(group, _)| group))
@@ -118,6 +119,6 @@ fn op_of(command: &Command) -> Option<Op> {
     match command {
         Command::Read(read) => Some(read.clone().into()),
         Command::Write(write) => Some(write.clone().into()),
-        Command::Session(_) => None,
+        Command::Composite(_) | Command::Session(_) => None,
     }
 }

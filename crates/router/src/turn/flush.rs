@@ -339,7 +339,7 @@ impl Turn {
             Command::Write(write) => {
                 route::of_write(&call.map, write).map(|(group, _)| (group, write))
             }
-            Command::Read(_) | Command::Session(_) => None,
+            Command::Read(_) | Command::Composite(_) | Command::Session(_) => None,
         });
         let replies = plan::enlist::write_all(call, writes.collect()).await;
         for (touch, reply) in touches.into_iter().zip(replies) {
@@ -403,6 +403,6 @@ fn key_of(command: &Command) -> Option<&Key> {
     match command {
         Command::Read(read) => first_key_of_read(read),
         Command::Write(write) => first_key_of_write(write),
-        Command::Session(_) => None,
+        Command::Composite(_) | Command::Session(_) => None,
     }
 }

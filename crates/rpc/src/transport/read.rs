@@ -53,7 +53,10 @@ pub(super) const fn is_short(op: &ReadOp) -> bool {
         ),
         ReadOp::Header { .. } | ReadOp::Fingerprint { .. } => true,
         ReadOp::Part { query, .. } => matches!(query, PartQuery::Len),
-        ReadOp::CombineCount { .. } | ReadOp::CombineValue { .. } => false,
+        ReadOp::CombineCount { .. }
+        | ReadOp::CombineValue { .. }
+        | ReadOp::Evaluate { .. }
+        | ReadOp::Holding { .. } => false,
     }
 }
 
