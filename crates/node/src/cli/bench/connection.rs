@@ -43,6 +43,20 @@ impl Connection {
         Ok(frame)
     }
 
+    /// Sends all requests at once and waits for their replies; an error reply is an error.
+    pub(super) fn pipeline(&mut self, requests: &[Vec<String>]) -> Result<Vec<Frame>> {
+        self.sent.clear();
+        for request in requests {
+            encode_request(request, &mut self.sent);
+        }
+        self.stream.write_all(&self.sent)?;
+        let replies = requests.iter().map(|request| match self.receive()? {
+            Frame::Error(text) => bail!("{}: {}", request[0], String::from_utf8_lossy(&text)),
+            reply => Ok(reply),
+        });
+        replies.collect()
+    }
+
     /// As [`Self::call`], with the microseconds it took.
     pub(super) fn timed(&mut self, args: &[impl AsRef<[u8]>]) -> Result<(Frame, f64)> {
         let started = Instant::now();
