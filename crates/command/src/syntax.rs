@@ -145,7 +145,7 @@ fn push(items: &mut Vec<Argument>, item: Argument) {
 }
 
 /// The last item repeats. `key [key ...]` is one argument that repeats.
-fn repeat(items: &mut Vec<Argument>) {
+fn repeat(items: &mut [Argument]) {
     if let Some(last) = items.last_mut() {
         last.is_repeated = true;
     }

@@ -50,11 +50,15 @@ impl Connection {
             encode_request(request, &mut self.sent);
         }
         self.stream.write_all(&self.sent)?;
-        let replies = requests.iter().map(|request| match self.receive()? {
-            Frame::Error(text) => bail!("{}: {}", request[0], String::from_utf8_lossy(&text)),
-            reply => Ok(reply),
-        });
-        replies.collect()
+        let mut replies = Vec::with_capacity(requests.len());
+        for request in requests {
+            let reply = self.receive()?;
+            if let Frame::Error(text) = &reply {
+                bail!("{}: {}", request[0], String::from_utf8_lossy(text));
+            }
+            replies.push(reply);
+        }
+        Ok(replies)
     }
 
     /// As [`Self::call`], with the microseconds it took.
