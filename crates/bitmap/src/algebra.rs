@@ -131,12 +131,6 @@ pub(crate) fn eval<'a>(
     }
 }
 
-/// The union of two containers.
-pub(crate) fn union(a: &Container, b: &Container) -> Container {
-    let mut scratch = Scratch::default();
-    or(&[Some(a), Some(b)], &mut scratch, Want::Bits).into_container(&mut scratch)
-}
-
 /// The containers that are present.
 type Present<'a> = SmallVec<[&'a Container; 16]>;
 

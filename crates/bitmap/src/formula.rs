@@ -134,6 +134,47 @@ impl Formula {
     pub fn count(&self, operands: &[&Bitmap], range: Range<u64>) -> u64 {
         self.evaluate(operands, range).cardinality()
     }
+
+    /// How many bits the formula has in each `step` bits from the start of the range on; the last
+    /// step is cut at its end.
+    ///
+    /// # Panics
+    ///
+    /// As [`evaluate`](Self::evaluate), or if the step is 0.
+    pub fn histogram(&self, operands: &[&Bitmap], range: Range<u64>, step: u64) -> Vec<u64> {
+        let value = self.evaluate(operands, range.clone());
+        let mut counts = Vec::new();
+        let mut start = range.start;
+        while start < range.end {
+            let end = start.saturating_add(step).min(range.end);
+            counts.push(value.count(start..end));
+            start = end;
+        }
+        counts
+    }
+
+    /// The first `limit` bits of `range` that the formula has; as long as the longest operand.
+    ///
+    /// # Panics
+    ///
+    /// As [`evaluate`](Self::evaluate).
+    pub fn first(&self, operands: &[&Bitmap], range: Range<u64>, limit: u64) -> Bitmap {
+        let value = self.evaluate(operands, range);
+        let end = value.iter_set(0..u64::MAX).nth(usize::try_from(limit).unwrap_or(usize::MAX));
+        value.restrict(0..end.unwrap_or(u64::MAX))
+    }
+
+    /// The last `limit` bits of `range` that the formula has; as long as the longest operand.
+    ///
+    /// # Panics
+    ///
+    /// As [`evaluate`](Self::evaluate).
+    pub fn last(&self, operands: &[&Bitmap], range: Range<u64>, limit: u64) -> Bitmap {
+        let value = self.evaluate(operands, range);
+        let skip = usize::try_from(value.cardinality().saturating_sub(limit)).unwrap_or(usize::MAX);
+        let start = value.iter_set(0..u64::MAX).nth(skip);
+        value.restrict(start.unwrap_or(u64::MAX)..u64::MAX)
+    }
 }
 
 /// How many bits of `range` each formula has, over the same operands.

@@ -17,6 +17,7 @@ use crate::container::Container;
 use crate::node::Node;
 
 mod build;
+mod merge;
 mod range;
 
 pub(crate) use build::Builder;

@@ -33,6 +33,7 @@ pub mod outcome;
 pub mod parse;
 pub mod reply;
 pub mod session;
+pub mod syntax;
 pub mod table;
 
 pub use command::{
