@@ -3,10 +3,7 @@
 //! Every row of the command table has a place, and so has every sub-command of those rows that are
 //! only a common name for others, as `config|get`. A set is a bit a place.
 
-use std::{
-    collections::HashMap,
-    sync::LazyLock,
-};
+use std::{collections::HashMap, sync::LazyLock};
 
 use bitroster_command::{
     lookup,
@@ -67,9 +64,11 @@ impl Entries {
         let mut families = Vec::new();
         for spec in COMMANDS {
             let first = names.len();
-            for (name, its) in SUBCOMMANDS.iter().filter(|(row, ..)| *row == spec.name).flat_map(
-                |(_, list)| list.iter(),
-            ) {
+            for (name, its) in SUBCOMMANDS
+                .iter()
+                .filter(|(row, ..)| *row == spec.name)
+                .flat_map(|(_, list)| list.iter())
+            {
                 names.push(format!("{}|{name}", spec.name));
                 categories.push(its.to_vec());
                 is_always.push(false);
@@ -109,9 +108,9 @@ impl Place {
 
     /// All places of a category, ascending.
     pub(crate) fn in_category(category: &str) -> impl Iterator<Item = Self> {
-        (0_u16..).zip(&ENTRIES.categories).filter_map(move |(at, categories)| {
-            categories.contains(&category).then_some(Self(at))
-        })
+        (0_u16..)
+            .zip(&ENTRIES.categories)
+            .filter_map(move |(at, categories)| categories.contains(&category).then_some(Self(at)))
     }
 
     /// Whether it is one of `row`'s sub-commands.

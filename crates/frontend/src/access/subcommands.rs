@@ -88,13 +88,7 @@ pub(super) const SUBCOMMANDS: &[(&str, &[Sub])] = &[
     ),
     (
         "config",
-        &[
-            ("get", ADMIN),
-            ("help", SLOW),
-            ("resetstat", ADMIN),
-            ("rewrite", ADMIN),
-            ("set", ADMIN),
-        ],
+        &[("get", ADMIN), ("help", SLOW), ("resetstat", ADMIN), ("rewrite", ADMIN), ("set", ADMIN)],
     ),
     (
         "function",
@@ -135,13 +129,7 @@ pub(super) const SUBCOMMANDS: &[(&str, &[Sub])] = &[
     ),
     (
         "module",
-        &[
-            ("help", SLOW),
-            ("list", ADMIN),
-            ("load", ADMIN),
-            ("loadex", ADMIN),
-            ("unload", ADMIN),
-        ],
+        &[("help", SLOW), ("list", ADMIN), ("load", ADMIN), ("loadex", ADMIN), ("unload", ADMIN)],
     ),
     (
         "object",

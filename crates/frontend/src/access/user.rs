@@ -2,8 +2,6 @@
 //!
 //! Redis: `ACLSetUser`, `ACLSetSelector` and `ACLDescribeUser` in `acl.c`. Selectors are refused.
 
-
-
 use bitroster_command::glob::glob_match;
 
 use super::{
@@ -390,7 +388,6 @@ fn check_pattern(pattern: &[u8]) -> Result<(), RuleError> {
 pub(crate) fn is_user_name(name: &[u8]) -> bool {
     !name.is_empty() && check_pattern(name).is_ok()
 }
-
 
 #[cfg(test)]
 mod tests;
