@@ -145,7 +145,7 @@ fn push(items: &mut Vec<Argument>, item: Argument) {
 }
 
 /// The last item repeats. `key [key ...]` is one argument that repeats.
-fn repeat(items: &mut Vec<Argument>) {
+fn repeat(items: &mut [Argument]) {
     if let Some(last) = items.last_mut() {
         last.is_repeated = true;
     }
@@ -155,12 +155,11 @@ fn repeat(items: &mut Vec<Argument>) {
 fn choice(items: &mut Vec<Argument>, rest: &mut &[&str]) {
     let mut next = Vec::new();
     while let Some(token) = rest.first().copied() {
-        if matches!(token, "]" | ">" | "|") {
+        if matches!(token, "]" | ">" | "|" | "...") {
             break;
         }
         *rest = &rest[1..];
         match token {
-            "..." => repeat(&mut next),
             "[" | "<" => {
                 let mut group = Argument::of(sequence(rest));
                 *rest = rest.get(1..).unwrap_or_default();
@@ -169,7 +168,8 @@ fn choice(items: &mut Vec<Argument>, rest: &mut &[&str]) {
             }
             word => push(&mut next, Argument::word(word)),
         }
-        let is_word_after = rest.first().is_some_and(|after| !matches!(*after, "]" | ">" | "|"));
+        let is_word_after =
+            rest.first().is_some_and(|after| !matches!(*after, "]" | ">" | "|" | "..."));
         let takes_more = next.last().is_some_and(|last| last.kind == Kind::Token);
         if !takes_more || !is_word_after {
             break;

@@ -31,6 +31,10 @@ pub const FORMULA_STEPS_MAX: usize = 4096;
 /// each.
 pub const EXPRESSION_KEYS_MAX: usize = 1024;
 
+/// Deepest nesting of an expression's parentheses and complements: its reader recurses, and people
+/// nest three deep.
+pub const EXPRESSION_DEPTH_MAX: usize = 100;
+
 /// Most formulas that one request counts: a retention matrix of 60 by 60.
 pub const FORMULAS_MAX: usize = 4096;
 
@@ -347,3 +351,7 @@ pub const TLS_HANDSHAKE_SECS_MAX: u64 = 10;
 
 /// Most TLS handshakes of other nodes at a time. A cluster has fewer nodes.
 pub const TLS_HANDSHAKES_MAX: usize = 256;
+
+/// Longest encoded set that is decoded to find the group of its bits, before that group decodes it
+/// again: a microsecond. What is longer takes a plan, which decodes it once and divides it.
+pub const ROUTED_SET_BYTES_MAX: usize = 4 << 10;
