@@ -93,6 +93,8 @@ impl CommandError {
     pub const DATABASE: Self = Self::Text("ERR DB index is out of range");
     /// COPY of a key onto itself.
     pub const SAME_KEY: Self = Self::Text("ERR source and destination objects are the same");
+    /// A key that is made of a name and a date is longer than a key may be.
+    pub const KEY_LENGTH: Self = Self::Text("ERR a key is longer than 65536 bytes");
     /// RENAME of a key that does not exist.
     pub const NO_SUCH_KEY: Self = Self::Text("ERR no such key");
     /// HELLO with a protocol other than 2 and 3.

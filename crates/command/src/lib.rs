@@ -12,6 +12,8 @@
 //! | [`mod@parse`] | arguments to [`Command`], as Redis reads them                |
 //! | [`command`]   | what a client can ask                                        |
 //! | [`composite`] | what the router makes of several reads and writes             |
+//! | [`expression`] | expressions over keys, as people write them               |
+//! | [`dates`]     | dated keys: periods of time and their names                  |
 //! | [`session`]   | what a session answers by itself                             |
 //! | [`op`]        | what a router asks one group, and what the group answers     |
 //! | [`outcome`]   | outcomes as bytes                                            |
@@ -25,14 +27,17 @@ mod coding;
 
 pub mod command;
 pub mod composite;
+pub mod dates;
 pub mod entry;
 pub mod error;
+pub mod expression;
 pub mod glob;
 pub mod op;
 pub mod outcome;
 pub mod parse;
 pub mod reply;
 pub mod session;
+pub mod syntax;
 pub mod table;
 
 pub use command::{

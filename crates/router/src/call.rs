@@ -252,6 +252,11 @@ impl Call {
         for op in ops {
             batch.push_write(op);
         }
+        self.tell_batch(group, batch).await
+    }
+
+    /// As [`tell_all`](Self::tell_all), of ops that are encoded already; reads may be among them.
+    pub(crate) async fn tell_batch(&self, group: GroupId, batch: OpBatch) -> Step<Vec<Outcome>> {
         let count = batch.len();
         let outcomes = self
             .inner
@@ -369,6 +374,13 @@ pub(crate) fn bitmap_of(outcome: Outcome) -> Step<Bitmap> {
         Outcome::Reply(Reply::Nil) => Ok(Bitmap::new()),
         outcome => Err(unexpected(outcome)),
     }
+}
+
+/// The set in an argument of a command.
+pub(crate) fn decoded(bytes: &[u8]) -> Step<Bitmap> {
+    Bitmap::decode(bytes).map_err(|error| {
+        CommandError::Message(format!("ERR the set cannot be read: {error}")).into()
+    })
 }
 
 /// Checks that an outcome says that an op of the router's own was done.

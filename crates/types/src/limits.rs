@@ -31,6 +31,10 @@ pub const FORMULA_STEPS_MAX: usize = 4096;
 /// each.
 pub const EXPRESSION_KEYS_MAX: usize = 1024;
 
+/// Deepest nesting of an expression's parentheses and complements: its reader recurses, and people
+/// nest three deep.
+pub const EXPRESSION_DEPTH_MAX: usize = 100;
+
 /// Most formulas that one request counts: a retention matrix of 60 by 60.
 pub const FORMULAS_MAX: usize = 4096;
 
@@ -325,6 +329,10 @@ pub const LOG_KEPT_BYTES: u64 = 8 << 20;
 /// Most entries that a learner may be behind when it is made a voter. Few: until it has them it
 /// counts as a voter that answers late.
 pub const MEMBER_BEHIND_MAX: u64 = 64;
+
+/// Longest encoded set that is decoded to find the group of its bits, before that group decodes it
+/// again: a microsecond. What is longer takes a plan, which decodes it once and divides it.
+pub const ROUTED_SET_BYTES_MAX: usize = 4 << 10;
 
 /// Offsets in one message of a gRPC listing: 10 to 50 KiB, so that a client that takes one at a time
 /// is not kept waiting and one that takes all pays little a message.

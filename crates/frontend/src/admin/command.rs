@@ -4,6 +4,7 @@ use bitroster_command::{
     CommandError, Reply,
     glob::glob_match,
     lookup,
+    syntax::{Argument, Kind, arguments, folded},
     table::{COMMANDS, CommandSpec, keys_of},
 };
 use bytes::Bytes;
@@ -81,7 +82,50 @@ fn docs(spec: &CommandSpec) -> (Reply, Reply) {
         ("complexity", spec.complexity),
     ];
     let rows = rows.into_iter().map(|(name, value)| (Reply::bulk(name), Reply::bulk(value)));
-    (Reply::bulk(spec.name), Reply::Map(rows.collect()))
+    let mut rows: Vec<_> = rows.collect();
+    let arguments = folded(arguments(spec.syntax));
+    if !arguments.is_empty() {
+        rows.push((Reply::bulk("arguments"), described(&arguments)));
+    }
+    (Reply::bulk(spec.name), Reply::Map(rows))
+}
+
+/// Arguments as Redis describes them: redis-cli makes its hints of these.
+fn described(arguments: &[Argument]) -> Reply {
+    Reply::Array(arguments.iter().map(argument).collect())
+}
+
+fn argument(argument: &Argument) -> Reply {
+    let mut rows = vec![("name", Reply::bulk(argument.name.clone()))];
+    rows.push(("type", Reply::bulk(type_of(&argument.kind))));
+    if argument.kind == Kind::Key {
+        rows.push(("key_spec_index", Reply::Integer(0)));
+    }
+    if let Some(token) = &argument.token {
+        rows.push(("token", Reply::bulk(token.clone())));
+    }
+    let flags = [("optional", argument.is_optional), ("multiple", argument.is_repeated)];
+    let flags: Vec<_> =
+        flags.into_iter().filter(|(_, is)| *is).map(|(name, _)| Reply::Status(name)).collect();
+    if !flags.is_empty() {
+        rows.push(("flags", Reply::Set(flags)));
+    }
+    if let Kind::OneOf(items) | Kind::Block(items) = &argument.kind {
+        rows.push(("arguments", described(items)));
+    }
+    Reply::Map(rows.into_iter().map(|(name, value)| (Reply::bulk(name), value)).collect())
+}
+
+/// What Redis calls a kind of argument.
+const fn type_of(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Key => "key",
+        Kind::Integer => "integer",
+        Kind::String => "string",
+        Kind::Token => "pure-token",
+        Kind::OneOf(_) => "oneof",
+        Kind::Block(_) => "block",
+    }
 }
 
 fn list(filter: &[Bytes]) -> Result<Reply, CommandError> {

@@ -15,7 +15,7 @@ use bitroster_types::{
     GroupId, Key, LogIndex, UnixMillis, Version, limits::STAGE_BITS_MAX, planted::Fault,
 };
 
-use super::finish;
+use super::{finish, merge};
 use crate::call::{Call, Step, Stop, done, unexpected, version_of};
 
 /// A change that is being prepared.
@@ -286,6 +286,14 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Makes a value the key's.
+pub(crate) async fn publish(mut draft: Draft<'_>, seen: Seen, value: &Bitmap) -> Step<()> {
+    match draft.stage_value(value).await {
+        Ok(()) => draft.publish_value(seen, value.len_bytes(), None).await.map(drop),
+        Err(stop) => Err(draft.abandon(stop).await),
+    }
+}
+
 /// Whether the group was not there.
 fn insert(groups: &mut Vec<GroupId>, group: GroupId) -> bool {
     let place = groups.binary_search(&group);
@@ -315,7 +323,5 @@ fn slices(share: &Bitmap) -> Vec<StageFrom> {
 
 /// A bitmap in its codec.
 pub(crate) fn encoded(bitmap: &Bitmap) -> StageFrom {
-    let mut bytes = Vec::new();
-    bitmap.encode(&mut bytes);
-    StageFrom::Value(bytes.into())
+    StageFrom::Value(merge::encoded(bitmap))
 }
