@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     Outcome, Pages,
     answer::message_of,
+    fault,
     gate::{Call, Gate, within},
 };
 
@@ -28,6 +29,9 @@ pub(super) struct CommandsService(pub(super) Gate);
 impl Commands for CommandsService {
     async fn execute(&self, request: Request<ExecuteRequest>) -> Outcome<ExecuteResponse> {
         let (mut call, asked) = self.0.open(request)?;
+        if asked.args.is_empty() {
+            return Err(fault::invalid("args", "must begin with a command's name"));
+        }
         let answer = call.ask_as_given(&asked.args).await?;
         Ok(call.respond(ExecuteResponse { reply: Some(message_of(answer.0)) }))
     }
