@@ -91,12 +91,10 @@ async fn limits_and_their_words_are_those_of_resp() {
     let status = bitmaps.set_bit(request).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.message(), "ERR bit offset is not an integer or out of range");
-    let request = SetBitRequest { key: key(""), offset: 1, value: true };
-    let resp = "*4\r\n$6\r\nSETBIT\r\n$0\r\n\r\n$1\r\n1\r\n$1\r\n1\r\n";
+    let long = "k".repeat(65_537);
+    let request = SetBitRequest { key: key(&long), offset: 1, value: true };
+    let status = bitmaps.set_bit(request).await.unwrap_err();
     let mut client = grpc.node.connect();
-    client.send(resp).await;
-    match bitmaps.set_bit(request).await {
-        Ok(_) => client.expect(":1\r\n").await,
-        Err(status) => client.expect(&format!("-{}\r\n", status.message())).await,
-    }
+    client.send(format!("*4\r\n$6\r\nSETBIT\r\n$65537\r\n{long}\r\n$1\r\n1\r\n$1\r\n1\r\n")).await;
+    client.expect(&format!("-{}\r\n", status.message())).await;
 }

@@ -48,7 +48,7 @@ async fn any_command_is_executed_and_its_reply_keeps_its_form() {
     for (line, expected) in [
         ("PING", "PONG"),
         ("SETBIT k 7 1", "0"),
-        ("GET k", "\"\u{1}\""),
+        ("GET k", r#""\u{1}""#),
         ("GET none", "nil"),
         ("MSET a 1 b 2", "OK"),
         ("MGET a b none", "[\"1\" \"2\" nil]"),

@@ -7,7 +7,10 @@ use bitroster_proto::public::{
 };
 use bytes::Bytes;
 use prost::Message;
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 use tonic::{Status, transport::Channel};
 
 use crate::support::Harness;
@@ -40,6 +43,23 @@ impl Grpc {
     pub(crate) async fn dial(port: u16) -> Channel {
         let endpoint = Channel::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
         endpoint.connect().await.unwrap()
+    }
+
+    /// A call as a browser makes it, with `heads` among its headers: all that comes back.
+    pub(crate) async fn web(&self, path: &str, heads: &str, message: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(message.len()).unwrap();
+        let body = [&[0][..], &len.to_be_bytes(), message].concat();
+        let head = format!(
+            "POST /bitroster.v1.{path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\
+             content-type: application/grpc-web+proto\r\nx-grpc-web: 1\r\n{heads}\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).await.unwrap();
+        said
     }
 
     pub(crate) fn bitmaps(&self) -> BitmapsClient<Channel> {

@@ -4,10 +4,6 @@ use bitroster_frontend::Options;
 use bitroster_proto::public::{SetBitRequest, SetBitResponse};
 use futures_util::stream;
 use prost::Message as _;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
 use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -92,20 +88,8 @@ async fn reflection_tells_of_every_service_in_both_versions() {
 async fn browsers_may_call_over_http_1() {
     let grpc = Grpc::ready().await;
     let message = SetBitRequest { key: key("k"), offset: 5, value: true }.encode_to_vec();
-    let mut body = vec![0];
-    body.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
-    body.extend_from_slice(&message);
-    let head = format!(
-        "POST /bitroster.v1.Bitmaps/SetBit HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\
-         content-type: application/grpc-web+proto\r\nx-grpc-web: 1\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
     for previous in [false, true] {
-        let mut stream = TcpStream::connect(("127.0.0.1", grpc.port)).await.unwrap();
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(&body).await.unwrap();
-        let mut said = Vec::new();
-        stream.read_to_end(&mut said).await.unwrap();
+        let said = grpc.web("Bitmaps/SetBit", "", &message).await;
         let text = String::from_utf8_lossy(&said);
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
         assert!(text.contains("application/grpc-web+proto") && text.contains("grpc-status:0"));
