@@ -54,7 +54,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time::interval,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use self::{
     data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, topology::Topology,
@@ -122,16 +122,18 @@ fn log_filter(level: &str) -> String {
 
 /// Refuses to serve other machines without a password, unless that is wanted.
 fn check_exposure(config: &Config, insecure: bool) -> anyhow::Result<()> {
-    let bind = config.server.bind;
-    if !insecure
-        && config.server.role.serves_clients()
-        && config.server.requirepass.is_empty()
-        && !is_safe_without_password(bind)
-    {
-        bail!(
-            "server.bind is {bind}: whoever reaches it could read and write everything; set \
-             server.requirepass, or say --insecure"
-        );
+    let server = &config.server;
+    if insecure || !server.role.serves_clients() || !server.requirepass.is_empty() {
+        return Ok(());
+    }
+    let grpc = server.grpc.then_some(("grpc_bind", server.grpc_bind));
+    for (field, bind) in [Some(("bind", server.bind)), grpc].into_iter().flatten() {
+        if !is_safe_without_password(bind) {
+            bail!(
+                "server.{field} is {bind}: whoever reaches it could read and write everything; set \
+                 server.requirepass, or say --insecure"
+            );
+        }
     }
     Ok(())
 }
@@ -215,6 +217,12 @@ impl Base {
     ) -> anyhow::Result<Serving> {
         let listener = bind(SocketAddr::new(config.server.bind, config.server.port)).await?;
         let address = listener.local_addr()?;
+        let grpc = if config.server.grpc {
+            let address = SocketAddr::new(config.server.grpc_bind, config.server.grpc_port);
+            Some(bind(address).await.context("the gRPC API needs it: server.grpc_port")?)
+        } else {
+            None
+        };
         let frontend = Frontend::new(
             router,
             Arc::clone(&self.figures) as _,
@@ -231,8 +239,13 @@ impl Base {
         let (listening, clock) = (frontend.clone(), frontend.clone());
         self.tasks.spawn("listener", Box::pin(async move { listening.serve(listener).await }));
         self.tasks.spawn("clock", Box::pin(async move { clock.run_clock().await }));
+        let grpc_address = grpc.as_ref().map(TcpListener::local_addr).transpose()?;
+        if let Some(listener) = grpc {
+            let serving = frontend.clone();
+            self.tasks.spawn("grpc", Box::pin(serve_grpc(serving, listener)));
+        }
         self.admin.front.set(frontend.clone()).ok().context("clients are served once")?;
-        Ok(Serving { frontend, address })
+        Ok(Serving { frontend, address, grpc: grpc_address })
     }
 }
 
@@ -240,6 +253,15 @@ impl Base {
 struct Serving {
     frontend: Frontend,
     address: SocketAddr,
+    /// Where gRPC clients connect, where they may.
+    grpc: Option<SocketAddr>,
+}
+
+/// Serves gRPC clients until the front end ends.
+async fn serve_grpc(frontend: Frontend, listener: TcpListener) {
+    if let Err(error) = frontend.serve_grpc(listener).await {
+        error!(%error, "the server for gRPC clients ended");
+    }
 }
 
 impl Serving {

@@ -334,6 +334,7 @@ impl Running {
         let groups = self.base.shard.get().map_or(0, |shard| shard.groups().count());
         let banner = banner::Banner {
             clients: serving.map(|serving| serving.address),
+            grpc: serving.and_then(|serving| serving.grpc),
             operators: self.base.admin.address,
             nodes: Some((nodes, node)),
             data: member.map(|(disk, _)| (disk.path().display().to_string(), groups)),

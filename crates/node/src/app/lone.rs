@@ -53,6 +53,7 @@ pub(super) async fn run(
     base.tasks.spawn("finish", Box::pin(finish));
     let banner = banner::Banner {
         clients: Some(serving.address),
+        grpc: serving.grpc,
         operators: base.admin.address,
         nodes: None,
         data: Some((home.path.display().to_string(), home.map.groups().len())),
