@@ -203,11 +203,12 @@ fn a_purge_needs_a_pattern() {
 /// The mode and the offsets of an import.
 fn import(format: &[u8], data: &[u8], rest: &[&[u8]]) -> (Option<MergeMode>, Vec<u64>) {
     let args = [&[&b"BM.IMPORT"[..], b"k", b"FORMAT", format, data][..], rest].concat();
-    let Command::Composite(found) = parse(&args, &ParseLimits::default()).unwrap() else {
+    let Command::Composite(found) = parse(&args, &ParseLimits::default()).expect("an import")
+    else {
         panic!("no composite")
     };
     let Composite::Import { bits, mode, .. } = *found else { panic!("no import") };
-    (mode, Bitmap::decode(&bits).unwrap().iter_set(0..u64::MAX).collect())
+    (mode, Bitmap::decode(&bits).expect("a set").iter_set(0..u64::MAX).collect())
 }
 
 #[test]
