@@ -5,8 +5,8 @@
 //! nine of `table` and a quarter of order. Everything is copied only where it changes, in pieces of
 //! a few KiB, so that a snapshot of all spaces is one reference count.
 //!
-//! Spaces are no keys: they have a namespace, no type and no expiry, and live in the group that owns
-//! the slot of their name.
+//! Spaces are no keys: they have a namespace, no type and no expiry, and live in the group that
+//! owns the slot of their name.
 
 mod name;
 mod names;

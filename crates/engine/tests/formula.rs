@@ -5,8 +5,8 @@
 //! several; the rules of each op by a test.
 //!
 //! Mutants killed: a formula staged without a share; a histogram without a bound; a key in doubt
-//! that is not named; a bit that is counted in a group that does not own it; a value that is not cut
-//! to its length.
+//! that is not named; a bit that is counted in a group that does not own it; a value that is not
+//! cut to its length.
 
 #![allow(
     clippy::cast_lossless,
@@ -205,8 +205,8 @@ proptest! {
             prop_assert_eq!(cluster.run(&touch.into()), Reply::Integer(was_new as i64));
         }
         let range = a.min(b)..a.max(b);
-        let present: Vec<u64> =
-            ends.range(range.clone()).filter(|(_, end)| **end > now + after).map(|row| *row.0).collect();
+        let inside = ends.range(range.clone()).filter(|(_, end)| **end > now + after);
+        let present: Vec<u64> = inside.map(|(id, _)| *id).collect();
         let Some(header) = cluster.header(&key("online")) else { return Ok(()) };
         let query = |limit| ReadOp::Part {
             key: key("online"),

@@ -1,8 +1,8 @@
 //! Goal: a group merges a set, restores a value and notes a presence where all of it is its to do,
 //! says who must be asked where it is not, and leaves nothing behind where nothing was to be done.
 //!
-//! Method: `one_group` and `groups` compare with byte vectors; here each rule by a test, one op at a
-//! time. What a group in doubt does is in `part`.
+//! Method: `one_group` and `groups` compare with byte vectors; here each rule by a test, one op at
+//! a time. What a group in doubt does is in `part`.
 //!
 //! Mutants killed: a clearing that makes a part, or a key; a clearing that asks home without need;
 //! a merge that leaves bits in a group which does not own them; a change without a mark, and a mark

@@ -153,7 +153,8 @@ impl Table {
     }
 }
 
-/// Makes nodes one's own, copied if somebody else holds them; bytes of their pages before and after.
+/// Makes nodes one's own, copied if somebody else holds them; bytes of their pages before and
+/// after.
 fn own(nodes: &mut Arc<[Node; 16]>) -> (usize, usize) {
     if Arc::get_mut(nodes).is_some() {
         return (0, 0);
