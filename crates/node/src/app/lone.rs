@@ -52,7 +52,7 @@ pub(super) async fn run(
     let finish = finish::run(router, Arc::clone(&opened), patience(&config));
     base.tasks.spawn("finish", Box::pin(finish));
     let banner = banner::Banner {
-        clients: Some(serving.address),
+        clients: Some((serving.address, serving.tls_address)),
         operators: base.admin.address,
         nodes: None,
         data: Some((home.path.display().to_string(), home.map.groups().len())),
@@ -61,7 +61,8 @@ pub(super) async fn run(
     info!(
         version = build::VERSION,
         commit = build::COMMIT,
-        clients = %serving.address,
+        clients = ?serving.address,
+        clients_tls = ?serving.tls_address,
         admin = %base.admin.address,
         data_dir = %home.path.display(),
         groups = home.map.groups().len(),
