@@ -16,6 +16,7 @@
 //! A complement has no bits of its own past the longest bitmap, so it must meet something: `a & ~b`
 //! needs no more, anywhere else `~b` is `universe - b`. Places in errors are counted in bytes from 0.
 
+mod logic;
 mod range;
 mod token;
 
@@ -29,6 +30,8 @@ use bitroster_types::{
 
 use crate::{CommandError, composite::Expression};
 use token::{Lexer, Name, Token};
+
+pub use logic::combined;
 
 /// Reads an expression. `universe` is what complements are taken of, where they need it.
 ///
@@ -60,7 +63,12 @@ pub fn parse(text: &[u8], universe: Option<&Key>) -> Result<Expression, CommandE
     match parser.lexer.token() {
         Token::End => {}
         Token::Close => return Err(parser.lexer.wrong("')' without '('")),
-        _ => return Err(parser.lexer.wrong("expected an operator")),
+        Token::Not | Token::Open | Token::Name(_) => {
+            return Err(parser.lexer.wrong("expected an operator"));
+        }
+        Token::And | Token::Or | Token::Xor | Token::Minus => {
+            unreachable!("operators are read as far as there are any")
+        }
     }
     let steps = parser.plain(set)?;
     let formula = Formula::new(steps, parser.keys.len()).expect("the parser balances and counts");
@@ -127,11 +135,10 @@ impl Parser<'_> {
     fn both(&mut self) -> Result<Set, CommandError> {
         let mut set = self.unary()?;
         loop {
-            let is_minus = match self.lexer.token() {
-                Token::And => false,
-                Token::Minus => true,
-                _ => return Ok(set),
-            };
+            let is_minus = self.lexer.token() == &Token::Minus;
+            if !is_minus && self.lexer.token() != &Token::And {
+                return Ok(set);
+            }
             self.lexer.advance()?;
             let mut other = self.unary()?;
             other.is_complement ^= is_minus;
@@ -170,7 +177,9 @@ impl Parser<'_> {
                 };
                 self.named(&name)
             }
-            _ => Err(self.lexer.wrong("expected a name")),
+            Token::And | Token::Or | Token::Xor | Token::Minus | Token::Close | Token::End => {
+                Err(self.lexer.wrong("expected a name"))
+            }
         }
     }
 

@@ -16,6 +16,7 @@
 //! | [`string`]      | SET, GETDEL, GETEX and INCR of a spread key                        |
 //! | [`publish`]     | a change that shows at once: reserve, stage, publish, activate     |
 //! | [`combine`]     | BITOP and BITOPCARD                                                |
+//! | [`composite`]   | commands that are made of several reads and writes                 |
 //! | [`rename`]      | RENAME and COPY                                                    |
 //! | [`expire`]      | DEL, EXPIRE and PERSIST of a spread key                            |
 //! | [`finish`]      | what is left to do when home has decided a change                  |
@@ -27,6 +28,7 @@ use bitroster_command::{Header, ReadCommand, Reply, WriteCommand};
 use crate::call::{Call, Step, Stop};
 
 pub(crate) mod combine;
+pub(crate) mod composite;
 pub(crate) mod enlist;
 pub(crate) mod expire;
 pub(crate) mod field;

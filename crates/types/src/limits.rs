@@ -44,6 +44,10 @@ pub const HISTOGRAM_STEPS_MAX: u64 = 1 << 16;
 /// Most offsets that one request lists: 8 MB as numbers of a reply, a page and not a value.
 pub const LIST_OFFSETS_MAX: u64 = 1 << 20;
 
+/// Most bits of a range that one request sets, clears or turns over: 2^20 full containers, which
+/// take 2 MiB in a log entry.
+pub const MERGE_RANGE_BITS_MAX: u64 = 1 << 36;
+
 /// Longest name in an id space: a UUID, a mail address, a URL.
 pub const NAME_BYTES_MAX: usize = 4096;
 

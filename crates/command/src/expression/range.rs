@@ -9,6 +9,9 @@ use crate::dates::{Period, unit_of};
 /// Digits of an integer that always fit 64 bits.
 const DIGITS_MAX: usize = 19;
 
+/// Longest text between the braces of a range: two integers.
+const INSIDE_BYTES_MAX: usize = 2 * DIGITS_MAX + 2;
+
 /// The names of a range, one after the other. They are made when asked for.
 pub(super) struct Range<'a> {
     prefix: &'a [u8],
@@ -43,23 +46,30 @@ impl Iterator for Range<'_> {
 
 /// The range of a name, or what is wrong with it; `None` where it has none.
 pub(super) fn find(name: &[u8]) -> Option<Result<Range<'_>, &'static str>> {
+    let (open, close, found) = locate(name)?;
+    let (prefix, suffix) = (&name[..open], &name[close + 1..]);
+    if locate(suffix).is_some() {
+        return Some(Err("a second range in a name"));
+    }
+    Some(found.map(|members| Range { prefix, suffix, members }))
+}
+
+/// Where the first braces around a range open and close, and what is between them. Costs as much as
+/// the name is long: what is far apart is no range.
+fn locate(name: &[u8]) -> Option<(usize, usize, Result<Members, &'static str>)> {
     let mut from = 0;
-    while let Some(open) = place(name, from, b"{") {
-        let close = place(name, open, b"}")?;
+    loop {
+        let open = from + name[from..].iter().position(|byte| *byte == b'{')?;
+        let near = &name[..name.len().min(open + INSIDE_BYTES_MAX + 2)];
+        from = open + 1;
+        let Some(close) = place(near, open, b"}") else { continue };
         let inside = &name[open + 1..close];
         let dots = place(inside, 0, b"..");
         let found = dots.and_then(|dots| members(&inside[..dots], &inside[dots + 2..]));
-        let Some(found) = found else {
-            from = open + 1;
-            continue;
-        };
-        let (prefix, suffix) = (&name[..open], &name[close + 1..]);
-        if matches!(find(suffix), Some(_)) {
-            return Some(Err("a second range in a name"));
+        if let Some(found) = found {
+            return Some((open, close, found));
         }
-        return Some(found.map(|members| Range { prefix, suffix, members }));
     }
-    None
 }
 
 /// Where `what` is in `text`, from a place on.
