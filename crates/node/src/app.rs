@@ -59,8 +59,8 @@ use tokio::{
 use tracing::{info, warn};
 
 use self::{
-    data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, tls::Tls,
-    topology::Topology, users::Users,
+    data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, tls::Tls, topology::Topology,
+    users::Users,
 };
 use crate::config::{Config, Loaded, SyncWord};
 

@@ -55,7 +55,7 @@ use self::{
 };
 use super::{
     Base, Serving, banner, bind, finish, patience, router_options, shard_options, tasks::Tasks,
-    topology::Topology, tls::Tls, users::ClusterUsers, wait_for_signal,
+    tls::Tls, topology::Topology, users::ClusterUsers, wait_for_signal,
 };
 use crate::config::Config;
 
@@ -111,8 +111,12 @@ pub(super) async fn run(
     let (close, closing) = watch::channel(false);
     let host = PeerHost::new();
     control.host.set(Arc::clone(&host)).ok().context("links arrive at one place")?;
-    let services =
-        Services { control: Arc::clone(&control) as _, peers: Arc::clone(&host), serving, tls: tls.clone() };
+    let services = Services {
+        control: Arc::clone(&control) as _,
+        peers: Arc::clone(&host),
+        serving,
+        tls: tls.clone(),
+    };
     let server = serve(listener, services, closing);
     base.tasks.spawn("node-server", Box::pin(server));
 

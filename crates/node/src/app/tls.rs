@@ -108,9 +108,8 @@ impl Tls {
     fn reload(&self) -> anyhow::Result<bool> {
         let files = read(&self.config)?;
         let old = Arc::clone(&self.current.read().files);
-        let is_same = files.chain == old.chain
-            && files.key == old.key
-            && files.authority == old.authority;
+        let is_same =
+            files.chain == old.chain && files.key == old.key && files.authority == old.authority;
         if is_same {
             return Ok(false);
         }
