@@ -30,7 +30,7 @@ mod finish;
 mod lone;
 mod memory;
 mod tasks;
-mod tls;
+pub(crate) mod tls;
 mod topology;
 mod transport;
 mod users;

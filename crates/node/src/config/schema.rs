@@ -132,9 +132,9 @@ tables! {
         ///
         /// Made if absent; only one process may use it.
         data_dir: String = "./bitroster-data".to_owned(),
-        /// Password that clients must give with AUTH.
+        /// Password of the user `default`, until ACL SETUSER changes that user.
         ///
-        /// Empty: none is asked for.
+        /// Empty: none is asked for. Users are described in `docs/security.md`.
         requirepass: String = String::new(),
         /// Most clients at a time; more are refused.
         ///
@@ -195,7 +195,8 @@ tables! {
         bootstrap_expect: u16 = 0,
         /// Address that other nodes connect to.
         ///
-        /// Any IP address. It has no password: keep it on loopback or a private network.
+        /// Any IP address. Keep it on loopback or a private network, or set `tls.nodes`: it has no
+        /// password.
         bind: IpAddr = IpAddr::from([127, 0, 0, 1]),
         /// Port that other nodes connect to.
         ///
