@@ -30,6 +30,7 @@
 //! | [`transport`]  | links as the router's way to groups                          |
 //! | [`server`]     | the node's port                                              |
 //! | [`client`]     | a client of another node's service `Cluster`                 |
+//! | [`tls`]        | certificates on both ends of links                           |
 //! | [`spawn`]      | who starts tasks                                             |
 //! | `metrics`      | what is counted                                              |
 
@@ -47,6 +48,7 @@ pub mod request;
 pub mod server;
 pub mod spawn;
 pub mod state;
+pub mod tls;
 pub mod transport;
 
 pub use backend::ShardBackend;
@@ -59,4 +61,5 @@ pub use request::{Body, Outcomes, Request, Response};
 pub use server::{Control, ControlError, PeerHost, Services, serve};
 pub use spawn::Spawn;
 pub use state::StateCell;
+pub use tls::LinkTls;
 pub use transport::ClusterTransport;

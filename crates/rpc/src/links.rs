@@ -20,6 +20,7 @@ use crate::{
     request::{Request, Response},
     spawn::Spawn,
     state::StateCell,
+    tls::LinkTls,
 };
 
 /// How much later than its deadline a call to this node itself is given up.
@@ -67,7 +68,18 @@ impl Links {
         dispatcher: Arc<Dispatcher>,
         spawn: Arc<dyn Spawn>,
     ) -> Self {
-        let ends = Ends { identity: Arc::new(identity), states, metrics: Metrics::new() };
+        Self::open_with(identity, states, dispatcher, spawn, None)
+    }
+
+    /// As [`open`](Self::open), by TLS where `tls` is given.
+    pub fn open_with(
+        identity: Identity,
+        states: StateCell,
+        dispatcher: Arc<Dispatcher>,
+        spawn: Arc<dyn Spawn>,
+        tls: Option<Arc<dyn LinkTls>>,
+    ) -> Self {
+        let ends = Ends { identity: Arc::new(identity), states, metrics: Metrics::new(), tls };
         let peers = Mutex::new(Some(HashMap::new()));
         let shared = Shared { ends, dispatcher, spawn, peers, closing: Notify::new() };
         let links = Self { shared: Arc::new(shared) };

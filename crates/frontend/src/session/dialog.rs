@@ -171,7 +171,7 @@ impl Dialog {
         args: &[&[u8]],
         len: usize,
     ) -> Option<Pending> {
-        let place = Place::of(spec, args.get(1).copied());
+        let place = Place::of(spec, args);
         if let Err(error) = self.admit(spec, place, args) {
             return self.refuse_admission(error);
         }

@@ -17,6 +17,7 @@ use crate::{
     metrics::Metrics,
     outbox::Contents as _,
     state::{StateCell, StateFeed},
+    tls::{LinkTls, client_config},
 };
 
 /// The first pause after a failed try; it doubles.
@@ -46,6 +47,8 @@ pub(crate) struct Ends {
     /// What both sides hand on.
     pub(crate) states: StateCell,
     pub(crate) metrics: Metrics,
+    /// How connections are made; plain where `None`.
+    pub(crate) tls: Option<Arc<dyn LinkTls>>,
 }
 
 /// The task of one lane.
@@ -128,7 +131,8 @@ impl Run {
     async fn open(&self) -> Result<Streaming<Frame>, String> {
         let Route { node, address, .. } = &self.route;
         let identity = &self.ends.identity;
-        let endpoint = endpoint(address).map_err(|error| error.to_string())?;
+        let tls = self.ends.tls.as_deref();
+        let endpoint = endpoint(address, tls).map_err(|error| error.to_string())?;
         let channel = endpoint.connect().await.map_err(|error| with_causes(&error))?;
         let frames = self.lane.outbox.open(identity.hello());
         let mut client = PeerClient::new(channel)
@@ -189,10 +193,17 @@ impl Run {
 ///
 /// # Errors
 ///
-/// If the address is none.
-pub(crate) fn endpoint(address: &str) -> Result<Endpoint, crate::Error> {
+/// If the address is none, or the certificates cannot be used.
+pub(crate) fn endpoint(address: &str, tls: Option<&dyn LinkTls>) -> Result<Endpoint, crate::Error> {
     let refused = || crate::Error::Address { address: address.to_owned() };
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| refused())?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).map_err(|_| refused())?;
+    let endpoint = match tls {
+        None => endpoint,
+        Some(tls) => endpoint.tls_config(client_config(tls)).map_err(|error| {
+            crate::Error::Unreachable { address: address.to_owned(), reason: with_causes(&error) }
+        })?,
+    };
     Ok(endpoint
         .connect_timeout(OPENING_MAX)
         .tcp_nodelay(true)
