@@ -53,9 +53,7 @@ pub fn restore(payload: &[u8], limits: &ParseLimits) -> Result<Vec<u8>, CommandE
     let version = u16::from_le_bytes([low, high]);
     let is_known = version <= VERSION_REDIS_MAX || version == VERSION_BITMAP;
     let checked = &payload[..payload.len() - checksum.len()];
-    // As in Redis no checksum, all zeros, is a good one.
-    let sum = u64::from_le_bytes(checksum);
-    if !is_known || (sum != 0 && sum != CRC.checksum(checked)) {
+    if !is_known || u64::from_le_bytes(checksum) != CRC.checksum(checked) {
         return Err(CommandError::DUMP_CHECKSUM);
     }
     match (*kind, version) {

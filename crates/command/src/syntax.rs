@@ -225,9 +225,11 @@ mod tests {
             let body = match &argument.kind {
                 Kind::Token => String::new(),
                 Kind::Key | Kind::Integer | Kind::String => argument.name.clone(),
-                Kind::OneOf(items) => {
-                    items.iter().map(|item| written(&[item.clone()])).collect::<Vec<_>>().join("|")
-                }
+                Kind::OneOf(items) => items
+                    .iter()
+                    .map(|item| written(std::slice::from_ref(item)))
+                    .collect::<Vec<_>>()
+                    .join("|"),
                 Kind::Block(items) => written(items),
             };
             let token = argument.token.clone().unwrap_or_default();

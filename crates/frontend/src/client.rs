@@ -18,6 +18,8 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::access::{DEFAULT_USER, Identity};
+
 /// One connection, as others see it.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -37,6 +39,8 @@ pub(crate) struct Client {
     /// 2 or 3.
     pub(crate) protocol: AtomicU16,
     pub(crate) names: Mutex<Names>,
+    /// Who it is; `None` before it has said so.
+    pub(crate) identity: Mutex<Option<Identity>>,
     ending: AtomicBool,
     waker: AtomicWaker,
 }
@@ -66,6 +70,13 @@ impl Client {
         self.ending.load(Relaxed)
     }
 
+    /// The name of the user that it is; `default` before it has said so.
+    pub(crate) fn user_name(&self) -> String {
+        let identity = self.identity.lock();
+        let name = identity.as_ref().map_or(DEFAULT_USER, Identity::name);
+        String::from_utf8_lossy(name).into_owned()
+    }
+
     /// Appends the client's line of CLIENT LIST, without the line's end.
     pub(crate) fn describe(&self, now_secs: u64, command: &str, out: &mut String) {
         let names = self.names.lock();
@@ -74,7 +85,7 @@ impl Client {
             out,
             "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db=0 sub=0 psub=0 \
              ssub=0 multi={} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 \
-             oll=0 omem=0 tot-mem=0 events=r cmd={} user=default redir=-1 resp={} lib-name={} \
+             oll=0 omem=0 tot-mem=0 events=r cmd={} user={} redir=-1 resp={} lib-name={} \
              lib-ver={}",
             self.id,
             self.addr,
@@ -86,6 +97,7 @@ impl Client {
             queued,
             self.watched.load(Relaxed),
             command,
+            self.user_name(),
             self.protocol.load(Relaxed),
             names.library,
             names.library_version,
@@ -127,6 +139,7 @@ impl Clients {
             watched: AtomicU64::new(0),
             protocol: AtomicU16::new(2),
             names: Mutex::default(),
+            identity: Mutex::default(),
             ending: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
@@ -158,6 +171,15 @@ impl Clients {
         }
         for client in self.open.lock().values() {
             if now_secs.saturating_sub(client.active_secs.load(Relaxed)) > timeout_secs {
+                client.end();
+            }
+        }
+    }
+
+    /// Ends the clients whose user was deleted.
+    pub(crate) fn end_deleted(&self) {
+        for client in self.open.lock().values() {
+            if client.identity.lock().as_ref().is_some_and(Identity::is_deleted) {
                 client.end();
             }
         }

@@ -18,6 +18,8 @@
 //! |--------------|--------------------------------------------------------------|
 //! | [`server`]   | the RESP listener, admission, the clock and the end          |
 //! | [`options`]  | what a front end is started with, and what may change later  |
+//! | [`access`]   | users, their rules, and the check of every command           |
+//! | [`tls`]      | TLS for clients, as a trait                                  |
 //! | [`status`]   | what INFO and CONFIG ask of the node, as a trait             |
 //! | [`view`]     | the cluster as CLUSTER, WAIT and INFO tell of it             |
 //! | [`spawn`]    | who starts tasks                                             |
@@ -31,6 +33,7 @@
 //!
 //! Start at [`Frontend::serve`].
 
+pub mod access;
 mod admin;
 mod catalog;
 mod client;
@@ -42,11 +45,14 @@ pub mod server;
 mod session;
 pub mod spawn;
 pub mod status;
+pub mod tls;
 pub mod view;
 
+pub use access::{Access, Identity, UserStore, Users};
 pub use metrics::Metrics;
 pub use options::Options;
 pub use server::Frontend;
 pub use spawn::Spawn;
 pub use status::{NodeStatus, SpreadStatus, Status};
+pub use tls::Handshake;
 pub use view::{ClusterView, GroupView, NodeView, SlotRange};

@@ -16,6 +16,7 @@
 //! | `figures`   | what INFO, CONFIG and the scrape ask                       |
 //! | `memory`    | what the allocator has handed out, and `maxmemory`         |
 //! | `admin`     | the HTTP server for operators                              |
+//! | `users`     | who may do what: where that is kept, and its changes       |
 //! | `banner`    | the first lines on stdout                                  |
 
 mod admin;
@@ -30,6 +31,7 @@ mod memory;
 mod tasks;
 mod topology;
 mod transport;
+mod users;
 
 use std::{
     net::SocketAddr,
@@ -54,7 +56,10 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use self::{data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, topology::Topology};
+use self::{
+    data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, topology::Topology,
+    users::Users,
+};
 use crate::config::{Config, Loaded, SyncWord};
 
 /// Most requests to groups that one command has in flight.
@@ -90,10 +95,10 @@ pub(crate) fn run(loaded: Loaded, insecure: bool) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")?;
     if loaded.config.is_clustered() {
-        return runtime.block_on(cluster::run(loaded.config, cores, log, recorder));
+        return runtime.block_on(cluster::run(loaded.config, cores, log, recorder, insecure));
     }
     let home = Home::open(&loaded, cores)?;
-    runtime.block_on(lone::run(loaded.config, home, cores, log, recorder))
+    runtime.block_on(lone::run(loaded.config, home, cores, log, recorder, insecure))
 }
 
 /// Warns where the system would refuse clients before `maxclients` does.
@@ -140,6 +145,8 @@ struct Base {
     shard: Arc<OnceLock<Arc<Shard>>>,
     figures: Arc<Figures>,
     admin: AdminEnd,
+    /// Whether other machines are served although the user `default` needs no password.
+    insecure: bool,
 }
 
 /// Where the admin server listens, and how it is told to end.
@@ -158,6 +165,7 @@ impl Base {
         topology: Topology,
         log: log::Handle,
         recorder: Recorder,
+        insecure: bool,
     ) -> anyhow::Result<Self> {
         let tasks = Arc::new(Tasks::new());
         let memory = Arc::new(Memory::new(config.storage.maxmemory.0));
@@ -195,12 +203,18 @@ impl Base {
             shard,
             figures,
             admin: AdminEnd { address, front, clients_ready, end },
+            insecure,
         })
     }
 
-    /// Starts to serve clients through `router`; they are told `LOADING` until
-    /// [`Frontend::set_ready`].
-    async fn serve_clients(&self, config: &Config, router: Router) -> anyhow::Result<Serving> {
+    /// Starts to serve clients through `router`, as the users that `users` keeps; they are told
+    /// `LOADING` until [`Frontend::set_ready`].
+    async fn serve_clients(
+        &self,
+        config: &Config,
+        router: Router,
+        users: Arc<dyn Users>,
+    ) -> anyhow::Result<Serving> {
         let listener = bind(SocketAddr::new(config.server.bind, config.server.port)).await?;
         let address = listener.local_addr()?;
         let grpc = if config.server.grpc {
@@ -214,8 +228,14 @@ impl Base {
             Arc::clone(&self.figures) as _,
             Arc::clone(&self.tasks) as _,
             self.memory.is_over(),
-            frontend_options(config, address),
+            frontend_options(config, address, self.insecure),
         );
+        // Before the first client comes: it would be whoever the configuration alone allows.
+        let (revision, first) = users.current();
+        frontend.follow_users(revision, &first);
+        frontend.access().keep_in(Arc::clone(&users).store());
+        let follow = users.follow(frontend.clone());
+        self.tasks.spawn("users", follow);
         let (listening, clock) = (frontend.clone(), frontend.clone());
         self.tasks.spawn("listener", Box::pin(async move { listening.serve(listener).await }));
         self.tasks.spawn("clock", Box::pin(async move { clock.run_clock().await }));
@@ -293,7 +313,7 @@ fn router_options(config: &Config) -> RouterOptions {
     }
 }
 
-fn frontend_options(config: &Config, address: SocketAddr) -> Options {
+fn frontend_options(config: &Config, address: SocketAddr, insecure: bool) -> Options {
     let password = config.server.requirepass.clone();
     Options {
         bind: address.ip().to_string(),
@@ -301,6 +321,7 @@ fn frontend_options(config: &Config, address: SocketAddr) -> Options {
         clients_max: config.server.maxclients,
         timeout_secs: config.server.timeout,
         password: (!password.is_empty()).then_some(password),
+        is_protected: !insecure,
         parse_limits: ParseLimits {
             bitmap_bits_max: config.limits.bitmap_max_bits,
             bulk_bytes_max: usize::try_from(config.limits.proto_max_bulk_len.0)

@@ -334,6 +334,28 @@ pub const LOG_KEPT_BYTES: u64 = 8 << 20;
 /// counts as a voter that answers late.
 pub const MEMBER_BEHIND_MAX: u64 = 64;
 
+/// Longest name of a user of the access control list.
+pub const USER_NAME_BYTES_MAX: usize = 256;
+
+/// Longest rules of one user, in their canonical text: some hundred key patterns.
+pub const USER_RULES_BYTES_MAX: usize = 16 << 10;
+
+/// Most bytes of all users' names and rules: they are part of the cluster's state, which every
+/// change sends to every node.
+pub const USERS_BYTES_MAX: usize = 1 << 20;
+
+/// Most entries of ACL LOG (Redis: `acllog-max-len`).
+pub const ACCESS_LOG_ENTRIES_MAX: usize = 128;
+
+/// Longest object or user's name that an entry of ACL LOG keeps: they are the client's to choose.
+pub const ACCESS_LOG_TEXT_BYTES_MAX: usize = 256;
+
+/// How long a TLS handshake may take, in seconds: some round trips of a slow network.
+pub const TLS_HANDSHAKE_SECS_MAX: u64 = 10;
+
+/// Most TLS handshakes of other nodes at a time. A cluster has fewer nodes.
+pub const TLS_HANDSHAKES_MAX: usize = 256;
+
 /// Longest encoded set that is decoded to find the group of its bits, before that group decodes it
 /// again: a microsecond. What is longer takes a plan, which decodes it once and divides it.
 pub const ROUTED_SET_BYTES_MAX: usize = 4 << 10;

@@ -191,13 +191,14 @@ struct Filter {
     id: Option<u64>,
     addr: Option<String>,
     local_addr: Option<String>,
+    user: Option<String>,
     age_secs_min: Option<u64>,
     is_nobody: bool,
     takes_me: bool,
 }
 
 impl Filter {
-    fn parse(options: &[Bytes]) -> Result<Self, CommandError> {
+    fn parse(shared: &Shared, options: &[Bytes]) -> Result<Self, CommandError> {
         let mut filter = Self::default();
         for pair in options.chunks(2) {
             let [option, value] = pair else {
@@ -214,7 +215,7 @@ impl Filter {
                 "addr" => filter.addr = Some(text),
                 "laddr" => filter.local_addr = Some(text),
                 "type" => filter.is_nobody |= !is_normal(value)?,
-                "user" if text == "default" => {}
+                "user" if shared.access().rules_of(value).is_some() => filter.user = Some(text),
                 "user" => {
                     return Err(CommandError::Message(format!("ERR No such user '{text}'")));
                 }
@@ -234,6 +235,7 @@ impl Filter {
         !self.is_nobody
             && (self.takes_me || client.id != me.id)
             && self.id.is_none_or(|id| id == client.id)
+            && self.user.as_ref().is_none_or(|user| *user == client.user_name())
             && self.addr.as_ref().is_none_or(|addr| *addr == client.addr.to_string())
             && self.local_addr.as_ref().is_none_or(|addr| *addr == client.local_addr.to_string())
             && self
@@ -244,7 +246,7 @@ impl Filter {
 
 /// The new form: by options, any number of clients, how many there were.
 fn kill(shared: &Shared, me: &Client, options: &[Bytes]) -> Result<Reply, CommandError> {
-    let filter = Filter::parse(options)?;
+    let filter = Filter::parse(shared, options)?;
     let mut count = 0;
     for client in shared.clients.all() {
         if filter.matches(&client, me, shared.now_secs()) {

@@ -109,7 +109,7 @@ fn change(shared: &Shared, name: &str, value: &[u8]) -> Result<(), String> {
             Ok(clients @ 1..) => own.set_clients_max(clients),
             _ => return Err("argument must be at least 1".to_owned()),
         },
-        "requirepass" => own.set_password(value),
+        "requirepass" => own.set_password(value)?,
         _ => {
             let changed = shared.status.change_setting(name, utf8(value));
             return changed.unwrap_or_else(|| Err("can't set immutable config".to_owned()));

@@ -34,12 +34,11 @@ impl Dialog {
         credentials: Option<(&[u8], &[u8])>,
     ) -> Result<(), CommandError> {
         if let Some((user, password)) = credentials {
-            self.authenticate(Some(user), password)?;
+            self.authenticate("authorization", Some(user), password)?;
         }
-        if self.is_authenticated {
-            Ok(())
-        } else {
-            Err(CommandError::Text("NOAUTH Authentication required."))
+        match self.identity {
+            Some(_) => Ok(()),
+            None => Err(CommandError::Text("NOAUTH Authentication required.")),
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use bitroster_command::{
     Command, CommandError, Reply, SessionCommand, lookup, parse,
-    table::{CommandSpec, Flags},
+    table::{COMMANDS, CommandSpec, Flags},
 };
 use bitroster_resp::{Encoder, Limits, ProtocolError, Version};
 use bitroster_router::{Reading, Turn};
@@ -18,7 +18,13 @@ use bitroster_types::limits::{TURN_BYTES_MAX, TURN_COMMANDS_MAX};
 use bytes::BytesMut;
 
 use super::transaction::{Queue, Watches};
-use crate::{admin, catalog, client::Client, encode::encode, server::Shared};
+use crate::{
+    access::{Identity, NO_AUTH, commands::Place, log::Context},
+    admin, catalog,
+    client::Client,
+    encode::encode,
+    server::Shared,
+};
 
 /// A request that cannot be finished without waiting.
 pub(super) enum Pending {
@@ -46,7 +52,8 @@ pub(crate) struct Dialog {
     pub(super) client: Arc<Client>,
     pub(super) turn: Turn,
     pub(super) protocol: Version,
-    pub(super) is_authenticated: bool,
+    /// Who the client is; `None` before it has said so.
+    pub(super) identity: Option<Identity>,
     pub(super) is_closing: bool,
     pub(super) mute: Mute,
     pub(super) reading: Reading,
@@ -60,9 +67,11 @@ pub(crate) struct Dialog {
 
 impl Dialog {
     pub(crate) fn new(shared: Arc<Shared>, client: Arc<Client>) -> Self {
+        let identity = shared.access().default_identity();
+        client.identity.lock().clone_from(&identity);
         Self {
             turn: shared.router.turn(),
-            is_authenticated: !shared.settings.has_password(),
+            identity,
             shared,
             client,
             protocol: Version::Resp2,
@@ -90,7 +99,7 @@ impl Dialog {
 
     /// What the client may send at present.
     pub(super) fn limits(&self) -> Limits {
-        if self.is_authenticated {
+        if self.identity.is_some() {
             Limits::authenticated(self.shared.settings.parse_limits.bulk_bytes_max)
         } else {
             Limits::unauthenticated()
@@ -148,7 +157,7 @@ impl Dialog {
     /// Whether any command may run at once, as nearly always.
     #[inline]
     fn is_plain(&self) -> bool {
-        self.is_authenticated
+        self.identity.as_ref().is_some_and(Identity::is_free)
             && self.queue.is_none()
             && self.shared.is_ready()
             && !self.shared.is_over_memory()
@@ -162,16 +171,18 @@ impl Dialog {
         args: &[&[u8]],
         len: usize,
     ) -> Option<Pending> {
-        if let Err(error) = self.admit(spec, args) {
-            if let Some(queue) = &mut self.queue {
-                queue.spoil();
-            }
-            self.turn.push_reply(error.into());
-            return None;
+        let place = Place::of(spec, args.get(1).copied());
+        if let Err(error) = self.admit(spec, place, args) {
+            return self.refuse_admission(error);
         }
         let parsed = spec.parse(args, &self.shared.settings.parse_limits);
+        if let Ok(command) = &parsed
+            && let Err(error) = self.admit_command(place, command)
+        {
+            return self.refuse_admission(error);
+        }
         if self.queue.is_some() {
-            return self.take_in_transaction(spec, parsed, len);
+            return self.take_in_transaction(spec, place, parsed, len);
         }
         match parsed {
             Ok(Command::Session(command)) => self.take_session(command),
@@ -184,12 +195,25 @@ impl Dialog {
     }
 
     /// Whether `spec` may run at all now. Redis: `processCommand` in `server.c`.
-    fn admit(&self, spec: &'static CommandSpec, args: &[&[u8]]) -> Result<(), CommandError> {
+    fn admit(
+        &mut self,
+        spec: &'static CommandSpec,
+        place: Place,
+        args: &[&[u8]],
+    ) -> Result<(), CommandError> {
         if !spec.takes(args.len()) {
             return spec.parse(args, &self.shared.settings.parse_limits).map(drop);
         }
-        if !self.is_authenticated && !spec.flags.contains(Flags::NO_AUTH) {
-            return Err(CommandError::Text("NOAUTH Authentication required."));
+        if self.identity.is_none() {
+            // The user `default` may have lost its password meanwhile.
+            self.become_user(self.shared.access().default_identity());
+        }
+        match &self.identity {
+            None if !spec.flags.contains(Flags::NO_AUTH) => return Err(NO_AUTH),
+            Some(identity) if !identity.is_free() => {
+                identity.admit_place(place, self.context(), || self.describe())?;
+            }
+            None | Some(_) => {}
         }
         if spec.flags.contains(Flags::DENYOOM) && self.shared.is_over_memory() {
             return Err(CommandError::OutOfMemory);
@@ -198,6 +222,44 @@ impl Dialog {
             return Err(CommandError::Loading);
         }
         Ok(())
+    }
+
+    /// Whether the client may do this to these keys and channels.
+    fn admit_command(&self, place: Place, command: &Command) -> Result<(), CommandError> {
+        match &self.identity {
+            Some(identity) if !identity.is_free() => {
+                identity.admit_from(place, command, self.context(), || self.describe())
+            }
+            None | Some(_) => Ok(()),
+        }
+    }
+
+    fn refuse_admission(&mut self, error: CommandError) -> Option<Pending> {
+        if let Some(queue) = &mut self.queue {
+            queue.spoil();
+        }
+        self.turn.push_reply(error.into());
+        None
+    }
+
+    /// Where a command stands, for ACL LOG.
+    fn context(&self) -> Context {
+        if self.queue.is_some() { Context::Multi } else { Context::TopLevel }
+    }
+
+    /// The client's line of CLIENT LIST.
+    pub(super) fn describe(&self) -> String {
+        let last = usize::from(self.client.last_command.load(Relaxed));
+        let command = COMMANDS.get(last).map_or("NULL", |spec| spec.name);
+        let mut out = String::new();
+        self.client.describe(self.shared.now_secs(), command, &mut out);
+        out
+    }
+
+    /// Makes the client somebody, or nobody.
+    pub(super) fn become_user(&mut self, identity: Option<Identity>) {
+        self.client.identity.lock().clone_from(&identity);
+        self.identity = identity;
     }
 
     /// Refuses what is in no row of the table.
@@ -234,7 +296,8 @@ impl Dialog {
             | SessionCommand::Exec
             | SessionCommand::Watch { .. } => true,
             SessionCommand::Admin { name, args } => {
-                admin::client::is_reply_mode(name, args)
+                *name == "acl"
+                    || admin::client::is_reply_mode(name, args)
                     || admin::client::is_consistency(name, args)
             }
             SessionCommand::Ping { .. }
@@ -260,7 +323,7 @@ impl Dialog {
                 Reply::Bulk(message)
             }
             SessionCommand::Auth { user, password } => {
-                self.authenticate(user.as_deref(), &password).into()
+                self.authenticate("AUTH", user.as_deref(), &password).into()
             }
             SessionCommand::Select { index: 0 } => Reply::Ok,
             SessionCommand::Select { .. } => {
@@ -323,6 +386,7 @@ impl Dialog {
             SessionCommand::Admin { name, args } if admin::client::is_reply_mode(name, &args) => {
                 return self.set_mute(&args);
             }
+            SessionCommand::Admin { name: "acl", args } => self.acl(&args).await.into(),
             other @ (SessionCommand::Ping { .. }
             | SessionCommand::Echo { .. }
             | SessionCommand::Auth { .. }

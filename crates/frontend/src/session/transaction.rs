@@ -18,6 +18,7 @@ use bitroster_router::Watched;
 use bitroster_types::{Key, limits::TRANSACTION_BYTES_MAX};
 
 use super::dialog::{Dialog, Pending};
+use crate::access::commands::Place;
 
 /// What MULTI has queued.
 #[derive(Debug, Default)]
@@ -32,9 +33,9 @@ pub(super) struct Queue {
 #[derive(Debug)]
 enum Step {
     /// For the groups.
-    Groups(Command),
+    Groups(Place, Command),
     /// For the session.
-    Session(SessionCommand),
+    Session(Place, SessionCommand),
     /// Wrong in itself: its reply is ready.
     Refused(CommandError),
 }
@@ -127,6 +128,7 @@ impl Dialog {
     pub(super) fn take_in_transaction(
         &mut self,
         spec: &CommandSpec,
+        place: Place,
         parsed: Result<Command, CommandError>,
         len: usize,
     ) -> Option<Pending> {
@@ -154,9 +156,11 @@ impl Dialog {
                 | SessionCommand::Subscribe { .. }
                 | SessionCommand::Unsubscribe { .. }
                 | SessionCommand::Publish { .. }
-                | SessionCommand::Admin { .. }) => self.enqueue(spec, Step::Session(other), len),
+                | SessionCommand::Admin { .. }) => {
+                    self.enqueue(spec, Step::Session(place, other), len)
+                }
             },
-            Ok(command) => self.enqueue(spec, Step::Groups(command), len),
+            Ok(command) => self.enqueue(spec, Step::Groups(place, command), len),
             Err(error) => self.enqueue(spec, Step::Refused(error), len),
         };
         self.turn.push_reply(reply);
@@ -200,12 +204,12 @@ impl Dialog {
         let mut commands = Vec::new();
         let mut rest = Vec::with_capacity(queue.steps.len());
         for step in queue.steps {
-            match step {
-                Step::Groups(command) => {
+            match self.check_again(step) {
+                Step::Groups(_, command) => {
                     commands.push(command);
                     rest.push(None);
                 }
-                step @ (Step::Session(_) | Step::Refused(_)) => rest.push(Some(step)),
+                step @ (Step::Session(..) | Step::Refused(_)) => rest.push(Some(step)),
             }
         }
         let done = if commands.is_empty() && watched.is_empty() {
@@ -213,20 +217,43 @@ impl Dialog {
         } else {
             self.shared.router.transaction(&watched, commands).await
         };
-        if let Reply::Array(replies) = done { self.merge(replies, rest) } else { done }
+        if let Reply::Array(replies) = done { self.merge(replies, rest).await } else { done }
+    }
+
+    /// A queued step, or its refusal where the user's rules do not allow it any more.
+    fn check_again(&self, step: Step) -> Step {
+        let Some(identity) = self.identity.as_ref().filter(|identity| !identity.is_free()) else {
+            return step;
+        };
+        let (place, command) = match step {
+            Step::Groups(place, command) => (place, command),
+            Step::Session(place, command) => (place, Command::Session(command)),
+            Step::Refused(error) => return Step::Refused(error),
+        };
+        match (identity.check(place, &command), command) {
+            (Err(denial), _) => Step::Refused(denial.at_exec()),
+            (Ok(()), Command::Session(command)) => Step::Session(place, command),
+            (Ok(()), command) => Step::Groups(place, command),
+        }
     }
 
     /// Puts the session's own replies between those of the groups.
-    fn merge(&mut self, replies: Vec<Reply>, rest: Vec<Option<Step>>) -> Reply {
+    async fn merge(&mut self, replies: Vec<Reply>, rest: Vec<Option<Step>>) -> Reply {
         let mut replies = replies.into_iter();
-        let merged = rest.into_iter().map(|step| match step {
-            None | Some(Step::Groups(_)) => {
-                replies.next().expect("a transaction answers each of its commands")
-            }
-            Some(Step::Session(command)) => self.answer_now(command),
-            Some(Step::Refused(error)) => error.into(),
-        });
-        Reply::Array(merged.collect())
+        let mut merged = Vec::with_capacity(rest.len());
+        for step in rest {
+            merged.push(match step {
+                None | Some(Step::Groups(..)) => {
+                    replies.next().expect("a transaction answers each of its commands")
+                }
+                Some(Step::Session(_, SessionCommand::Admin { name: "acl", args })) => {
+                    self.acl(&args).await.into()
+                }
+                Some(Step::Session(_, command)) => self.answer_now(command),
+                Some(Step::Refused(error)) => error.into(),
+            });
+        }
+        Reply::Array(merged)
     }
 
     /// WATCH.
