@@ -18,6 +18,6 @@ mod keys;
 mod open;
 #[path = "grpc/own.rs"]
 mod own;
+mod support;
 #[path = "grpc/transfer.rs"]
 mod transfer;
-mod support;

@@ -5,8 +5,8 @@ use bitroster_proto::public::{
     GetBitsRequest, InfoRequest, KeyCount, KeyList, LastDates, ListBitsRequest, MarkRequest,
     NamesRequest, OnlineCheckRequest, OnlineCountRequest, OnlineListRequest, QueryCountRequest,
     QueryListRequest, QuerySampleRequest, QueryStoreRequest, RetentionRequest, SetBitsRequest,
-    TopKRequest, TouchRequest, Window, WindowCountRequest, WindowListRequest,
-    WindowSampleRequest, WindowStoreRequest, top_k_request::Among, window::Span,
+    TopKRequest, TouchRequest, Window, WindowCountRequest, WindowListRequest, WindowSampleRequest,
+    WindowStoreRequest, top_k_request::Among, window::Span,
 };
 use tonic::Code;
 
