@@ -13,6 +13,7 @@ mod support;
 
 use std::sync::{Arc, LazyLock, Mutex, atomic::Ordering};
 
+use bitroster_bitmap::Bitmap;
 use bitroster_command::{Command, ReadCommand, Reply, WriteCommand};
 use bitroster_placement::ClusterMap;
 use bitroster_types::Key;
@@ -59,7 +60,13 @@ fn is_isolated(command: &Command) -> bool {
             | WriteCommand::GetDel { .. }
             | WriteCommand::GetEx { .. }
             | WriteCommand::Expire { .. }
+            | WriteCommand::Restore { .. }
             | WriteCommand::Persist { .. } => true,
+            WriteCommand::Merge { bits, .. } => {
+                let set = Bitmap::decode(bits).unwrap();
+                let segment = |bit: Option<u64>| bit.map(|bit| bit >> 16);
+                segment(set.first_set(0..u64::MAX)) == segment(set.last_set())
+            }
             WriteCommand::Append { value, .. } => value.len() < 20,
             WriteCommand::Delete { keys } => keys.len() == 1,
             _ => false,
@@ -88,6 +95,9 @@ fn makes_empty(command: &Command) -> bool {
         Command::Write(WriteCommand::Set { value, .. } | WriteCommand::Append { value, .. }) => {
             value.is_empty()
         }
+        Command::Write(WriteCommand::Restore { value, .. }) => {
+            Bitmap::decode(value).unwrap().is_empty()
+        }
         Command::Write(WriteCommand::MSet { pairs, .. }) => {
             pairs.iter().any(|(_, value)| value.is_empty())
         }
@@ -113,6 +123,8 @@ fn about(mut command: Command, name: &Key) -> Command {
             | WriteCommand::GetEx { key, .. }
             | WriteCommand::Expire { key, .. }
             | WriteCommand::Persist { key }
+            | WriteCommand::Merge { key, .. }
+            | WriteCommand::Restore { key, .. }
             | WriteCommand::Append { key, .. },
         ) => *key = name.clone(),
         Command::Read(ReadCommand::Exists { keys } | ReadCommand::MGet { keys })
