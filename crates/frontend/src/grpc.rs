@@ -43,10 +43,5 @@ mod keys;
 mod pages;
 mod server;
 
-use tonic::{Response, Status};
-
-/// What a call answers.
-type Outcome<T> = Result<Response<T>, Status>;
-
-/// What a server stream is.
-type Pages<T> = futures_util::stream::BoxStream<'static, Result<T, Status>>;
+use gate::Outcome;
+use pages::Pages;

@@ -8,19 +8,31 @@ use bitroster_resp::Frame;
 use bitroster_suite::{Server, programs};
 
 const EXPECTED: &[&str] = &[
-    r#"["services", ["bitroster.v1.Bitmaps", "bitroster.v1.Commands", "bitroster.v1.Ids", "bitroster.v1.Keys", "grpc.health.v1.Health"]]"#,
+    concat!(
+        r#"["services", ["bitroster.v1.Bitmaps", "bitroster.v1.Commands", "bitroster.v1.Ids", "#,
+        r#""bitroster.v1.Keys", "grpc.health.v1.Health"]]"#
+    ),
     r#"["set 3", {}]"#,
     r#"["set 3", {"previous": true}]"#,
     r#"["set 3000000", {}]"#,
     r#"["count", {"count": "2"}]"#,
     r#"["execute", {"reply": {"integer": "1"}}]"#,
     r#"["get", {"reply": {"bulk": "EA=="}}]"#,
-    r#"["refused", ["INVALID_ARGUMENT", "ERR bit offset is not an integer or out of range", true]]"#,
-    r#"["too far", ["INVALID_ARGUMENT", "ERR bit offset is not an integer or out of range", true]]"#,
+    concat!(
+        r#"["refused", ["INVALID_ARGUMENT", "#,
+        r#""ERR bit offset is not an integer or out of range", true]]"#
+    ),
+    concat!(
+        r#"["too far", ["INVALID_ARGUMENT", "#,
+        r#""ERR bit offset is not an integer or out of range", true]]"#
+    ),
     r#"["import", {"count": "20000"}]"#,
     r#"["list", [true, 20000]]"#,
     r#"["query", {"count": "1"}]"#,
-    r#"["pipeline", [[[{"integer": "0"}, {"integer": "1"}], [{"integer": "1"}, {"integer": "1"}]], ["ERR", "ERR"]]]"#,
+    concat!(
+        r#"["pipeline", [[[{"integer": "0"}, {"integer": "1"}], "#,
+        r#"[{"integer": "1"}, {"integer": "1"}]], ["ERR", "ERR"]]]"#
+    ),
     r#"["age", true]"#,
 ];
 
