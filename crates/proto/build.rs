@@ -23,12 +23,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let public = protox::compile(PUBLIC, [ROOT])?;
     let described = PathBuf::from(env::var("OUT_DIR")?).join("public.bin");
     fs::write(described, public.encode_to_vec())?;
-    for files in [protox::compile(INTERNAL, [ROOT])?, public] {
-        tonic_prost_build::configure()
-            .bytes(".")
-            .emit_rerun_if_changed(false)
-            .build_transport(true)
-            .compile_fds(files)?;
-    }
+    generator().compile_fds(protox::compile(INTERNAL, [ROOT])?)?;
+    generator().codec_path("crate::codec::BoundedCodec").compile_fds(public)?;
     Ok(())
+}
+
+fn generator() -> tonic_prost_build::Builder {
+    tonic_prost_build::configure().bytes(".").emit_rerun_if_changed(false).build_transport(true)
 }

@@ -13,19 +13,20 @@
 //!
 //! # Map
 //!
-//! | module     | job                                                       |
-//! |------------|-----------------------------------------------------------|
-//! | `server`   | the listener: connections, limits, services               |
-//! | `gate`     | who asks, until when, and one call's conversation         |
-//! | `args`     | messages to arguments                                     |
-//! | `answer`   | replies to what calls answer                              |
-//! | `fault`    | refusals to statuses with details                         |
-//! | `pages`    | server streams                                            |
-//! | `bitmaps`  | the service `Bitmaps`                                     |
-//! | `keys`     | the service `Keys`                                        |
-//! | `ids`      | the service `Ids`                                         |
-//! | `commands` | the service `Commands`                                    |
-//! | `health`   | the service `grpc.health.v1.Health`                       |
+//! | module       | job                                                       |
+//! |--------------|-----------------------------------------------------------|
+//! | `server`     | limits and services                                       |
+//! | `connection` | the listener: let in, counted, ended                      |
+//! | `gate`       | who asks, until when, and one call's conversation         |
+//! | `args`       | messages to arguments                                     |
+//! | `answer`     | replies to what calls answer                              |
+//! | `fault`      | refusals to statuses with details                         |
+//! | `pages`      | server streams                                            |
+//! | `bitmaps`    | the service `Bitmaps`                                     |
+//! | `keys`       | the service `Keys`                                        |
+//! | `ids`        | the service `Ids`                                         |
+//! | `commands`   | the service `Commands`                                    |
+//! | `health`     | the service `grpc.health.v1.Health`                       |
 //!
 //! Start at [`Frontend::serve_grpc`](crate::Frontend::serve_grpc).
 
@@ -33,6 +34,7 @@ mod answer;
 mod args;
 mod bitmaps;
 mod commands;
+mod connection;
 mod fault;
 mod gate;
 mod health;
@@ -41,10 +43,5 @@ mod keys;
 mod pages;
 mod server;
 
-use tonic::{Response, Status};
-
-/// What a call answers.
-type Outcome<T> = Result<Response<T>, Status>;
-
-/// What a server stream is.
-type Pages<T> = futures_util::stream::BoxStream<'static, Result<T, Status>>;
+use gate::Outcome;
+use pages::Pages;

@@ -276,7 +276,7 @@ impl Frontend {
     /// # Errors
     ///
     /// What it is to be told where it may not stay.
-    fn register(
+    pub(crate) fn register(
         &self,
         addr: SocketAddr,
         local_addr: SocketAddr,

@@ -16,4 +16,8 @@ mod harness;
 mod keys;
 #[path = "grpc/open.rs"]
 mod open;
+#[path = "grpc/own.rs"]
+mod own;
 mod support;
+#[path = "grpc/transfer.rs"]
+mod transfer;

@@ -9,9 +9,11 @@
 //! | module         | job                                        |
 //! |----------------|--------------------------------------------|
 //! | [`internal`]   | what nodes say to each other               |
+//! | [`codec`]      | a bound on the fields of what clients say  |
 //! | [`convert`]    | between that and our own types             |
 //! | [`public`]     | what clients say, and its description      |
 
+pub mod codec;
 pub mod convert;
 
 /// What nodes say to each other: `bitroster.internal.v1`.

@@ -20,6 +20,13 @@ pub fn python_program(program: &str) -> Command {
     command
 }
 
+/// The program with grpcio, which learns the API by reflection.
+pub fn python_grpc() -> Command {
+    let mut command = Command::new(workspace().join("target/clients/python/bin/python"));
+    command.arg(workspace().join("tests/clients/python/grpc_usage.py"));
+    command
+}
+
 /// A program with one of Node's clients.
 pub fn node(program: &str) -> Command {
     let mut command = Command::new("node");

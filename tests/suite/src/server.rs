@@ -63,6 +63,20 @@ impl Server {
         self.port
     }
 
+    /// The port at which Bitroster serves gRPC clients, from its banner.
+    ///
+    /// # Panics
+    ///
+    /// If the banner does not tell of it.
+    pub fn grpc_port(&self) -> u16 {
+        let folder = self.data_dir.as_ref().expect("a Bitroster with a data directory").path();
+        let banner = fs::read_to_string(folder.join("banner")).expect("the banner's file");
+        let line = banner.lines().find(|line| line.trim_start().starts_with("grpc "));
+        let (_, address) = line.expect("a line for gRPC").split_once("127.0.0.1:").expect("a port");
+        let (port, _) = address.split_once(' ').expect("a port");
+        port.parse().expect("a port")
+    }
+
     /// A new connection.
     ///
     /// # Panics

@@ -11,8 +11,11 @@ use tokio::{
 };
 use tonic::{Request, Response, Status, metadata::MetadataMap, service::Interceptor};
 
-use super::{answer::Answer, args::Args, fault, server::Peer};
+use super::{answer::Answer, args::Args, connection::Peer, fault};
 use crate::{client::Client, server::Shared, session::Dialog};
+
+/// What a call answers.
+pub(super) type Outcome<T> = Result<Response<T>, Status>;
 
 /// What reads of a call may miss: linearizable, leader or stale.
 const CONSISTENCY: &str = "bitroster-consistency";

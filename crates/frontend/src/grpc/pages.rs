@@ -5,15 +5,17 @@
 
 use bitroster_types::limits::{GRPC_CHUNK_BYTES, GRPC_PAGE_OFFSETS};
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tonic::Status;
 
 use super::{
-    Pages,
     answer::{Answer, Page},
     args::Args,
     gate::Call,
 };
+
+/// What a server stream is.
+pub(super) type Pages<T> = BoxStream<'static, Result<T, Status>>;
 
 /// Where a listing is.
 struct Listing<A> {

@@ -17,6 +17,20 @@ const OF_A_CONNECTION: [&[u8]; 10] = [
     b"select",
 ];
 
+/// Commands whose answers do not come one for one.
+const PUSHING: [&[u8]; 7] = [
+    b"subscribe",
+    b"psubscribe",
+    b"ssubscribe",
+    b"unsubscribe",
+    b"punsubscribe",
+    b"sunsubscribe",
+    b"monitor",
+];
+
+const NO_PUSHES: CommandError =
+    CommandError::Text("ERR this command answers with messages, which only RESP carries");
+
 const NOT_ALONE: CommandError = CommandError::Text(
     "ERR this command means something to a connection only: send it in a pipeline",
 );
@@ -73,8 +87,8 @@ impl Dialog {
     ///
     /// As [`ask`](Self::ask).
     pub(crate) async fn ask_next(&mut self, args: &[Bytes], replies: &mut Vec<Reply>) {
-        if args.first().is_some_and(|name| is_silencing(name, args.get(1))) {
-            self.turn.push_reply(NO_SILENCE.into());
+        if let Some(refusal) = refusal_of(args) {
+            self.turn.push_reply(refusal.into());
             return;
         }
         let len = args.iter().map(Bytes::len).sum();
@@ -124,6 +138,15 @@ impl Dialog {
     pub(crate) fn note_activity(&self) {
         self.client.note_activity(self.shared.now_secs());
     }
+}
+
+/// Why a command cannot be answered by one reply.
+fn refusal_of(args: &[Bytes]) -> Option<CommandError> {
+    let name = args.first()?;
+    if PUSHING.iter().any(|other| name.eq_ignore_ascii_case(other)) {
+        return Some(NO_PUSHES);
+    }
+    is_silencing(name, args.get(1)).then_some(NO_SILENCE)
 }
 
 fn is_of_a_connection(name: &[u8], sub: Option<&Bytes>) -> bool {

@@ -70,6 +70,7 @@ async fn an_executed_command_that_is_refused_is_a_status() {
         ("SETBIT k", Code::InvalidArgument, "ERR wrong number of arguments for 'setbit' command"),
         ("MULTI", Code::InvalidArgument, "ERR this command means something to a connection only"),
         ("client reply OFF", Code::InvalidArgument, "ERR this command means something"),
+        ("PSUBSCRIBE *", Code::InvalidArgument, "ERR this command answers with messages"),
         ("RENAME none other", Code::NotFound, "ERR no such key"),
     ] {
         let args = words(line);

@@ -90,12 +90,13 @@ pub(super) fn key_counts(answer: Answer) -> Result<Vec<KeyCount>, Status> {
     Ok(counts)
 }
 
-/// `BM.MARK family id [AT ts] [UNIT u [UNIT ...]] [EXPIRE seconds]`
+/// `BM.MARK family id [AT ts] [UNIT u [u ...]] [EXPIRE seconds]`
 pub(super) fn mark(asked: MarkRequest) -> Result<Args, Status> {
     let args = Args::new("BM.MARK").bytes(asked.family).number(asked.id);
     let mut args = args.option("AT", asked.at_secs);
+    args = args.word_if(!asked.units.is_empty(), "UNIT");
     for unit in asked.units {
-        args = args.word("UNIT").word(args::unit(unit)?.unwrap_or("d"));
+        args = args.word(args::unit(unit)?.unwrap_or("d"));
     }
     Ok(args.option("EXPIRE", asked.keep_secs))
 }
