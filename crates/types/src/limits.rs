@@ -325,3 +325,42 @@ pub const LOG_KEPT_BYTES: u64 = 8 << 20;
 /// Most entries that a learner may be behind when it is made a voter. Few: until it has them it
 /// counts as a voter that answers late.
 pub const MEMBER_BEHIND_MAX: u64 = 64;
+
+/// Requests that the slow log keeps where nothing else is set: Redis's.
+pub const SLOWLOG_ENTRIES_DEFAULT: usize = 128;
+
+/// Most requests that the slow log may be told to keep: at most some 5 KB each.
+pub const SLOWLOG_ENTRIES_MAX: usize = 10_000;
+
+/// A request is slow from here on where nothing else is set, in microseconds: Redis's.
+pub const SLOWLOG_USECS_DEFAULT: i64 = 10_000;
+
+/// Arguments of a slow request that are kept, the note of how many more there are included. Redis's.
+pub const SLOWLOG_ARGS_MAX: usize = 32;
+
+/// Bytes of an argument of a slow request that are kept. Redis's.
+pub const SLOWLOG_ARG_BYTES_MAX: usize = 128;
+
+/// Samples that `LATENCY HISTORY` has of an event. Redis's.
+pub const LATENCY_SAMPLES_MAX: usize = 160;
+
+/// Most bytes of the names of the channels that one client listens to.
+pub const SUBSCRIPTION_BYTES_MAX: usize = 16 << 20;
+
+/// Messages that wait for one client, in bytes: above, the client is dropped
+/// (`client-output-buffer-limit pubsub`). Redis's.
+pub const MAILBOX_BYTES_MAX: u64 = 32 << 20;
+
+/// A client whose messages wait with more bytes than these for longer than
+/// [`MAILBOX_SOFT_SECS_MAX`] is dropped. Redis's.
+pub const MAILBOX_SOFT_BYTES_MAX: u64 = 8 << 20;
+
+/// See [`MAILBOX_SOFT_BYTES_MAX`]; seconds. Redis's.
+pub const MAILBOX_SOFT_SECS_MAX: u64 = 60;
+
+/// Messages that are written to a client at once, in bytes, so that a full mailbox is not copied as
+/// a whole.
+pub const MAIL_BYTES_MAX: usize = 256 << 10;
+
+/// Longest sleep that `DEBUG SLEEP` may ask for, in seconds: it holds its own connection only.
+pub const DEBUG_SLEEP_SECS_MAX: f64 = 60.0;
