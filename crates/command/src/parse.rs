@@ -4,7 +4,9 @@
 //! arguments in different orders, the newest order holds: name, number of arguments, then the
 //! arguments before any key is looked at.
 
+pub(crate) mod admin;
 pub(crate) mod bitmap;
+pub(crate) mod channel;
 mod expiry;
 pub(crate) mod keyspace;
 mod number;

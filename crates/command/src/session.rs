@@ -68,6 +68,33 @@ pub enum SessionCommand {
         /// The sections, lower case.
         sections: Vec<String>,
     },
+    /// `SUBSCRIBE channel [channel ...]`, `PSUBSCRIBE`, `SSUBSCRIBE`
+    Subscribe {
+        /// Channels or patterns; at least one.
+        channels: Vec<Bytes>,
+        /// They are glob patterns.
+        patterned: bool,
+        /// They are shard channels.
+        sharded: bool,
+    },
+    /// `UNSUBSCRIBE [channel ...]`, `PUNSUBSCRIBE`, `SUNSUBSCRIBE`
+    Unsubscribe {
+        /// Channels or patterns; none: all of their kind.
+        channels: Vec<Bytes>,
+        /// They are glob patterns.
+        patterned: bool,
+        /// They are shard channels.
+        sharded: bool,
+    },
+    /// `PUBLISH channel message`, `SPUBLISH`
+    Publish {
+        /// The channel.
+        channel: Bytes,
+        /// The message.
+        message: Bytes,
+        /// It is a shard channel.
+        sharded: bool,
+    },
     /// A command whose sub-commands the session interprets: CLIENT, COMMAND, CONFIG, CLUSTER,
     /// BGSAVE and the like.
     Admin {

@@ -4,7 +4,9 @@
 //! group; [`COMMANDS`] has them in alphabetical order and [`lookup`] finds one by a perfect hash
 //! that the compiler makes.
 
+mod admin;
 mod bitmap;
+mod channel;
 mod hash;
 mod keyspace;
 mod server;
@@ -14,7 +16,7 @@ use crate::{Command, CommandError, ParseLimits, parse::Parser, parse::Request};
 
 /// What Redis's `COMMAND` calls a command's flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flags(u16);
+pub struct Flags(u32);
 
 impl Flags {
     /// None.
@@ -43,13 +45,20 @@ impl Flags {
     pub const SKIP_SLOWLOG: Self = Self(1 << 10);
     /// Refused while a replica loads in the background.
     pub const NO_ASYNC_LOADING: Self = Self(1 << 11);
+    /// Of channels and messages.
+    pub const PUBSUB: Self = Self(1 << 12);
+    /// Not in a transaction.
+    pub const NO_MULTI: Self = Self(1 << 13);
+    /// Its keys are not where first, last and step say; [`keys_of`] finds them.
+    pub const MOVABLEKEYS: Self = Self(1 << 14);
 
     /// Names as Redis sends them, in Redis's order.
-    const NAMES: [(Self, &'static str); 12] = [
+    const NAMES: [(Self, &'static str); 15] = [
         (Self::WRITE, "write"),
         (Self::READONLY, "readonly"),
         (Self::DENYOOM, "denyoom"),
         (Self::ADMIN, "admin"),
+        (Self::PUBSUB, "pubsub"),
         (Self::NOSCRIPT, "noscript"),
         (Self::LOADING, "loading"),
         (Self::STALE, "stale"),
@@ -57,6 +66,8 @@ impl Flags {
         (Self::FAST, "fast"),
         (Self::NO_AUTH, "no_auth"),
         (Self::NO_ASYNC_LOADING, "no_async_loading"),
+        (Self::NO_MULTI, "no_multi"),
+        (Self::MOVABLEKEYS, "movablekeys"),
         (Self::ALLOW_BUSY, "allow_busy"),
     ];
 
@@ -94,6 +105,10 @@ pub enum Group {
     Cluster,
     /// MULTI and its relatives.
     Transactions,
+    /// Channels and messages.
+    PubSub,
+    /// Scripts and functions; there are none.
+    Scripting,
 }
 
 impl Group {
@@ -107,6 +122,8 @@ impl Group {
             Self::Server => "server",
             Self::Cluster => "cluster",
             Self::Transactions => "transactions",
+            Self::PubSub => "pubsub",
+            Self::Scripting => "scripting",
         }
     }
 }
@@ -138,6 +155,8 @@ pub struct CommandSpec {
     pub summary: &'static str,
     /// Its arguments, as in Redis's manual.
     pub syntax: &'static str,
+    /// The sub-commands of a container, lower case, in alphabetical order; none for any other.
+    pub subcommands: &'static [&'static str],
     /// Makes a command of a request that has as many arguments as `arity` says.
     pub(crate) parser: Parser,
 }
@@ -169,9 +188,12 @@ impl CommandSpec {
     /// All its ACL categories, without `@`, as Redis derives them.
     pub fn acl_categories(&self) -> Vec<&'static str> {
         let mut names = self.categories.to_vec();
-        for (flag, name) in
-            [(Flags::WRITE, "write"), (Flags::READONLY, "read"), (Flags::ADMIN, "admin")]
-        {
+        for (flag, name) in [
+            (Flags::WRITE, "write"),
+            (Flags::READONLY, "read"),
+            (Flags::ADMIN, "admin"),
+            (Flags::PUBSUB, "pubsub"),
+        ] {
             if self.flags.contains(flag) {
                 names.push(name);
             }
@@ -196,13 +218,15 @@ impl CommandSpec {
 }
 
 /// The rows of all groups.
-const GROUPS: [&[CommandSpec]; 6] = [
+const GROUPS: [&[CommandSpec]; 8] = [
     bitmap::ROWS,
     string::ROWS,
     keyspace::ROWS,
     server::CONNECTION,
     server::SERVER,
     server::TRANSACTIONS,
+    admin::ROWS,
+    channel::ROWS,
 ];
 
 const COUNT: usize = {
@@ -300,13 +324,15 @@ const fn row(
             Group::Generic => &["keyspace"],
             Group::Connection => &["connection"],
             Group::Transactions => &["transaction"],
-            Group::Server | Group::Cluster => &[],
+            Group::Scripting => &["scripting"],
+            Group::Server | Group::Cluster | Group::PubSub => &[],
         },
         group,
         since: "1.0.0",
         complexity: "O(1)",
         summary: "",
         syntax: "",
+        subcommands: &[],
         parser,
     }
 }
@@ -325,6 +351,11 @@ impl CommandSpec {
     /// The row with another cost than O(1).
     const fn costs(self, complexity: &'static str) -> Self {
         Self { complexity, ..self }
+    }
+
+    /// The row of a container with these sub-commands.
+    const fn holds(self, subcommands: &'static [&'static str]) -> Self {
+        Self { subcommands, ..self }
     }
 
     /// The row with other categories than its group has.

@@ -13,6 +13,7 @@
 //! | [`commands`] | random commands of every kind that Redis has too                 |
 //! | [`twin`]     | Redis and Bitroster side by side, and what sets them apart        |
 //! | [`client`]   | a plain blocking client, for requests and raw bytes               |
+//! | [`conformance`] | requests and replies as text, over whatever carries them       |
 //! | [`programs`] | programs with the clients that teams use                          |
 //! | [`load`]     | clients that change random bits and record what they were told    |
 //! | [`history`]  | what clients asked, when, and what they were told                 |
@@ -27,6 +28,7 @@ pub mod checker;
 pub mod client;
 pub mod cluster;
 pub mod commands;
+pub mod conformance;
 pub mod editions;
 pub mod history;
 pub mod load;

@@ -259,7 +259,22 @@ fn own_write(out: &mut Out, command: &WriteCommand) {
             list(out, names, |out, name| text(out, name));
         }
         W::DropSpace { space } => tagged_key(out, tag::DROP_SPACE, space),
-        _ => unreachable!("called for our own writes alone"),
+        W::SetBit { .. }
+        | W::BitField { .. }
+        | W::BitOp { .. }
+        | W::Set { .. }
+        | W::GetDel { .. }
+        | W::GetEx { .. }
+        | W::MSet { .. }
+        | W::Append { .. }
+        | W::SetRange { .. }
+        | W::IncrBy { .. }
+        | W::Delete { .. }
+        | W::Expire { .. }
+        | W::Persist { .. }
+        | W::Rename { .. }
+        | W::Copy { .. }
+        | W::Flush => unreachable!("called for our own writes alone"),
     }
 }
 

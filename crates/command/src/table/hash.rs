@@ -2,14 +2,18 @@
 
 use super::{COUNT, CommandSpec, SORTED};
 
-/// Places in the hash; some ten for each name, so that a seed without collisions is found soon.
-const PLACES: usize = 1024;
+/// Places in the hash: so many for each name that a seed without collisions is found soon. Only those
+/// of names in use are ever in a cache.
+const PLACES: usize = 16 << 10;
 
 /// No name here.
 const EMPTY: u8 = u8::MAX;
 
-/// Longest name that two words hold.
-const NAME_BYTES_MAX: usize = 16;
+/// Longest name that its first and last words hold.
+const NAME_BYTES_IN_TWO: usize = 16;
+
+/// Longest name that three words hold.
+const NAME_BYTES_MAX: usize = 24;
 
 const _: () = assert!(COUNT < EMPTY as usize);
 
@@ -26,10 +30,10 @@ pub(super) const fn is_less(a: &str, b: &str) -> bool {
     a.len() < b.len()
 }
 
-/// A name's first and last bytes, lower case: with its length, all of it.
-type Words = (u64, u64);
+/// A name's first, last and, of a long name, middle bytes, lower case: with its length, all of it.
+type Words = (u64, u64, u64);
 
-/// The words of a name of 1 to [`NAME_BYTES_MAX`] bytes. They overlap in the middle.
+/// The words of a name of 2 to [`NAME_BYTES_MAX`] bytes. They overlap in the middle.
 const fn words(name: &[u8]) -> Option<Words> {
     let (start, end) =
         if let (Some(start), Some(end)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) {
@@ -41,7 +45,17 @@ const fn words(name: &[u8]) -> Option<Words> {
         } else {
             return None;
         };
-    if name.len() > NAME_BYTES_MAX { None } else { Some((lower(start), lower(end))) }
+    if name.len() <= NAME_BYTES_IN_TWO {
+        Some((lower(start), lower(end), 0))
+    } else if name.len() <= NAME_BYTES_MAX {
+        let (_, rest) = name.split_at(8);
+        match rest.first_chunk::<8>() {
+            Some(middle) => Some((lower(start), lower(end), lower(u64::from_le_bytes(*middle)))),
+            None => None,
+        }
+    } else {
+        None
+    }
 }
 
 /// Eight bytes with A to Z made lower case and all others as they are.
@@ -56,9 +70,9 @@ const fn lower(word: u64) -> u64 {
 }
 
 /// Where a name lies under a seed: the product's upper bits.
-#[expect(clippy::cast_possible_truncation, reason = "ten bits are left")]
+#[expect(clippy::cast_possible_truncation, reason = "fourteen bits are left")]
 const fn place(words: Words, seed: u64) -> usize {
-    let mixed = words.0 ^ words.1.rotate_left(29);
+    let mixed = words.0 ^ words.1.rotate_left(29) ^ words.2.rotate_left(43);
     (mixed.wrapping_mul(seed) >> (64 - PLACES.trailing_zeros())) as usize
 }
 
@@ -66,7 +80,7 @@ const fn place(words: Words, seed: u64) -> usize {
 static WORDS: [Words; COUNT] = all_words();
 
 const fn all_words() -> [Words; COUNT] {
-    let mut all = [(0, 0); COUNT];
+    let mut all = [(0, 0, 0); COUNT];
     let mut row = 0;
     while row < COUNT {
         all[row] = match words(SORTED[row].name.as_bytes()) {

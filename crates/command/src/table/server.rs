@@ -23,12 +23,52 @@ const fn transaction(name: &'static str, flags: Flags, parser: Parser) -> Comman
     row(name, 1, flags, NO_KEYS, Group::Transactions, parser)
 }
 
+const CLIENT: &[&str] = &[
+    "caching",
+    "consistency",
+    "getname",
+    "getredir",
+    "help",
+    "id",
+    "info",
+    "kill",
+    "list",
+    "no-evict",
+    "no-touch",
+    "pause",
+    "reply",
+    "setinfo",
+    "setname",
+    "tracking",
+    "trackinginfo",
+    "unblock",
+    "unpause",
+];
+const CLUSTER: &[&str] = &[
+    "count-failure-reports",
+    "countkeysinslot",
+    "getkeysinslot",
+    "help",
+    "info",
+    "keyslot",
+    "links",
+    "myid",
+    "myshardid",
+    "nodes",
+    "replicas",
+    "shards",
+    "slaves",
+    "slots",
+];
+const COMMAND: &[&str] = &["count", "docs", "getkeys", "getkeysandflags", "help", "info", "list"];
+
 pub(super) const CONNECTION: &[CommandSpec] = &[
     connection("auth", -2, BEFORE_AUTH, parse::auth)
         .help("[username] password", "Authenticates the connection."),
     connection("client", -2, ANY_TIME, parse::admin)
         .since("2.4.0")
         .costs("Depends on subcommand.")
+        .holds(CLIENT)
         .help("subcommand [argument ...]", "Asks and sets things of connections."),
     connection("echo", 2, ANY_TIME_FAST, parse::echo).help("message", "Answers the message."),
     connection("hello", -1, BEFORE_AUTH, parse::hello).since("6.0.0").help(
@@ -60,16 +100,19 @@ pub(super) const SERVER: &[CommandSpec] = &[
     row("cluster", -2, ANY_TIME, NO_KEYS, Group::Cluster, parse::admin)
         .since("3.0.0")
         .costs("Depends on subcommand.")
+        .holds(CLUSTER)
         .help("subcommand [argument ...]", "Asks things of the cluster."),
     server("command", -1, ANY_TIME, parse::admin)
         .categories(&["connection"])
         .since("2.8.13")
         .costs("O(N) where N is the number of commands")
+        .holds(COMMAND)
         .help("[subcommand [argument ...]]", "Describes commands."),
     server("config", -2, ANY_TIME.and(Flags::NOSCRIPT).and(Flags::ADMIN), parse::admin)
         .categories(&["dangerous"])
         .since("2.0.0")
         .costs("Depends on subcommand.")
+        .holds(&["get", "help", "resetstat", "rewrite", "set"])
         .help("subcommand [argument ...]", "Asks and sets the configuration."),
     server("info", -1, ANY_TIME, parse::info)
         .categories(&["dangerous"])

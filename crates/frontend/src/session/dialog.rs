@@ -245,7 +245,10 @@ impl Dialog {
             | SessionCommand::Unwatch
             | SessionCommand::Time
             | SessionCommand::Wait { .. }
-            | SessionCommand::Info { .. } => false,
+            | SessionCommand::Info { .. }
+            | SessionCommand::Subscribe { .. }
+            | SessionCommand::Unsubscribe { .. }
+            | SessionCommand::Publish { .. } => false,
         }
     }
 
@@ -277,6 +280,11 @@ impl Dialog {
             }
             SessionCommand::Admin { name, args } => {
                 admin::run(&self.shared, &self.client, name, &args)
+            }
+            SessionCommand::Subscribe { .. }
+            | SessionCommand::Unsubscribe { .. }
+            | SessionCommand::Publish { .. } => {
+                CommandError::Text("ERR channels are not served here").into()
             }
             SessionCommand::Hello { .. }
             | SessionCommand::Quit
@@ -325,6 +333,9 @@ impl Dialog {
             | SessionCommand::Time
             | SessionCommand::Wait { .. }
             | SessionCommand::Info { .. }
+            | SessionCommand::Subscribe { .. }
+            | SessionCommand::Unsubscribe { .. }
+            | SessionCommand::Publish { .. }
             | SessionCommand::Admin { .. }) => self.answer_now(other),
         };
         Some(reply)

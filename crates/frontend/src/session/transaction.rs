@@ -151,6 +151,9 @@ impl Dialog {
                 | SessionCommand::Time
                 | SessionCommand::Wait { .. }
                 | SessionCommand::Info { .. }
+                | SessionCommand::Subscribe { .. }
+                | SessionCommand::Unsubscribe { .. }
+                | SessionCommand::Publish { .. }
                 | SessionCommand::Admin { .. }) => self.enqueue(spec, Step::Session(other), len),
             },
             Ok(command) => self.enqueue(spec, Step::Groups(command), len),

@@ -1,0 +1,97 @@
+//! Goal: every command means the same whatever carries it and wherever it runs, and what Redis has
+//! means what it means there.
+//!
+//! Method: the cases under `tests/conformance/cases` run in both versions of RESP and over gRPC,
+//! against one process of four groups and against a cluster; those of Redis's commands also against
+//! Debian's redis-server, so that the cases themselves are right. Every command of the table must have cases: one that succeeds, one that is refused, and one for each word of its
+//! syntax.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bitroster_command::COMMANDS;
+use bitroster_suite::{
+    Client, Cluster, Server,
+    conformance::{Case, Resp, cases, expect::Expect, run},
+};
+
+fn resp(name: &str, connect: impl Fn() -> Client, cases: &[Case]) {
+    for protocol in [2, 3] {
+        run(cases, &mut Resp::new(name, protocol, &connect));
+    }
+}
+
+#[test]
+fn cases_hold_on_one_process() {
+    let server = Server::bitroster(&["--groups", "4"]);
+    resp("one process", || server.client(), &cases());
+}
+
+#[test]
+fn cases_hold_on_a_cluster() {
+    let mut cluster = Cluster::builder(3, 1).start();
+    cluster.wait_whole();
+    let router = cluster.routers().start;
+    resp("a cluster", || cluster.client_of(router), &cases());
+}
+
+#[test]
+fn cases_of_redis_commands_hold_on_redis() {
+    let redis = Server::redis();
+    let shared: Vec<_> = cases().into_iter().filter(|case| !case.is_own).collect();
+    resp("redis-server", || redis.client(), &shared);
+}
+
+/// A command's cases so far.
+#[derive(Default)]
+struct Seen {
+    succeeds: bool,
+    refused: bool,
+    words: BTreeSet<String>,
+}
+
+#[test]
+fn every_command_has_cases_for_its_use_its_options_and_its_errors() {
+    let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
+    for case in cases() {
+        for exchange in &case.exchanges {
+            let mut words =
+                exchange.request.iter().map(|word| String::from_utf8_lossy(word).to_uppercase());
+            let Some(name) = words.next() else { continue };
+            let seen = seen.entry(name.to_lowercase()).or_default();
+            let refused = matches!(exchange.reply, Expect::Error(..));
+            seen.refused |= refused;
+            seen.succeeds |= !refused;
+            seen.words.extend(words);
+        }
+    }
+    let mut missing = Vec::new();
+    for spec in COMMANDS {
+        let name = spec.name;
+        let Some(seen) = seen.get(name) else {
+            missing.push(format!("{name}: no case"));
+            continue;
+        };
+        if !seen.succeeds {
+            missing.push(format!("{name}: no case that succeeds"));
+        }
+        if !seen.refused {
+            missing.push(format!("{name}: no case that is refused"));
+        }
+        let absent: Vec<_> =
+            literals(spec.syntax).into_iter().filter(|word| !seen.words.contains(word)).collect();
+        if !absent.is_empty() {
+            missing.push(format!("{name}: no case with {}", absent.join(", ")));
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// The words of a syntax that are written as they stand: those in capitals.
+fn literals(syntax: &str) -> BTreeSet<String> {
+    syntax
+        .split(|char: char| !(char.is_ascii_alphanumeric() || char == '_' || char == '-'))
+        .filter(|word| word.len() > 1 && word.chars().all(|char| !char.is_ascii_lowercase()))
+        .filter(|word| word.starts_with(|first: char| first.is_ascii_uppercase()))
+        .map(str::to_owned)
+        .collect()
+}
