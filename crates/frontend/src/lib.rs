@@ -22,6 +22,9 @@
 //! | [`view`]     | the cluster as CLUSTER, WAIT and INFO tell of it             |
 //! | [`spawn`]    | who starts tasks                                             |
 //! | [`metrics`]  | what is counted                                              |
+//! | [`pubsub`]   | channels, their listeners, and what is told of keys          |
+//! | `slowlog`    | the requests that took longest                               |
+//! | `latency`    | how long commands take                                       |
 //! | `catalog`    | places in the command table                                  |
 //! | `client`     | the open connections, and how to end one                     |
 //! | `session`    | one connection: bytes in, turns, bytes out, transactions     |
@@ -34,16 +37,20 @@ mod admin;
 mod catalog;
 mod client;
 mod encode;
+mod latency;
 pub mod metrics;
 pub mod options;
+pub mod pubsub;
 pub mod server;
 mod session;
+mod slowlog;
 pub mod spawn;
 pub mod status;
 pub mod view;
 
 pub use metrics::Metrics;
 pub use options::Options;
+pub use pubsub::Relay;
 pub use server::Frontend;
 pub use spawn::Spawn;
 pub use status::{NodeStatus, SpreadStatus, Status};

@@ -124,11 +124,12 @@ impl SlowLog {
 /// The arguments as they are kept. Redis: `slowlogCreateEntry` in `slowlog.c`.
 fn kept_args(args: &[&[u8]]) -> Vec<Bytes> {
     let shown = if args.len() > SLOWLOG_ARGS_MAX { SLOWLOG_ARGS_MAX - 1 } else { args.len() };
-    let mut kept: Vec<Bytes> = (0..shown)
-        .map(|place| {
-            if is_secret(args, place) { Bytes::from_static(REDACTED) } else { cut(args[place]) }
-        })
-        .collect();
+    let mut kept: Vec<Bytes> =
+        (0..shown)
+            .map(|place| {
+                if is_secret(args, place) { Bytes::from_static(REDACTED) } else { cut(args[place]) }
+            })
+            .collect();
     if shown < args.len() {
         kept.push(format!("... ({} more arguments)", args.len() - shown).into());
     }

@@ -17,7 +17,10 @@ use bitroster_command::{
 use bitroster_router::Watched;
 use bitroster_types::{Key, limits::TRANSACTION_BYTES_MAX};
 
-use super::dialog::{Dialog, Pending};
+use super::{
+    dialog::{Dialog, Pending},
+    listen::tell,
+};
 
 /// What MULTI has queued.
 #[derive(Debug, Default)]
@@ -26,6 +29,7 @@ pub(super) struct Queue {
     bytes: usize,
     is_spoilt: bool,
     denies_oom: bool,
+    may_write: bool,
 }
 
 /// One queued request.
@@ -43,6 +47,11 @@ impl Queue {
     /// Makes EXEC refuse.
     pub(super) fn spoil(&mut self) {
         self.is_spoilt = true;
+    }
+
+    /// Whether one of the steps is a write.
+    pub(super) fn may_write(&self) -> bool {
+        self.may_write
     }
 
     /// Counts one more step, made of a request of `len` bytes; whether there is room for it.
@@ -139,7 +148,9 @@ impl Dialog {
                 SessionCommand::Watch { .. } => {
                     CommandError::Text("ERR WATCH inside MULTI is not allowed").into()
                 }
-                SessionCommand::Hello { .. } => {
+                SessionCommand::Hello { .. }
+                | SessionCommand::Subscribe { .. }
+                | SessionCommand::Unsubscribe { .. } => {
                     self.queue.iter_mut().for_each(Queue::spoil);
                     CommandError::Text("ERR Command not allowed inside a transaction").into()
                 }
@@ -151,8 +162,6 @@ impl Dialog {
                 | SessionCommand::Time
                 | SessionCommand::Wait { .. }
                 | SessionCommand::Info { .. }
-                | SessionCommand::Subscribe { .. }
-                | SessionCommand::Unsubscribe { .. }
                 | SessionCommand::Publish { .. }
                 | SessionCommand::Admin { .. }) => self.enqueue(spec, Step::Session(other), len),
             },
@@ -174,6 +183,7 @@ impl Dialog {
             return CommandError::Message(refusal).into();
         }
         queue.denies_oom |= spec.flags.contains(Flags::DENYOOM);
+        queue.may_write |= spec.flags.contains(Flags::WRITE);
         queue.steps.push(step);
         let queued = i64::try_from(queue.steps.len()).unwrap_or(i64::MAX);
         self.client.queued.store(queued, Relaxed);
@@ -208,12 +218,17 @@ impl Dialog {
                 step @ (Step::Session(_) | Step::Refused(_)) => rest.push(Some(step)),
             }
         }
+        let events = self.events_of(&commands);
         let done = if commands.is_empty() && watched.is_empty() {
             Reply::Array(Vec::new())
         } else {
             self.shared.router.transaction(&watched, commands).await
         };
-        if let Reply::Array(replies) = done { self.merge(replies, rest) } else { done }
+        let Reply::Array(replies) = done else { return done };
+        for (events, reply) in events.iter().zip(&replies) {
+            tell(&self.shared, events, reply);
+        }
+        self.merge(replies, rest)
     }
 
     /// Puts the session's own replies between those of the groups.
