@@ -364,3 +364,10 @@ pub const MAIL_BYTES_MAX: usize = 256 << 10;
 
 /// Longest sleep that `DEBUG SLEEP` may ask for, in seconds: it holds its own connection only.
 pub const DEBUG_SLEEP_SECS_MAX: f64 = 60.0;
+
+/// Longest published message, its channel included, that is passed on to other nodes: a heartbeat
+/// then never waits behind megabytes.
+pub const RELAY_MESSAGE_BYTES_MAX: usize = RPC_PIECE_BYTES;
+
+/// Published messages that wait for their way to one node; more are dropped.
+pub const RELAY_BYTES_MAX: usize = 8 << 20;

@@ -4,8 +4,11 @@
 //! wait comes back as [`Pending`] and is finished by [`Dialog::complete`].
 
 use std::{
+    future::{Future as _, poll_fn},
     net::SocketAddr,
+    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -384,7 +387,10 @@ impl Dialog {
         let pending = match pending {
             Pending::Held(held) => {
                 let is_write = self.may_write(held.spec);
-                self.shared.pause.wait(is_write).await;
+                if !self.wait_for_pause(is_write).await {
+                    self.is_closing = true;
+                    return Duration::ZERO;
+                }
                 match self.dispatch(held.spec, held.command, held.len) {
                     Some(pending) => pending,
                     None => return Duration::ZERO,
@@ -459,6 +465,18 @@ impl Dialog {
         Some(reply)
     }
 
+    /// Waits for the end of a pause; false where the client is asked to go before.
+    async fn wait_for_pause(&self, is_write: bool) -> bool {
+        let mut wait = pin!(self.shared.pause.wait(is_write));
+        poll_fn(|cx| {
+            if self.client.poll_ending(cx.waker()) {
+                return Poll::Ready(false);
+            }
+            wait.as_mut().poll(cx).map(|()| true)
+        })
+        .await
+    }
+
     /// Waits for every reply of the turn and appends them to `out`. Returns what the turn took
     /// where it was slow.
     pub(super) async fn answer(&mut self, out: &mut BytesMut) -> Option<Turned> {
@@ -489,7 +507,7 @@ impl Dialog {
             self.mute = Mute::Nothing;
         }
         let turned = self.tally.settle(&self.shared.metrics, place);
-        self.is_slow(turned.took).then_some(turned)
+        (turned.requests > 0 && self.is_slow(turned.took)).then_some(turned)
     }
 
     /// Whether the slow log is to know of something that took so long; the latency monitor is told

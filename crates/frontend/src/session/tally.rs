@@ -28,9 +28,9 @@ pub(super) struct Tally {
 /// What a turn took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turned {
-    /// The time that its requests share.
+    /// The time that requests without a time of their own share.
     pub(super) took: Duration,
-    /// How many they are.
+    /// How many those are.
     pub(super) requests: usize,
 }
 
@@ -100,7 +100,7 @@ impl Tally {
         if !self.taken.is_empty() {
             self.started = Some(Instant::now());
         }
-        Turned { took: Duration::from_nanos(rest), requests: replies }
+        Turned { took: Duration::from_nanos(rest), requests: usize::try_from(sharing).unwrap_or(0) }
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
         tally.set_alone(0, Duration::from_secs(1));
         // One more is taken and not answered yet.
         tally.take(Some(index("quit")));
-        assert_eq!(tally.settle(&metrics, 3).requests, 3);
+        assert_eq!(tally.settle(&metrics, 3).requests, 2);
         let figures: Vec<_> = metrics
             .commands()
             .map(|f| (f.name, f.calls, f.rejected, f.failed, f.nanos >= 1_000_000_000))
