@@ -20,6 +20,8 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("redis-server", "--version", "redis-server"),
     ("redis-cli", "--version", "redis-tools"),
     ("redis-benchmark", "--version", "redis-tools"),
+    ("prometheus-redis-exporter", "--version", "prometheus-redis-exporter"),
+    ("docker-compose", "--version", "docker-compose"),
     ("python3", "--version", "python3"),
     ("node", "--version", "nodejs"),
     ("npm", "--version", "npm"),

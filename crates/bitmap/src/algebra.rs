@@ -57,8 +57,15 @@ pub(crate) struct Scratch<'a> {
 }
 
 impl Scratch<'_> {
+    /// Takes the page of a container that is not needed any more, unless it is shared.
+    pub(crate) fn recycle(&mut self, container: Container) {
+        if let Container::Dense { page, .. } = container {
+            self.pages.extend(Arc::into_inner(page));
+        }
+    }
+
     /// A page that is all zero.
-    fn page(&mut self) -> Box<Page> {
+    pub(crate) fn page(&mut self) -> Box<Page> {
         match self.pages.pop() {
             Some(mut page) => {
                 page.0.fill(0);
@@ -83,6 +90,21 @@ impl Out<'_> {
                 card
             }
         }
+    }
+
+    /// The number of set bits in `lo..hi`; gives the page back. Not of a count, unless it is of the
+    /// whole chunk that is asked.
+    pub(crate) fn card_within(self, scratch: &mut Scratch<'_>, lo: u32, hi: u32) -> u32 {
+        if lo == 0 && hi == CHUNK_BITS {
+            return self.card(scratch);
+        }
+        if let Self::Share(container) = self {
+            return container.count(lo, hi);
+        }
+        let container = self.into_container(scratch);
+        let card = container.count(lo, hi);
+        scratch.recycle(container);
+        card
     }
 
     /// The result as a container of its own. A dense one keeps the page, uncopied.
@@ -129,12 +151,6 @@ pub(crate) fn eval<'a>(
         },
         BitOp::One => one(operands, scratch, want),
     }
-}
-
-/// The union of two containers.
-pub(crate) fn union(a: &Container, b: &Container) -> Container {
-    let mut scratch = Scratch::default();
-    or(&[Some(a), Some(b)], &mut scratch, Want::Bits).into_container(&mut scratch)
 }
 
 /// The containers that are present.

@@ -11,8 +11,12 @@ use crate::bits;
 use crate::container::Container;
 use crate::tree::Tree;
 
+mod field;
+mod merge;
 mod query;
 mod range;
+
+pub use merge::MergeOp;
 
 /// Bytes that fit in place of a pointer.
 const INLINE_BYTES_MAX: usize = 22;

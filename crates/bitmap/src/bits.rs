@@ -129,6 +129,23 @@ pub(crate) fn first(bytes: &[u8], lo: usize, hi: usize, value: bool) -> Option<u
     found(start + 1 + at, rest[at] ^ flip)
 }
 
+/// The set bit of a rank; the bytes have more set bits than that.
+pub(crate) fn select(bytes: &[u8], rank: u32) -> u32 {
+    let mut left = rank;
+    for (at, word) in (0u32..).zip(bytes.as_chunks::<8>().0) {
+        let mut word = u64::from_be_bytes(*word);
+        if left >= word.count_ones() {
+            left -= word.count_ones();
+            continue;
+        }
+        for _ in 0..left {
+            word &= !(1 << 63 >> word.leading_zeros());
+        }
+        return at * 64 + word.leading_zeros();
+    }
+    unreachable!("a rank below the number of set bits")
+}
+
 /// The last set bit.
 pub(crate) fn last_set(bytes: &[u8]) -> Option<usize> {
     let at = bytes.iter().rposition(|byte| *byte != 0)?;
@@ -174,6 +191,16 @@ mod tests {
                 keep(&mut bytes, lo, hi);
                 assert_eq!(last_set(&bytes), None);
             }
+        }
+    }
+
+    #[test]
+    fn ranks_are_found_in_every_word() {
+        let mut bytes = [0u8; 32];
+        let set = [0, 1, 63, 64, 65, 130, 131, 255];
+        set.iter().for_each(|bit| bytes[bit / 8] |= 0x80 >> (bit % 8));
+        for (rank, bit) in (0..).zip(set) {
+            assert_eq!(select(&bytes, rank) as usize, bit);
         }
     }
 

@@ -19,7 +19,7 @@ mod small;
 /// How bitmaps are joined. Operands are padded with zero bits to the longest one.
 ///
 /// Source: Redis `BITOP`; [`Diff`](Self::Diff) and what follows are of Redis 8.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BitOp {
     /// Set in every operand.
     And,
@@ -39,17 +39,30 @@ pub enum BitOp {
     One,
 }
 
-/// Takes the result chunk by chunk, ascending.
-trait Sink {
+/// Takes the result chunk by chunk.
+pub(crate) trait Sink {
+    /// What is needed of chunks.
     const WANT: Want;
+    /// What is needed of this chunk, all of which is wanted.
+    fn want(&self, _chunk: u64) -> Want {
+        Self::WANT
+    }
+    /// Whether [`node`](Self::node) may be called with this node.
+    fn takes(&self, _index: u32, _node: &Node) -> bool {
+        true
+    }
+    /// Whether nothing more is needed.
+    fn is_done(&self) -> bool {
+        false
+    }
     /// A node that is the result as it stands.
     fn node(&mut self, index: u32, node: &Arc<Node>);
-    /// A chunk's result, cut to `lo..hi`.
+    /// A chunk's result, to be cut to `lo..hi`.
     fn chunk(&mut self, chunk: u64, out: Out<'_>, scratch: &mut Scratch<'_>, lo: u32, hi: u32);
 }
 
 /// Adds up.
-struct Counter(u64);
+pub(crate) struct Counter(pub(crate) u64);
 
 impl Sink for Counter {
     const WANT: Want = Want::Count;
@@ -59,13 +72,7 @@ impl Sink for Counter {
     }
 
     fn chunk(&mut self, _: u64, out: Out<'_>, scratch: &mut Scratch<'_>, lo: u32, hi: u32) {
-        self.0 += u64::from(if lo == 0 && hi == CHUNK_BITS {
-            out.card(scratch)
-        } else if let Out::Share(container) = out {
-            container.count(lo, hi)
-        } else {
-            out.into_container(scratch).count(lo, hi)
-        });
+        self.0 += u64::from(out.card_within(scratch, lo, hi));
     }
 }
 
@@ -87,7 +94,7 @@ impl Sink for Builder {
 }
 
 /// The operands as trees; small ones are converted.
-fn trees(operands: &[&Bitmap]) -> Vec<Arc<Tree>> {
+pub(crate) fn trees(operands: &[&Bitmap]) -> Vec<Arc<Tree>> {
     operands.iter().map(|operand| operand.as_tree()).collect()
 }
 
@@ -107,7 +114,7 @@ fn walk<S: Sink>(op: BitOp, operands: &[Arc<Tree>], range: Range<u64>, sink: &mu
         .map(|tree| tree.nodes().partition_point(|entry| entry.index < first))
         .collect();
     let mut index = first;
-    while index < end {
+    while index < end && !sink.is_done() {
         let mut next = end;
         for ((tree, place), node) in operands.iter().zip(&mut places).zip(&mut nodes) {
             *node = None;
@@ -168,10 +175,9 @@ fn walk_node<'a, S: Sink>(
         return;
     }
     if lo == 0 && hi == NODE_BITS {
-        if op == BitOp::Not && nodes[0].is_none() {
-            return sink.node(index, &Node::full());
-        }
-        if let Some(node) = whole_node(op, nodes) {
+        let full = (op == BitOp::Not && nodes[0].is_none()).then(Node::full);
+        let whole = full.as_ref().or_else(|| whole_node(op, nodes));
+        if let Some(node) = whole.filter(|node| sink.takes(index, node)) {
             return sink.node(index, node);
         }
     }
@@ -189,10 +195,13 @@ fn walk_node<'a, S: Sink>(
         }
         list_ahead(nodes, wanted, slot, &mut scratch.ahead);
         let whole = lo == 0 && hi == CHUNK_BITS;
-        let want = if whole { S::WANT } else { Want::Bits };
-        let out = algebra::eval(op, &containers, scratch, want);
         let chunk = u64::from(index) * u64::from(NODE_CHUNKS) + u64::from(slot);
+        let want = if whole { sink.want(chunk) } else { Want::Bits };
+        let out = algebra::eval(op, &containers, scratch, want);
         sink.chunk(chunk, out, scratch, lo, hi);
+        if sink.is_done() {
+            return;
+        }
     }
 }
 

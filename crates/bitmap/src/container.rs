@@ -9,6 +9,7 @@ use crate::address::{CHUNK_BITS, CHUNK_BYTES, narrow, narrow_size, narrow16, siz
 use crate::bits;
 use crate::kernels::{self, Block, Page};
 
+mod merge;
 mod range;
 mod search;
 
@@ -82,6 +83,25 @@ impl Container {
         } else {
             Self::Array(Arc::new(values.to_vec()))
         }
+    }
+
+    /// The container of any number of ascending values, each once, in the form that is smallest by
+    /// far.
+    pub(crate) fn from_ascending(values: &[u16]) -> Self {
+        let size = (values.len() * 2).min(CHUNK_BYTES);
+        let joins = |pair: &[u16; 2]| pair[1] == pair[0] + 1;
+        let runs = values.len() - values.array_windows().filter(|pair| joins(pair)).count();
+        if runs * 8 <= size && values.len() > TINY_MAX {
+            let runs = values.chunk_by(|a, b| *b == *a + 1);
+            let runs = runs.map(|run| Run { start: run[0], last: run[run.len() - 1] });
+            return Self::from_runs(&runs.collect::<Vec<_>>());
+        }
+        if values.len() <= ARRAY_MAX {
+            return Self::from_values(values);
+        }
+        let mut page = Page::ZERO;
+        bits::each_place(values, |byte, mask| page.0[byte] |= mask);
+        Self::from_page(&page, narrow_size(values.len()))
     }
 
     /// The container of ascending runs with gaps between them.

@@ -1,10 +1,26 @@
 //! Expressions over several bitmaps: steps in postfix order.
+//!
+//! A formula becomes a plan ([`plan`]), in which a chain of equal steps is one operation and equal
+//! parts are computed once; a plan of one operation goes the way of BITOP. Any other is walked
+//! chunk by chunk ([`walk`]), and so are many formulas at once, so that each container is fetched
+//! once for all of them.
 
 use std::ops::Range;
 
 use bitroster_types::limits::FORMULA_STEPS_MAX;
 
-use crate::{BitOp, Bitmap};
+use crate::bitmap::Bitmap;
+use crate::combine;
+use crate::tree::Builder;
+
+mod plan;
+mod sink;
+mod small;
+mod walk;
+
+use plan::Plan;
+use sink::{Edge, Histogram};
+use walk::{Order, Walk};
 
 /// One step of a formula. Every step but an operand takes the two newest results off the stack and
 /// puts its own there.
@@ -98,49 +114,124 @@ impl Formula {
     }
 
     /// The bits of `range` that the formula has; as long as the longest operand. An absent operand
-    /// is an empty bitmap.
+    /// is an empty bitmap. Costs per step and container that can have a bit; shares containers of
+    /// operands where they are the result.
     ///
     /// # Panics
     ///
     /// If there are fewer operands than the formula names.
     pub fn evaluate(&self, operands: &[&Bitmap], range: Range<u64>) -> Bitmap {
-        let len_bytes = operands.iter().map(|operand| operand.len_bytes()).max().unwrap_or(0);
-        let mut stack: Vec<Bitmap> = Vec::new();
-        for step in &self.steps {
-            let op = match *step {
-                Step::Operand(place) => {
-                    stack.push(operands[usize::from(place)].restrict(range.clone()));
-                    continue;
-                }
-                Step::And => BitOp::And,
-                Step::Or => BitOp::Or,
-                Step::Xor => BitOp::Xor,
-                Step::AndNot => BitOp::Diff,
-            };
-            let newer = stack.pop().expect("a formula is balanced");
-            let older = stack.pop().expect("a formula is balanced");
-            stack.push(Bitmap::combine(op, &[&older, &newer]));
+        if let Some(small) = small::evaluate(self, operands, &range) {
+            return small;
         }
-        let mut value = stack.pop().expect("a formula is balanced");
-        value.extend_len(len_bytes);
-        value
+        let len_bytes = longest(operands);
+        let plan = Plan::new(&[self]);
+        if let Some((op, places)) = plan.single() {
+            let operands = pick(operands, &places);
+            let mut value = combine::build(op, &operands, range);
+            value.extend_len(len_bytes);
+            return value;
+        }
+        let mut builder = Builder::default();
+        let trees = combine::trees(operands);
+        Walk::new(&plan, &trees).run(&range, Order::Ascending, &mut builder);
+        Bitmap::from_tree(builder.finish(len_bytes))
     }
 
-    /// How many bits of `range` the formula has.
+    /// How many bits of `range` the formula has. Builds nothing of the last step.
     ///
     /// # Panics
     ///
     /// As [`evaluate`](Self::evaluate).
     pub fn count(&self, operands: &[&Bitmap], range: Range<u64>) -> u64 {
-        self.evaluate(operands, range).cardinality()
+        if let Some(small) = small::evaluate(self, operands, &range) {
+            return small.cardinality();
+        }
+        let plan = Plan::new(&[self]);
+        match plan.single() {
+            Some((op, places)) => combine::count(op, &pick(operands, &places), range),
+            None => count_plan(&plan, operands, &range)[0],
+        }
+    }
+
+    /// How many bits the formula has in each `step` bits from the start of the range on; the last
+    /// step is cut at its end. Allocates eight bytes a step: callers bound their number.
+    ///
+    /// # Panics
+    ///
+    /// As [`evaluate`](Self::evaluate), or if the step is 0.
+    pub fn histogram(&self, operands: &[&Bitmap], range: Range<u64>, step: u64) -> Vec<u64> {
+        let mut histogram = Histogram::new(&range, step);
+        let (plan, trees) = (Plan::new(&[self]), combine::trees(operands));
+        Walk::new(&plan, &trees).run(&range, Order::Ascending, &mut histogram);
+        histogram.counts
+    }
+
+    /// The first `limit` bits of `range` that the formula has; as long as the longest operand.
+    /// Works no further than the container of the last of them.
+    ///
+    /// # Panics
+    ///
+    /// As [`evaluate`](Self::evaluate).
+    pub fn first(&self, operands: &[&Bitmap], range: Range<u64>, limit: u64) -> Bitmap {
+        self.edge(operands, &range, limit, Order::Ascending)
+    }
+
+    /// The last `limit` bits of `range` that the formula has; as long as the longest operand.
+    /// Begins at the end, and works no further than the container of the last of them.
+    ///
+    /// # Panics
+    ///
+    /// As [`evaluate`](Self::evaluate).
+    pub fn last(&self, operands: &[&Bitmap], range: Range<u64>, limit: u64) -> Bitmap {
+        self.edge(operands, &range, limit, Order::Descending)
+    }
+
+    fn edge(&self, operands: &[&Bitmap], range: &Range<u64>, limit: u64, order: Order) -> Bitmap {
+        let mut edge = Edge::new(order, limit);
+        let (plan, trees) = (Plan::new(&[self]), combine::trees(operands));
+        Walk::new(&plan, &trees).run(range, order, &mut edge);
+        edge.finish(longest(operands))
     }
 }
 
+/// The length in bytes of the longest operand.
+fn longest(operands: &[&Bitmap]) -> u64 {
+    operands.iter().map(|operand| operand.len_bytes()).max().unwrap_or(0)
+}
+
+/// The operands of these places.
+fn pick<'a>(operands: &[&'a Bitmap], places: &[u16]) -> Vec<&'a Bitmap> {
+    places.iter().map(|place| operands[usize::from(*place)]).collect()
+}
+
+/// The counts of a plan's formulas.
+fn count_plan(plan: &Plan, operands: &[&Bitmap], range: &Range<u64>) -> Vec<u64> {
+    let trees = combine::trees(operands);
+    let counts = Walk::new(plan, &trees).count(range);
+    plan.roots.iter().map(|root| counts[*root as usize]).collect()
+}
+
 /// How many bits of `range` each formula has, over the same operands.
+///
+/// All formulas are counted in one pass, chunk by chunk: each container is fetched once, and what
+/// several formulas have in common is computed once.
+///
+/// ```
+/// use bitroster_bitmap::{Bitmap, Formula, Step, count_all};
+///
+/// let (a, b) = (Bitmap::from_bytes(b"\xF0"), Bitmap::from_bytes(b"\x3C"));
+/// let of = |step| Formula::new(vec![Step::Operand(0), Step::Operand(1), step], 2).unwrap();
+/// let formulas = [of(Step::And), of(Step::Or), of(Step::AndNot)];
+/// assert_eq!(count_all(&formulas, &[&a, &b], &(0..8)), [2, 6, 2]);
+/// ```
 ///
 /// # Panics
 ///
 /// As [`Formula::evaluate`].
 pub fn count_all(formulas: &[Formula], operands: &[&Bitmap], range: &Range<u64>) -> Vec<u64> {
-    formulas.iter().map(|formula| formula.count(operands, range.clone())).collect()
+    if let [formula] = formulas {
+        return vec![formula.count(operands, range.clone())];
+    }
+    count_plan(&Plan::new(&formulas.iter().collect::<Vec<_>>()), operands, range)
 }

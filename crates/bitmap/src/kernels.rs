@@ -53,7 +53,7 @@ pub(crate) enum Level {
     /// 256-bit vectors.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// 512-bit vectors that count.
+    /// 512-bit vectors that count, and 256-bit ones.
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
@@ -64,10 +64,12 @@ impl Level {
         let mut levels = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq") {
+            let avx2 = is_x86_feature_detected!("avx2");
+            let avx512 = is_x86_feature_detected!("avx512f");
+            if avx2 && avx512 && is_x86_feature_detected!("avx512vpopcntdq") {
                 levels.push(Self::Avx512);
             }
-            if is_x86_feature_detected!("avx2") {
+            if avx2 {
                 levels.push(Self::Avx2);
             }
         }
@@ -187,6 +189,16 @@ unsafe fn dispatch(
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => body::fold_avx512(fold, first, rest, ahead, out),
         }
+    }
+}
+
+/// Counts the big-endian numbers that are above a threshold.
+pub(crate) fn count_above(fields: &[[u8; 4]], threshold: u32) -> u32 {
+    match Level::best() {
+        Level::Portable => body::count_above(fields, threshold),
+        // SAFETY: the best level is one that was detected.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Avx512 => unsafe { body::count_above_avx2(fields, threshold) },
     }
 }
 

@@ -25,9 +25,10 @@
 //! | `container` | array, dense, runs, full                                      |
 //! | `algebra`   | joins the containers of one chunk                             |
 //! | `combine`   | walks the operands, building or only counting                 |
-//! | `formula`     | expressions of several steps over operands                    |
+//! | `formula`   | expressions of several steps over operands                    |
 //! | `codec`     | our checksummed encoding                                      |
 //! | `roaring`   | the portable Roaring formats, 32 and 64 bits                  |
+//! | `csv`       | offsets as decimal numbers                                    |
 //! | `bits`      | operations on plain bytes                                     |
 //! | `kernels`   | the word loops by CPU; the only `unsafe` of the workspace     |
 //! | `address`   | where a bit lies                                              |
@@ -42,6 +43,7 @@ mod bits;
 mod codec;
 mod combine;
 mod container;
+mod csv;
 mod formula;
 mod iter;
 mod kernels;
@@ -49,8 +51,9 @@ mod node;
 mod roaring;
 mod tree;
 
-pub use bitmap::{Bitmap, Form, Stats};
+pub use bitmap::{Bitmap, Form, MergeOp, Stats};
 pub use codec::DecodeError;
 pub use combine::BitOp;
+pub use csv::CsvError;
 pub use formula::{Formula, FormulaError, Step, count_all};
 pub use roaring::RoaringError;

@@ -3,6 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::address::{CHUNK_BITS, NODE_BITS, NODE_CHUNKS, size_class, slot_spans};
+use crate::algebra::Scratch;
+use crate::bitmap::MergeOp;
 use crate::container::Container;
 
 /// Allocated bytes of a node itself, with its counts of references.
@@ -217,6 +219,26 @@ impl Node {
         }
         kept.shrink();
         kept
+    }
+
+    /// Joins the bits of another node and returns how many changed.
+    pub(crate) fn merge(&mut self, op: MergeOp, set: &Self, scratch: &mut Scratch<'_>) -> u32 {
+        let mut changed = 0;
+        for (slot, container) in set.iter() {
+            if op != MergeOp::AndNot || self.mask >> slot & 1 == 1 {
+                changed += self.update(slot, |own| own.merge(op, container, scratch));
+            }
+        }
+        changed
+    }
+
+    /// Whether [`merge`](Self::merge) would change anything; stops where it finds what would.
+    pub(crate) fn would_change(&self, op: MergeOp, set: &Self) -> bool {
+        let mut scratch = Scratch::default();
+        set.iter().any(|(slot, container)| match self.container(slot) {
+            Some(own) => own.would_change(op, container, &mut scratch),
+            None => op != MergeOp::AndNot,
+        })
     }
 
     /// Gives every container its smallest form.

@@ -17,6 +17,7 @@ use crate::container::Container;
 use crate::node::Node;
 
 mod build;
+mod merge;
 mod range;
 
 pub(crate) use build::Builder;
@@ -178,14 +179,14 @@ impl Tree {
     }
 
     /// The entries whose nodes overlap `range`.
-    fn overlapping(&self, range: &Range<u64>) -> &[Entry] {
+    pub(crate) fn overlapping(&self, range: &Range<u64>) -> &[Entry] {
         let from = self.nodes.partition_point(|e| node_start(e.index + 1) <= range.start);
         let to = self.nodes.partition_point(|e| node_start(e.index) < range.end);
         &self.nodes[from..to.max(from)]
     }
 
     /// What of `range` lies in the node `index`, which it overlaps.
-    fn within(index: u32, range: &Range<u64>) -> (u32, u32) {
+    pub(crate) fn within(index: u32, range: &Range<u64>) -> (u32, u32) {
         let start = node_start(index);
         let lo = range.start.saturating_sub(start);
         (narrow(lo), narrow((range.end - start).min(u64::from(NODE_BITS))))

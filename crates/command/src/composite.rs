@@ -4,7 +4,7 @@
 //! promise: a read of several keys sees each at one version, and what writes does so one part after
 //! the other.
 
-use bitroster_bitmap::Formula;
+use bitroster_bitmap::{Formula, Step};
 use bitroster_types::{Key, UnixMillis};
 use bytes::Bytes;
 
@@ -23,6 +23,26 @@ impl Expression {
     /// A key as it is.
     pub fn only(key: Key) -> Self {
         Self { formula: Formula::only(), keys: vec![key] }
+    }
+
+    /// The union of some keys; at least one and at most
+    /// [`EXPRESSION_KEYS_MAX`](bitroster_types::limits::EXPRESSION_KEYS_MAX). A key may be named
+    /// twice.
+    ///
+    /// # Panics
+    ///
+    /// If there is no key, or more.
+    pub fn any_of(mut keys: Vec<Key>) -> Self {
+        keys.sort_unstable();
+        keys.dedup();
+        let mut steps = Vec::with_capacity(keys.len() * 2);
+        for place in 0..keys.len() {
+            steps.push(Step::Operand(u16::try_from(place).expect("few keys")));
+            if place > 0 {
+                steps.push(Step::Or);
+            }
+        }
+        Self { formula: Formula::new(steps, keys.len()).expect("few keys"), keys }
     }
 }
 
@@ -252,7 +272,7 @@ pub enum Candidates {
 }
 
 /// The length of what a dated key covers. Dates are UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unit {
     /// `family:2026-11-21T09`
     Hour,

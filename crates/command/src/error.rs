@@ -74,6 +74,21 @@ impl CommandError {
         Self::Text("ERR BITFIELD_RO only supports the GET subcommand");
     /// A byte offset is negative.
     pub const OFFSET: Self = Self::Text("ERR offset is out of range");
+    /// A range whose end is before its start.
+    pub const RANGE: Self = Self::Text("ERR the range ends before it begins");
+    /// The id of a presence bitmap is no integer, negative, or too large.
+    pub const ID: Self = Self::Text("ERR id is not an integer or out of range");
+    /// A limit of offsets or a count that is no positive integer, or too large.
+    pub const LIMIT: Self = Self::Text("ERR limit is not an integer or out of range");
+    /// Not one of the dates `2026-11-21T09`, `2026-11-21`, `2026-W47` and `2026-11`.
+    pub const DATE: Self =
+        Self::Text("ERR not a date: use 2026-11-21T09, 2026-11-21, 2026-W47 or 2026-11");
+    /// DUMP's bytes are damaged or of an unknown version.
+    pub const DUMP_CHECKSUM: Self = Self::Text("ERR DUMP payload version or checksum are wrong");
+    /// DUMP's bytes hold no bitmap.
+    pub const DUMP_FORMAT: Self = Self::Text("ERR Bad data format");
+    /// RESTORE onto a key that exists.
+    pub const BUSY_KEY: Self = Self::Text("BUSYKEY Target key name already exists.");
     /// A value is or would become longer than allowed.
     pub const VALUE_LENGTH: Self =
         Self::Text("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
@@ -93,6 +108,8 @@ impl CommandError {
     pub const DATABASE: Self = Self::Text("ERR DB index is out of range");
     /// COPY of a key onto itself.
     pub const SAME_KEY: Self = Self::Text("ERR source and destination objects are the same");
+    /// A key that is made of a name and a date is longer than a key may be.
+    pub const KEY_LENGTH: Self = Self::Text("ERR a key is longer than 65536 bytes");
     /// RENAME of a key that does not exist.
     pub const NO_SUCH_KEY: Self = Self::Text("ERR no such key");
     /// HELLO with a protocol other than 2 and 3.

@@ -12,7 +12,11 @@
 //! | [`mod@parse`] | arguments to [`Command`], as Redis reads them                |
 //! | [`command`]   | what a client can ask                                        |
 //! | [`composite`] | what the router makes of several reads and writes             |
+//! | [`expression`] | expressions over keys, as people write them               |
+//! | [`dates`]     | dated keys: periods of time and their names                  |
+//! | [`payload`]    | what `DUMP` answers and `RESTORE` takes                     |
 //! | [`session`]   | what a session answers by itself                             |
+//! | [`access`]     | which keys a command touches, and how                       |
 //! | [`op`]        | what a router asks one group, and what the group answers     |
 //! | [`outcome`]   | outcomes as bytes                                            |
 //! | [`reply`]     | what a client is told                                        |
@@ -23,18 +27,24 @@
 
 mod coding;
 
+pub mod access;
 pub mod command;
 pub mod composite;
+pub mod dates;
 pub mod entry;
 pub mod error;
+pub mod expression;
 pub mod glob;
 pub mod op;
 pub mod outcome;
 pub mod parse;
+pub mod payload;
 pub mod reply;
 pub mod session;
+pub mod syntax;
 pub mod table;
 
+pub use access::{Access, Accesses};
 pub use command::{
     BitLogic, Command, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType,
     IndexRange, IndexUnit, MergeMode, Overflow, ReadCommand, SetReply, TimeForm, WriteCommand,

@@ -5,13 +5,20 @@
 //! arguments before any key is looked at.
 
 pub(crate) mod admin;
+pub(crate) mod alias;
 pub(crate) mod bitmap;
+pub(crate) mod bits;
 pub(crate) mod channel;
+pub(crate) mod dated;
 mod expiry;
 pub(crate) mod keyspace;
+pub(crate) mod name;
 mod number;
+pub(crate) mod query;
 pub(crate) mod session;
 pub(crate) mod string;
+pub(crate) mod transfer;
+mod words;
 
 use bitroster_types::{
     Key,

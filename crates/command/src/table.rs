@@ -5,12 +5,16 @@
 //! that the compiler makes.
 
 mod admin;
+mod alias;
 mod bitmap;
 mod channel;
 mod hash;
 mod keyspace;
+mod own;
 mod server;
 mod string;
+
+use std::borrow::Cow;
 
 use crate::{Command, CommandError, ParseLimits, parse::Parser, parse::Request};
 
@@ -157,6 +161,11 @@ pub struct CommandSpec {
     pub syntax: &'static str,
     /// The sub-commands of a container, lower case, in alphabetical order; none for any other.
     pub subcommands: &'static [&'static str],
+    /// Whether Redis has it not; `since` is then our version.
+    pub is_own: bool,
+    /// A word that makes a reading command a writing one, and the first and the last place where it
+    /// does.
+    write_word: Option<(&'static str, u8, u8)>,
     /// Makes a command of a request that has as many arguments as `arity` says.
     pub(crate) parser: Parser,
 }
@@ -183,6 +192,25 @@ impl CommandSpec {
         } else {
             Err(CommandError::wrong_arity(self.name))
         }
+    }
+
+    /// The flags of one request, whose first argument is this command's name. They are the row's,
+    /// but for a few commands that read or write as their arguments say (`BM.QUERY STORE`): these
+    /// then have WRITE, and DENYOOM where they may take memory, in place of READONLY.
+    pub fn flags_of(&self, args: &[&[u8]]) -> Flags {
+        let Some((word, first, last)) = self.write_word else { return self.flags };
+        let (first, last) = (usize::from(first), usize::from(last).saturating_add(1));
+        let around = args.get(first..last.min(args.len())).unwrap_or_default();
+        if !around.iter().any(|arg| arg.eq_ignore_ascii_case(word.as_bytes())) {
+            return self.flags;
+        }
+        let write = if word == "drop" { Flags::WRITE } else { Flags::WRITE.and(Flags::DENYOOM) };
+        Flags(self.flags.0 & !Flags::READONLY.0).and(write)
+    }
+
+    /// As [`acl_categories`](Self::acl_categories), of one request.
+    pub fn acl_categories_of(&self, args: &[&[u8]]) -> Vec<&'static str> {
+        Self { flags: self.flags_of(args), ..*self }.acl_categories()
     }
 
     /// All its ACL categories, without `@`, as Redis derives them.
@@ -218,7 +246,7 @@ impl CommandSpec {
 }
 
 /// The rows of all groups.
-const GROUPS: [&[CommandSpec]; 8] = [
+const GROUPS: [&[CommandSpec]; 14] = [
     bitmap::ROWS,
     string::ROWS,
     keyspace::ROWS,
@@ -227,6 +255,12 @@ const GROUPS: [&[CommandSpec]; 8] = [
     server::TRANSACTIONS,
     admin::ROWS,
     channel::ROWS,
+    own::QUERIES,
+    own::BITS,
+    own::DOMAIN,
+    alias::TAIR,
+    alias::ROARING,
+    alias::ROARING_64,
 ];
 
 const COUNT: usize = {
@@ -275,23 +309,44 @@ pub fn lookup(name: &[u8]) -> Option<&'static CommandSpec> {
     hash::find(name)
 }
 
-/// The keys of a whole request, in their order, for `COMMAND GETKEYS`.
+/// The keys of a whole request, for `COMMAND GETKEYS`: in their order, each once where they are not
+/// at fixed places.
 ///
 /// # Errors
 ///
 /// Redis's texts: an unknown command, too few or too many arguments, a command without keys.
-pub fn keys_of<'a>(args: &[&'a [u8]]) -> Result<Vec<&'a [u8]>, CommandError> {
+///
+/// ```
+/// use bitroster_command::keys_of;
+/// let keys = keys_of(&[b"BM.QUERY", b"STORE", b"d", b"(a | b) - c"]).unwrap();
+/// assert_eq!(keys, [&b"d"[..], b"a", b"b", b"c"]);
+/// ```
+pub fn keys_of<'a>(args: &[&'a [u8]]) -> Result<Vec<Cow<'a, [u8]>>, CommandError> {
+    const NONE: CommandError = CommandError::Text("ERR The command has no key arguments");
     let spec = args
         .first()
         .and_then(|name| lookup(name))
         .ok_or(CommandError::Text("ERR Invalid command specified"))?;
-    if spec.first_key == 0 {
-        return Err(CommandError::Text("ERR The command has no key arguments"));
+    let is_movable = spec.flags.contains(Flags::MOVABLEKEYS);
+    if spec.first_key == 0 && !is_movable {
+        return Err(NONE);
     }
     if !spec.takes(args.len()) {
         return Err(CommandError::Text("ERR Invalid number of arguments specified for command"));
     }
-    Ok(spec.keys(args))
+    if !is_movable {
+        return Ok(spec.keys(args).into_iter().map(Cow::Borrowed).collect());
+    }
+    let command = spec
+        .parse(args, &ParseLimits::default())
+        .map_err(|_| CommandError::Text("ERR Invalid arguments specified for command"))?;
+    let mut keys: Vec<Cow<'a, [u8]>> = Vec::new();
+    for (key, _) in command.accesses() {
+        if !keys.contains(&key) {
+            keys.push(Cow::Owned(key.into_owned()));
+        }
+    }
+    if keys.is_empty() { Err(NONE) } else { Ok(keys) }
 }
 
 /// Where a command's keys are: first, last, step.
@@ -333,6 +388,8 @@ const fn row(
         summary: "",
         syntax: "",
         subcommands: &[],
+        is_own: false,
+        write_word: None,
         parser,
     }
 }
@@ -351,6 +408,16 @@ impl CommandSpec {
     /// The row with another cost than O(1).
     const fn costs(self, complexity: &'static str) -> Self {
         Self { complexity, ..self }
+    }
+
+    /// The row of a command that Redis has not.
+    const fn is_own(self) -> Self {
+        Self { is_own: true, ..self }
+    }
+
+    /// The row of a command that reads, or writes where this word stands at one of these places.
+    const fn writes_with(self, word: &'static str, first: u8, last: u8) -> Self {
+        Self { write_word: Some((word, first, last)), ..self }
     }
 
     /// The row of a container with these sub-commands.
@@ -410,7 +477,7 @@ mod tests {
         let keys = |args: &[&'static str]| {
             let args: Vec<_> = args.iter().map(|arg| arg.as_bytes()).collect();
             keys_of(&args).map(|keys| {
-                keys.into_iter().map(|key| String::from_utf8_lossy(key).into_owned()).collect()
+                keys.into_iter().map(|key| String::from_utf8_lossy(&key).into_owned()).collect()
             })
         };
         let found =

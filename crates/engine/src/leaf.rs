@@ -141,6 +141,17 @@ impl Leaf {
         self.search(hash, key).map(|index| self.view_at(self.places[index].at))
     }
 
+    /// Bytes of one entry: its place, and what it takes within the page or outside.
+    pub(crate) fn bytes_of(&self, hash: u32, key: &[u8]) -> Option<usize> {
+        let at = self.places[self.search(hash, key)?].at;
+        let held = if at & FULL == 0 {
+            Packed::at(&self.packed, at).0.len()
+        } else {
+            size_of::<Arc<Full>>() + self.full_at(at).bytes()
+        };
+        Some(size_of::<Place>() + held)
+    }
+
     /// The entries with a hash of at least `hash`, in order.
     pub(crate) fn iter_from(&self, hash: u32) -> impl Iterator<Item = (u32, &[u8], View<'_>)> {
         let places = &self.places[self.first_at_least(hash)..];

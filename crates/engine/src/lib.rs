@@ -32,6 +32,7 @@
 //! | `root`       | all pages, copied only where they change                        |
 //! | `leaf`       | one page: keys close by hash, small values packed               |
 //! | `side`       | versions, what is staged, what is not finished                  |
+//! | `space`      | dictionaries from names to dense numbers                        |
 //! | `owned`      | which slots and segments are the group's                        |
 //!
 //! Start at [`Engine::apply`] and `write::write`; then `leaf`, where the memory goes.
@@ -43,6 +44,7 @@ mod owned;
 mod root;
 mod side;
 mod size;
+mod space;
 mod spot;
 mod store;
 mod write;

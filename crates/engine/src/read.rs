@@ -1,12 +1,14 @@
 //! Reads: they borrow the state and change nothing.
 
 mod command;
+mod formula;
 mod part;
 mod scan;
+mod space;
 
 pub(crate) use command::too_long;
 
-use bitroster_command::{CommandError, Header, Outcome, ReadOp, Reply};
+use bitroster_command::{Header, Outcome, ReadOp, Reply};
 use bitroster_types::{Key, LogIndex, Segment, UnixMillis, limits::WORK_BYTES_MIN};
 
 use crate::{
@@ -14,6 +16,7 @@ use crate::{
     engine::EngineConfig,
     entry::View,
     side::Side,
+    space::Spaces,
     spot::Spot,
     store::Store,
     work::{Job, Share},
@@ -74,6 +77,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) config: &'a EngineConfig,
     pub(crate) store: &'a Store,
     pub(crate) side: &'a Side,
+    pub(crate) spaces: &'a Spaces,
     /// The log's time.
     pub(crate) time: UnixMillis,
     /// The entry of which only some ops are applied.
@@ -101,9 +105,10 @@ impl<'a> Reader<'a> {
                 let combination = self.joint(*logic, sources, *range, *len_bytes)?;
                 Ok(Job::EncodeCombined(combination).into())
             }
-            ReadOp::Evaluate { .. } | ReadOp::Holding { .. } => {
-                Err(CommandError::Text("ERR not served yet").into())
+            ReadOp::Evaluate { formulas, sources, range, want } => {
+                self.evaluate(formulas, sources, *range, *want)
             }
+            ReadOp::Holding { pattern, offset, limit } => self.holding(pattern, *offset, *limit),
             ReadOp::Fingerprint { key } => {
                 let view = self.live(Spot::of(key), key)?;
                 self.check_mark(view)?;

@@ -9,7 +9,9 @@
 //! codec, each of a bounded range of bits, so that neither side ever holds a large value twice.
 //! Sessions come after all entries: the newest id, then a record for each, with the outcomes kept.
 //! Version 1 had none of these and is read as a state without sessions. Version 3 added kinds of
-//! records for changes over several groups; those that version 2 had are as they were.
+//! records for changes over several groups; those that version 2 had are as they were. Version 4
+//! added id spaces, a record each, after the sessions: the space's name, how many names it has, and
+//! the names as they are kept, in pieces that end with an empty one.
 //!
 //! [`SNAPSHOT_BLOCK_BYTES_MAX`]: bitroster_types::limits::SNAPSHOT_BLOCK_BYTES_MAX
 //!
@@ -24,13 +26,15 @@ use std::{io, sync::Arc};
 
 use bitroster_types::{LogIndex, UnixMillis};
 
-use crate::{Engine, EngineConfig, owned::Owned, root::Root, session::Sessions, side::Side};
+use crate::{
+    Engine, EngineConfig, owned::Owned, root::Root, session::Sessions, side::Side, space::Spaces,
+};
 
 /// What a file starts with.
 const MAGIC: [u8; 8] = *b"BITROSTR";
 
 /// The version of the form that is written.
-const FORMAT: u16 = 3;
+const FORMAT: u16 = 4;
 
 /// The oldest version that is read.
 const FORMAT_MIN: u16 = 1;
@@ -61,8 +65,16 @@ mod kind {
     pub(super) const ABORTED: u8 = 16;
     pub(super) const ENLISTED: u8 = 17;
     pub(super) const FLOOR: u8 = 18;
-    /// The last that version 2 knows.
-    pub(super) const LAST_OF_2: u8 = SESSION;
+    pub(super) const SPACE: u8 = 19;
+
+    /// The last that a version of the form knows.
+    pub(super) const fn last_of(format: u16) -> u8 {
+        match format {
+            0..=2 => SESSION,
+            3 => FLOOR,
+            _ => SPACE,
+        }
+    }
 }
 
 /// The state at one entry, to be written out while the engine goes on.
@@ -77,6 +89,7 @@ pub struct Snapshot {
     root: Root,
     side: Arc<Side>,
     sessions: Arc<Sessions>,
+    spaces: Arc<Spaces>,
 }
 
 /// Why bytes are not a snapshot of this group.
@@ -120,6 +133,7 @@ impl Engine {
             root: self.store.root().clone(),
             side: Arc::clone(&self.side),
             sessions: Arc::clone(&self.sessions),
+            spaces: Arc::clone(&self.spaces),
         }
     }
 

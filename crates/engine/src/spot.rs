@@ -43,7 +43,8 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-fn hash_of(key: &[u8]) -> u32 {
+/// A fixed hash, well mixed, of any bytes.
+pub(crate) fn hash_of(key: &[u8]) -> u32 {
     let (words, rest) = key.as_chunks::<8>();
     let mut state = MULTIPLIERS[1] ^ key.len() as u64;
     for word in words {

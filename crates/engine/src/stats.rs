@@ -21,6 +21,10 @@ pub struct EngineStats {
     pub reserved: u64,
     /// Groups that were given leave, until it is known what they made of it.
     pub enlisted: u64,
+    /// Id spaces.
+    pub spaces: u64,
+    /// Names that they have together.
+    pub space_names: u64,
     /// Open sessions of routers.
     pub sessions: u64,
     /// Heap bytes of all that, in the allocator's size classes. Memory that entries share, after
@@ -39,8 +43,13 @@ impl EngineStats {
             pending: engine.side.decided() as u64,
             reserved: engine.side.reserved.len() as u64,
             enlisted: engine.side.enlisted.len() as u64,
+            spaces: engine.spaces.len(),
+            space_names: engine.spaces.names(),
             sessions: engine.sessions.open.len() as u64,
-            dataset_bytes: engine.store.bytes() + engine.side.bytes() + engine.sessions.bytes(),
+            dataset_bytes: engine.store.bytes()
+                + engine.side.bytes()
+                + engine.spaces.bytes()
+                + engine.sessions.bytes(),
         }
     }
 }

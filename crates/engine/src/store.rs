@@ -83,6 +83,11 @@ impl Store {
         self.root.page(spot)?.find(spot.hash, key)
     }
 
+    /// Heap bytes of one entry and its share of the page.
+    pub(crate) fn bytes_of(&self, spot: Spot, key: &[u8]) -> Option<usize> {
+        self.root.page(spot)?.bytes_of(spot.hash, key)
+    }
+
     fn adjust(&mut self, growth: isize) {
         let growth = i64::try_from(growth).expect("a page is far smaller");
         self.tally.bytes =

@@ -3,14 +3,23 @@
 //! A [`Work`] holds clones of the bitmaps it needs, which cost a reference count each, so that the
 //! engine can go on while the work runs on a thread for long computations.
 
+mod formula;
+mod look;
+mod names;
+
 use std::ops::Range;
 
 use bitroster_bitmap::{BitOp, Bitmap};
-use bitroster_command::{BitLogic, CommandError, Outcome, Reply, glob};
-use bitroster_types::{Segment, SegmentWidth, UnixMillis, limits::WORK_BYTES_MIN};
+use bitroster_command::{BitLogic, CommandError, Outcome, Reply};
+use bitroster_types::{Segment, SegmentWidth, limits::WORK_BYTES_MIN};
 use bytes::Bytes;
 
-use crate::{owned::Owned, root::Root};
+pub(crate) use self::{
+    formula::{Derivation, Evaluation},
+    look::{Holding, Keys, Presence},
+    names::{Lookup, Wanted},
+};
+use crate::owned::Owned;
 
 /// A computation with all that it needs. Independent of the engine that gave it.
 #[derive(Debug)]
@@ -174,8 +183,20 @@ pub(crate) enum Job {
     Many(Vec<Option<Bitmap>>),
     /// A range of bits in the bitmap codec, as a bulk reply.
     Encode { value: Bitmap, range: Range<u64> },
+    /// What formulas come to.
+    Evaluate(Evaluation),
+    /// The value of a formula.
+    Derive(Derivation),
+    /// Who is present.
+    Present(Presence),
+    /// What a value costs.
+    Info { value: Bitmap, memory_bytes: u64, width: SegmentWidth },
     /// The names of live records that match a pattern.
-    Keys { root: Root, owned: Owned, time: UnixMillis, pattern: Bytes },
+    Keys(Keys),
+    /// The names of live keys with a bit.
+    Holding(Holding),
+    /// Names and numbers of an id space.
+    LookUp(Lookup),
 }
 
 impl Job {
@@ -185,9 +206,7 @@ impl Job {
             Self::Count(combination) => integer(combination.count()),
             Self::EncodeCombined(combination) => encoded(&combination.build()),
             Self::FromBytes(bytes) => Made::Value(Ok(Bitmap::from_bytes(&bytes))),
-            Self::Decode(bytes) => Made::Value(Bitmap::decode(&bytes).map_err(|error| {
-                CommandError::Message(format!("ERR a staged value is damaged: {error}"))
-            })),
+            Self::Decode(bytes) => Made::Value(decoded(&bytes)),
             Self::Restrict { value, range, share } => {
                 Made::Value(Ok(share.clip(value.restrict(range))))
             }
@@ -200,9 +219,15 @@ impl Job {
                 reply(Reply::Array(values.collect()))
             }
             Self::Encode { value, range } => encoded(&value.restrict(range)),
-            Self::Keys { root, owned, time, pattern } => {
-                reply(Reply::Array(keys(&root, &owned, time, &pattern)))
+            Self::Evaluate(evaluation) => evaluation.run(),
+            Self::Derive(derivation) => Made::Value(Ok(derivation.build())),
+            Self::Present(presence) => presence.run(),
+            Self::Info { value, memory_bytes, width } => {
+                reply(look::info(&value, memory_bytes, width))
             }
+            Self::Keys(keys) => keys.run(),
+            Self::Holding(holding) => holding.run(),
+            Self::LookUp(lookup) => lookup.run(),
         }
     }
 
@@ -218,7 +243,13 @@ impl Job {
             }
             Self::Many(values) => values.iter().flatten().map(Bitmap::len_bytes).sum(),
             Self::Encode { value, .. } => value.heap_bytes() as u64,
-            Self::Keys { .. } => WORK_BYTES_MIN,
+            Self::Evaluate(evaluation) => evaluation.cost_bytes(),
+            Self::Derive(derivation) => derivation.cost_bytes(),
+            Self::Present(presence) => presence.cost_bytes(),
+            // It looks at the heads of containers alone.
+            Self::Info { value, .. } => value.heap_bytes() as u64 >> 6,
+            Self::Keys(_) | Self::Holding(_) => WORK_BYTES_MIN,
+            Self::LookUp(lookup) => lookup.cost_bytes(),
         }
     }
 }
@@ -237,14 +268,11 @@ fn integer(count: u64) -> Made {
     reply(Reply::Integer(count.cast_signed()))
 }
 
-fn keys(root: &Root, owned: &Owned, time: UnixMillis, pattern: &[u8]) -> Vec<Reply> {
-    let mut keys = Vec::new();
-    root.for_each(|spot, key, view| {
-        if owned.has(spot.slot) && !view.is_expired(time) && glob::glob_match(pattern, key) {
-            keys.push(Reply::bulk(key));
-        }
-    });
-    keys
+/// A value from the bitmap codec.
+pub(crate) fn decoded(bytes: &[u8]) -> Result<Bitmap, CommandError> {
+    Bitmap::decode(bytes).map_err(|error| {
+        CommandError::Message(format!("ERR an encoded bitmap is damaged: {error}"))
+    })
 }
 
 /// The bitmap crate's name of an operation.

@@ -3,9 +3,13 @@
 mod bits;
 mod key;
 mod many;
+mod merge;
 mod protocol;
+mod space;
 mod string;
 mod transaction;
+
+use std::sync::Arc;
 
 use bitroster_bitmap::Bitmap;
 use bitroster_command::{CommandError, Grant, Outcome, Reply, StageFrom, WriteCommand, WriteOp};
@@ -95,15 +99,16 @@ impl Engine {
             WriteCommand::Flush => {
                 self.note_flushed();
                 self.store.clear();
+                self.spaces = Arc::default();
                 Ok(Reply::Ok.into())
             }
-            WriteCommand::Merge { .. }
-            | WriteCommand::Restore { .. }
-            | WriteCommand::Touch { .. }
-            | WriteCommand::AssignIds { .. }
-            | WriteCommand::DropSpace { .. } => {
-                Err(CommandError::Text("ERR not served yet").into())
+            WriteCommand::Merge { key, mode, bits } => self.merge(key, (*mode, bits), grant, ready),
+            WriteCommand::Restore { key, value, expiry, replace } => {
+                self.restore_key(key, value, (*expiry, *replace), ready)
             }
+            WriteCommand::Touch { key, id, ttl_secs } => self.touch(key, (*id, *ttl_secs), grant),
+            WriteCommand::AssignIds { space, names } => self.assign_ids(space, names),
+            WriteCommand::DropSpace { space } => self.drop_space(space),
         }
     }
 
@@ -116,6 +121,12 @@ impl Engine {
             }
             WriteOp::Command(WriteCommand::Set { value, .. }) => {
                 (value.len() as u64 >= WORK_BYTES_MIN).then(|| Job::FromBytes(value.clone()))
+            }
+            WriteOp::Command(
+                WriteCommand::Merge { bits: value, .. } | WriteCommand::Restore { value, .. },
+            )
+            | WriteOp::Granted { command: WriteCommand::Merge { bits: value, .. }, .. } => {
+                Some(Job::Decode(value.clone()))
             }
             WriteOp::Stage { key, from, .. } => self.stage_job(key, from).ok().flatten(),
             WriteOp::Command(_)
@@ -153,8 +164,8 @@ impl Engine {
                     share: here.share(key),
                 }
             }
-            StageFrom::Evaluate { .. } => {
-                return Err(CommandError::Text("ERR not served yet").into());
+            StageFrom::Evaluate { formula, sources, range, len_bytes } => {
+                Job::Derive(here.derivation(key, formula, sources, (*range, *len_bytes))?)
             }
             StageFrom::Void | StageFrom::Expiry { .. } => return Ok(None),
         }))
@@ -259,6 +270,26 @@ impl Engine {
         ranges: impl Iterator<Item = (u64, u64)> + Clone,
         grant: Option<Grant>,
     ) -> Result<Spot, Outcome> {
+        let (spot, is_home) = self.place_of(key, ranges)?;
+        if is_home {
+            self.reap(spot, key);
+        } else {
+            self.admit(spot, key, grant)?;
+        }
+        Ok(spot)
+    }
+
+    /// Where a write of some ranges of bits to this group's entry of a key goes, and whether this is
+    /// the key's home.
+    ///
+    /// # Errors
+    ///
+    /// Those of ownership of [`Engine::entry_for`].
+    pub(crate) fn place_of(
+        &self,
+        key: &Key,
+        ranges: impl Iterator<Item = (u64, u64)> + Clone,
+    ) -> Result<(Spot, bool), Outcome> {
         let spot = Spot::of(key);
         let (owned, width) = (&self.store.owned, self.config.width);
         let start = ranges.clone().next().map_or(Segment(0), |(first, _)| width.segment_of(first));
@@ -274,12 +305,7 @@ impl Engine {
                 return Err(Outcome::NotOwner);
             }
         }
-        if is_home {
-            self.reap(spot, key);
-        } else {
-            self.admit(spot, key, grant)?;
-        }
-        Ok(spot)
+        Ok((spot, is_home))
     }
 
     /// The time that an expiry in milliseconds from now, or a given one, comes to.

@@ -4,7 +4,8 @@
 //! Method: random scripts on two engines, bytes compared; a restored engine answers as the first
 //! one for the rest of the script; every byte of a snapshot flipped, every length cut.
 //!
-//! Mutants killed: a block whose checksum nobody looks at; a form from before that is refused.
+//! Mutants killed: a block whose checksum nobody looks at; a form from before that is refused; a
+//! name that is taken in two forms.
 
 #![allow(
     clippy::cast_lossless,
@@ -33,6 +34,8 @@ use common::{
     scene::{OK, Scene, one_bit},
 };
 use proptest::prelude::*;
+
+const UUID: Bytes = Bytes::from_static(b"0123abcd-0000-4000-8000-00000000cafe");
 
 fn bytes(snapshot: Snapshot) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -165,6 +168,9 @@ fn a_large_sparse_value_is_saved_in_pieces() {
 
 fn sample() -> Vec<u8> {
     let mut lone = Lone::new();
+    let names = (0..30).map(|n| Bytes::from(format!("{n:>n$}"))).collect();
+    lone.write(&WriteCommand::AssignIds { space: key("users"), names });
+    lone.write(&WriteCommand::AssignIds { space: key("teams"), names: vec![UUID] });
     for n in 0..40 {
         let value = Bytes::from(vec![n; usize::from(n) * 7]);
         let append = WriteCommand::Append { key: key(&format!("k{n}")), value };
@@ -220,7 +226,7 @@ proptest! {
         let mut records = image[18..].to_vec();
         let at = at.min(records.len() - with.len());
         records[at..at + with.len()].copy_from_slice(&with);
-        let engine = Engine::restore(config(), &mut &forged(3, &records)[..]);
+        let engine = Engine::restore(config(), &mut &forged(4, &records)[..]);
         if let Ok(engine) = engine {
             bytes(engine.snapshot());
         }
@@ -240,7 +246,7 @@ fn a_snapshot_from_before_there_were_sessions_is_read() {
     let old = [records, &end[..1], &count.to_le_bytes()[..]].concat();
     let engine = Engine::restore(config(), &mut &forged(1, &old)[..]).unwrap();
     assert_eq!(bytes(engine.snapshot()), image);
-    for unknown in [0, 4, 255] {
+    for unknown in [0, 5, 255] {
         let refused = Engine::restore(config(), &mut &forged(unknown, &old)[..]);
         assert!(matches!(refused, Err(RestoreError::Format)), "format {unknown}");
     }
@@ -277,6 +283,66 @@ fn the_rows_of_a_snapshot_from_before_changes_were_staged_everywhere_are_read() 
     let old = [records, &newer, end].concat();
     let refused = Engine::restore(config(), &mut &forged(2, &old)[..]);
     assert!(matches!(refused, Err(RestoreError::Malformed("kind of record"))));
+}
+
+/// A state with one id space and nothing else, its record, and what stands before and after.
+fn with_space(names: &[&[u8]]) -> (Vec<u8>, Vec<u8>, [Vec<u8>; 2]) {
+    let mut lone = Lone::new();
+    lone.op(&WriteOp::Tick);
+    let empty = bytes(lone.engine.snapshot());
+    let mut lone = Lone::new();
+    let names = names.iter().map(|name| Bytes::copy_from_slice(name)).collect();
+    lone.write(&WriteCommand::AssignIds { space: key("s"), names });
+    let image = bytes(lone.engine.snapshot());
+    let (start, end) = (empty.len() - 9, image.len() - 9);
+    let around = [image[18..start].to_vec(), image[end..].to_vec()];
+    let record = image[start..end].to_vec();
+    (image, record, around)
+}
+
+fn space_record(count: u64, pieces: &[&[u8]]) -> Vec<u8> {
+    let mut record = [&[19, 1, 0, 0, 0, b's'][..], &count.to_le_bytes()].concat();
+    for piece in pieces {
+        record.extend_from_slice(&u32::try_from(piece.len()).unwrap().to_le_bytes());
+        record.extend_from_slice(piece);
+    }
+    record
+}
+
+#[test]
+fn an_id_space_is_written_as_its_names_and_every_lie_about_it_is_refused() {
+    let (image, record, [before, after]) = with_space(&[b"a", &UUID, b"", &[b'l'; 300]]);
+    let uuid =
+        [&[255, 0x01, 0x23, 0xAB, 0xCD, 0, 0, 0x40, 0, 0x80][..], &[0; 5], &[0xCA, 0xFE]].concat();
+    let long = [&[254, 44, 1][..], &[b'l'; 300]].concat();
+    let all = [b"\x01a", &uuid[..], b"\0", &long].concat();
+    assert_eq!(record, space_record(4, &[&all, b""]));
+    let load = |format: u8, record: &[u8]| {
+        let records = [&before, record, &after].concat();
+        Engine::restore(config(), &mut &forged(format, &records)[..])
+    };
+    let same = |record: &[u8]| bytes(load(4, record).unwrap().snapshot()) == image;
+    assert!(same(&record));
+    assert!(same(&space_record(4, &[&all[..2], &all[2..], b""])), "however it is cut");
+    assert!(load(3, &record).is_err(), "format 3 knows no id spaces");
+    let text = [&[36][..], &UUID].concat();
+    let lies: [(&str, Vec<u8>); 10] = [
+        ("more names than said", space_record(3, &[&all, b""])),
+        ("fewer names than said", space_record(5, &[&all, b""])),
+        ("more than a space may have", space_record((1 << 32) + 1, &[&all, b""])),
+        ("a name twice", space_record(2, &[b"\x01a\x01a", b""])),
+        ("a name that ends late", space_record(1, &[b"\x02a", b""])),
+        ("a long name that ends late", space_record(1, &[&long[..40], b""])),
+        ("a UUID as text", space_record(1, &[&text, b""])),
+        ("a short name in the long form", space_record(1, &[b"\xFE\x01\0a", b""])),
+        ("a name that is too long", space_record(1, &[&[&[254, 1, 16], &[0; 4097][..]].concat()])),
+        ("a piece that is too long", space_record(1, &[&[0; (64 << 10) + 1]])),
+    ];
+    for (what, record) in lies {
+        assert!(matches!(load(4, &record), Err(RestoreError::Malformed(_))), "{what}");
+    }
+    let twice = [&before[..], &record, &record, &after].concat();
+    assert!(Engine::restore(config(), &mut &forged(4, &twice)[..]).is_err(), "a space twice");
 }
 
 #[test]

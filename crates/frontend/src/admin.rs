@@ -31,9 +31,13 @@ pub(crate) fn run(shared: &Shared, client: &Client, name: &str, args: &[Bytes]) 
         "command" => command::run(args),
         "config" => config::run(shared, args),
         "cluster" => cluster::run(shared, args),
-        "bgsave" => {
-            shared.status.start_snapshot().map(|()| Reply::Status("Background saving started"))
-        }
+        "bgsave" => match args {
+            [] => start_snapshot(shared, "Background saving started"),
+            [word] if word.eq_ignore_ascii_case(b"schedule") => {
+                start_snapshot(shared, "Background saving started")
+            }
+            _ => Err(CommandError::Syntax),
+        },
         "lastsave" => Ok(Reply::Integer(integer(shared.status.snapshot_time_secs()))),
         "role" if args.is_empty() => Ok(replication::role(&shared.status.cluster())),
         "slowlog" => slowlog::run(&shared.slowlog, args),
@@ -43,12 +47,9 @@ pub(crate) fn run(shared: &Shared, client: &Client, name: &str, args: &[Bytes]) 
         "module" => absent::module(args),
         "function" => absent::function(args),
         "script" => absent::script(args),
-        "debug" => later::debug(client, args),
+        "debug" => later::debug(shared, client, args),
         "shutdown" => stop::run(shared, args),
-        "bgrewriteaof" => shared
-            .status
-            .start_snapshot()
-            .map(|()| Reply::Status("Background append only file rewriting started")),
+        "bgrewriteaof" => start_snapshot(shared, "Background append only file rewriting started"),
         // There is one database, and slots that move are never the client's affair.
         "swapdb" => Ok(Reply::Ok),
         "readonly" | "readwrite" | "asking" => Err(cluster::NOT_BY_CLIENTS),
@@ -56,6 +57,10 @@ pub(crate) fn run(shared: &Shared, client: &Client, name: &str, args: &[Bytes]) 
         other => Err(CommandError::Message(format!("ERR '{other}' is not served here"))),
     };
     answer.into()
+}
+
+fn start_snapshot(shared: &Shared, done: &'static str) -> Result<Reply, CommandError> {
+    shared.status.start_snapshot().map(|()| Reply::Status(done))
 }
 
 /// TIME: seconds and microseconds of the Unix time.
@@ -98,6 +103,16 @@ fn unknown_subcommand(name: &str, args: &[Bytes]) -> CommandError {
     let given: String = given.chars().take(128).collect();
     let name = name.to_ascii_uppercase();
     CommandError::Message(format!("ERR unknown subcommand '{given}'. Try {name} HELP."))
+}
+
+/// As [`unknown_subcommand`], where Redis does not tell a wrong name from wrong arguments.
+fn unknown_use(name: &str, args: &[Bytes]) -> CommandError {
+    let given = args.first().map(|given| String::from_utf8_lossy(given)).unwrap_or_default();
+    let given: String = given.chars().take(128).collect();
+    let name = name.to_ascii_uppercase();
+    CommandError::Message(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{given}'. Try {name} HELP."
+    ))
 }
 
 /// The lines of a HELP sub-command.

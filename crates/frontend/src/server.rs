@@ -72,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) latency: Monitor,
     pub(crate) pubsub: PubSub,
     pub(crate) pause: Pause,
+    /// Whether clients of this machine may use DEBUG.
+    pub(crate) debug_is_local: AtomicBool,
     publisher: Publisher,
     spawn: Arc<dyn Spawn>,
     started: Instant,
@@ -141,6 +143,7 @@ impl Frontend {
             latency: Monitor::default(),
             pubsub: PubSub::default(),
             pause: Pause::default(),
+            debug_is_local: AtomicBool::new(false),
             publisher: Publisher::new(),
             spawn,
             started: Instant::now(),

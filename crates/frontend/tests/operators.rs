@@ -40,7 +40,16 @@ async fn latency_is_told_as_events_and_as_histograms() {
         .await;
     assert!(client.ask_text("LATENCY DOCTOR").await.contains("latency-monitor-threshold"));
     client.ask("CONFIG SET latency-monitor-threshold 1", "+OK\r\n").await;
+    client.ask("DEBUG SLEEP 0", "-ERR DEBUG command not allowed.").await;
+    client.skip_to("server.\r\n").await;
+    client.ask("CONFIG SET enable-debug-command local", "+OK\r\n").await;
     client.ask("DEBUG SLEEP 0.01", "+OK\r\n").await;
+    client
+        .ask(
+            "DEBUG JMAP",
+            "-ERR unknown subcommand or wrong number of arguments for 'JMAP'. Try DEBUG HELP.\r\n",
+        )
+        .await;
     client.send("LATENCY LATEST\r\n").await;
     client.expect("*1\r\n*4\r\n$7\r\ncommand\r\n").await;
     client.skip_to("\r\n").await;
@@ -113,8 +122,12 @@ async fn what_there_is_none_of_is_an_empty_registry() {
     let mut client = Harness::ready(Options::default()).connect();
     client.ask("MODULE LIST\nFUNCTION LIST\nFUNCTION FLUSH", "*0\r\n*0\r\n+OK\r\n").await;
     client
-        .ask("FUNCTION STATS", "*4\r\n$14\r\nrunning_script\r\n$-1\r\n$7\r\nengines\r\n*0\r\n")
+        .ask(
+            "FUNCTION STATS",
+            "*4\r\n$14\r\nrunning_script\r\n$-1\r\n$7\r\nengines\r\n*2\r\n$3\r\nLUA\r\n*4\r\n",
+        )
         .await;
+    client.skip_to("functions_count\r\n:0\r\n").await;
     client.ask("SCRIPT EXISTS a b\nSCRIPT FLUSH", "*2\r\n:0\r\n:0\r\n+OK\r\n").await;
     client.ask("SCRIPT KILL", "-NOTBUSY No scripts in execution right now.\r\n").await;
     client

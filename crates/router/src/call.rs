@@ -8,12 +8,13 @@ use std::{
 
 use bitroster_bitmap::Bitmap;
 use bitroster_command::{
-    Command, CommandError, Grant, Header, OpBatch, Outcome, ReadCommand, ReadOp, Reply,
+    Command, CommandError, Composite, Grant, Header, OpBatch, Outcome, ReadCommand, ReadOp, Reply,
     WriteCommand, WriteOp,
 };
 use bitroster_placement::ClusterMap;
 use bitroster_types::{
-    Consistency, Deadline, GroupId, Key, UnixMillis, Version, limits::PLAN_ATTEMPTS_MAX,
+    Consistency, Deadline, GroupId, Key, UnixMillis, Version,
+    limits::{ENTRY_OPS_MAX, PLAN_ATTEMPTS_MAX},
 };
 use futures_util::{
     future::BoxFuture,
@@ -90,7 +91,7 @@ impl Call {
         match command {
             Command::Read(read) => self.complete_read(read).await,
             Command::Write(write) => self.complete_write(write).await,
-            Command::Composite(_) => Err(CommandError::Text("ERR not served yet")),
+            Command::Composite(composite) => self.complete_composite(composite).await,
             Command::Session(_) => Err(CommandError::Text("ERR a session answers this command")),
         }
         .into()
@@ -113,6 +114,20 @@ impl Call {
         let call = self.linearizable();
         Box::pin(async move {
             call.attempts(move |call| async move { call.write(command).await }).await
+        })
+    }
+
+    /// Runs what is made of several reads and writes, from the start again where a key changed under
+    /// it. The reads of one that writes are linearizable.
+    pub(crate) fn complete_composite<'a>(
+        &'a self,
+        composite: &'a Composite,
+    ) -> BoxFuture<'a, Result<Reply, CommandError>> {
+        let call =
+            if plan::composite::writes(composite) { self.linearizable() } else { self.clone() };
+        Box::pin(async move {
+            let run = |call| async move { plan::composite::run(&call, composite).await };
+            call.attempts(run).await
         })
     }
 
@@ -181,7 +196,7 @@ impl Call {
     }
 
     /// Whether its deadline has passed.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.deadline.left(Instant::now()).is_zero()
     }
 
@@ -236,6 +251,32 @@ impl Call {
         read.await.map_err(|error| self.stop_of(error))
     }
 
+    /// Asks one group several short questions at once: one outcome a question.
+    pub(crate) async fn ask_short(&self, group: GroupId, ops: Vec<ReadOp>) -> Step<Vec<Outcome>> {
+        let (to, transport) = (self.target(group), &self.inner.transport);
+        if self.reading.consistency == Consistency::Linearizable {
+            let answers: Option<Vec<Outcome>> = ops
+                .iter()
+                .map(|op| transport.read_now(to, op).filter(|outcome| *outcome != Outcome::Tick))
+                .collect();
+            if let Some(answers) = answers {
+                return Ok(answers);
+            }
+        }
+        let mut outcomes = Vec::with_capacity(ops.len());
+        for ops in ops.chunks(ENTRY_OPS_MAX) {
+            let mut batch = OpBatch::default();
+            ops.iter().for_each(|op| batch.push_read(op));
+            let asked = transport.read_short(to, batch, &self.reading, self.deadline).await;
+            let asked = asked.map_err(|error| self.stop_of(error))?;
+            if asked.len() != ops.len() {
+                return Err(Stop::Again);
+            }
+            outcomes.extend(asked);
+        }
+        Ok(outcomes)
+    }
+
     /// Commits one op in a group.
     pub(crate) async fn tell(&self, group: GroupId, op: WriteOp) -> Step<Outcome> {
         let mut outcomes = self.tell_all(group, [&op]).await?;
@@ -252,6 +293,11 @@ impl Call {
         for op in ops {
             batch.push_write(op);
         }
+        self.tell_batch(group, batch).await
+    }
+
+    /// As [`tell_all`](Self::tell_all), of ops that are encoded already; reads may be among them.
+    pub(crate) async fn tell_batch(&self, group: GroupId, batch: OpBatch) -> Step<Vec<Outcome>> {
         let count = batch.len();
         let outcomes = self
             .inner
@@ -369,6 +415,13 @@ pub(crate) fn bitmap_of(outcome: Outcome) -> Step<Bitmap> {
         Outcome::Reply(Reply::Nil) => Ok(Bitmap::new()),
         outcome => Err(unexpected(outcome)),
     }
+}
+
+/// The set in an argument of a command.
+pub(crate) fn decoded(bytes: &[u8]) -> Step<Bitmap> {
+    Bitmap::decode(bytes).map_err(|error| {
+        CommandError::Message(format!("ERR the set cannot be read: {error}")).into()
+    })
 }
 
 /// Checks that an outcome says that an op of the router's own was done.

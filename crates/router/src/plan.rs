@@ -11,9 +11,12 @@
 //! | [`keys`]        | commands of several keys with different homes                      |
 //! | [`write`]       | SETRANGE, APPEND and friends over segments                         |
 //! | [`field`]       | BITFIELD over segments                                             |
+//! | [`merge`]       | changes of many bits over segments                                 |
+//! | [`restore`]     | RESTORE of a spread key                                            |
 //! | [`string`]      | SET, GETDEL, GETEX and INCR of a spread key                        |
 //! | [`publish`]     | a change that shows at once: reserve, stage, publish, activate     |
 //! | [`combine`]     | BITOP and BITOPCARD                                                |
+//! | [`composite`]   | commands that are made of several reads and writes                 |
 //! | [`rename`]      | RENAME and COPY                                                    |
 //! | [`expire`]      | DEL, EXPIRE and PERSIST of a spread key                            |
 //! | [`finish`]      | what is left to do when home has decided a change                  |
@@ -25,14 +28,17 @@ use bitroster_command::{Header, ReadCommand, Reply, WriteCommand};
 use crate::call::{Call, Step, Stop};
 
 pub(crate) mod combine;
+pub(crate) mod composite;
 pub(crate) mod enlist;
 pub(crate) mod expire;
 pub(crate) mod field;
 pub(crate) mod finish;
 pub(crate) mod gather;
 pub(crate) mod keys;
+pub(crate) mod merge;
 pub(crate) mod publish;
 pub(crate) mod rename;
+pub(crate) mod restore;
 pub(crate) mod scan;
 pub(crate) mod string;
 pub(crate) mod transaction;
@@ -94,9 +100,9 @@ pub(crate) async fn write(call: &Call, command: &WriteCommand) -> Step<Reply> {
             rename::copy(call, source, target, *replace).await
         }
         WriteCommand::Flush => scan::flush(call).await,
+        WriteCommand::Merge { key, mode, bits } => merge::merge(call, key, *mode, bits).await,
+        WriteCommand::Restore { .. } => restore::restore(call, command).await,
         WriteCommand::SetBit { .. }
-        | WriteCommand::Merge { .. }
-        | WriteCommand::Restore { .. }
         | WriteCommand::Touch { .. }
         | WriteCommand::AssignIds { .. }
         | WriteCommand::DropSpace { .. } => Err(Stop::Again),

@@ -1,8 +1,9 @@
 //! Where a command goes first. Pure.
 
+use bitroster_bitmap::Bitmap;
 use bitroster_command::{Expiry, FieldOp, ReadCommand, WriteCommand};
 use bitroster_placement::ClusterMap;
-use bitroster_types::{GroupId, Key};
+use bitroster_types::{GroupId, Key, limits::ROUTED_SET_BYTES_MAX};
 
 /// What a command that is sent to one group may need beyond it.
 ///
@@ -96,7 +97,12 @@ pub(crate) fn of_write(map: &ClusterMap, command: &WriteCommand) -> Option<(Grou
             (map.home(target) == home).then_some((home, Class::Many))?
         }
         WriteCommand::Flush => (sole(map)?, Class::Many),
-        WriteCommand::Merge { .. } | WriteCommand::Restore { .. } => (sole(map)?, Class::Growing),
+        WriteCommand::Merge { key, bits, .. } => return of_set(map, key, bits),
+        WriteCommand::Restore { key, value, .. } => match sole(map) {
+            Some(group) => (group, Class::Growing),
+            None if value.len() <= ROUTED_SET_BYTES_MAX => (map.home(key), Class::Growing),
+            None => return None,
+        },
         WriteCommand::Touch { key, id, .. } => return Some(of_bit(map, key, id * 32)),
         WriteCommand::AssignIds { space, .. } | WriteCommand::DropSpace { space } => {
             (map.home(space), Class::Alone)
@@ -131,6 +137,23 @@ fn of_bit(map: &ClusterMap, key: &Key, offset: u64) -> (GroupId, Class) {
     let first = map.width().segment_of(offset).is_first();
     let class = if first { Class::FirstBits } else { Class::LaterBits };
     (map.group_of_bit(key, offset), class)
+}
+
+/// The group of a set of bits that all lie in one segment. A set that is longer than a batch of
+/// single bits would be is not looked at: its plan decodes it once and divides it.
+fn of_set(map: &ClusterMap, key: &Key, bits: &[u8]) -> Option<(GroupId, Class)> {
+    if let Some(group) = sole(map) {
+        return Some((group, Class::FirstBits));
+    }
+    if bits.len() > ROUTED_SET_BYTES_MAX {
+        return None;
+    }
+    let set = Bitmap::decode(bits).ok()?;
+    let (Some(first), Some(last)) = (set.first_set(0..u64::MAX), set.last_set()) else {
+        return Some((map.home(key), Class::FirstBits));
+    };
+    let width = map.width();
+    (width.segment_of(first) == width.segment_of(last)).then(|| of_bit(map, key, first))
 }
 
 fn of_spans(

@@ -55,6 +55,7 @@ fn is_atomic(command: &Command) -> bool {
             | WriteCommand::Expire { .. }
             | WriteCommand::Persist { .. }
             | WriteCommand::GetEx { .. }
+            | WriteCommand::Restore { .. }
             | WriteCommand::Copy { .. } => true,
             WriteCommand::Delete { keys } => keys.len() == 1,
             WriteCommand::BitField { .. }
@@ -63,9 +64,13 @@ fn is_atomic(command: &Command) -> bool {
             | WriteCommand::SetRange { .. }
             | WriteCommand::IncrBy { .. }
             | WriteCommand::Rename { .. }
+            | WriteCommand::Merge { .. }
+            | WriteCommand::Touch { .. }
+            | WriteCommand::AssignIds { .. }
+            | WriteCommand::DropSpace { .. }
             | WriteCommand::Flush => false,
         },
-        Command::Session(_) => false,
+        Command::Composite(_) | Command::Session(_) => false,
     }
 }
 

@@ -47,7 +47,11 @@ fn is_isolated(command: &Command) -> bool {
             | ReadCommand::Scan { .. }
             | ReadCommand::Keys { .. }
             | ReadCommand::DbSize
-            | ReadCommand::RandomKey => false,
+            | ReadCommand::RandomKey
+            | ReadCommand::FindIds { .. }
+            | ReadCommand::FindNames { .. }
+            | ReadCommand::SpaceInfo { .. }
+            | ReadCommand::Spaces => false,
         },
         Command::Write(write) => match write {
             WriteCommand::SetBit { .. } => true,
@@ -60,7 +64,7 @@ fn is_isolated(command: &Command) -> bool {
             WriteCommand::Delete { keys } => keys.len() == 1,
             _ => false,
         },
-        Command::Session(_) => false,
+        Command::Composite(_) | Command::Session(_) => false,
     }
 }
 

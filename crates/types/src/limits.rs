@@ -31,6 +31,10 @@ pub const FORMULA_STEPS_MAX: usize = 4096;
 /// each.
 pub const EXPRESSION_KEYS_MAX: usize = 1024;
 
+/// Deepest nesting of an expression's parentheses and complements: its reader recurses, and people
+/// nest three deep.
+pub const EXPRESSION_DEPTH_MAX: usize = 100;
+
 /// Most formulas that one request counts: a retention matrix of 60 by 60.
 pub const FORMULAS_MAX: usize = 4096;
 
@@ -39,6 +43,10 @@ pub const HISTOGRAM_STEPS_MAX: u64 = 1 << 16;
 
 /// Most offsets that one request lists: 8 MB as numbers of a reply, a page and not a value.
 pub const LIST_OFFSETS_MAX: u64 = 1 << 20;
+
+/// Most bits of a range that one request sets, clears or turns over: 2^20 full containers, which
+/// take 2 MiB in a log entry.
+pub const MERGE_RANGE_BITS_MAX: u64 = 1 << 36;
 
 /// Longest name in an id space: a UUID, a mail address, a URL.
 pub const NAME_BYTES_MAX: usize = 4096;
@@ -371,3 +379,7 @@ pub const RELAY_MESSAGE_BYTES_MAX: usize = RPC_PIECE_BYTES;
 
 /// Published messages that wait for their way to one node; more are dropped.
 pub const RELAY_BYTES_MAX: usize = 8 << 20;
+
+/// Longest encoded set that is decoded to find the group of its bits, before that group decodes it
+/// again: a microsecond. What is longer takes a plan, which decodes it once and divides it.
+pub const ROUTED_SET_BYTES_MAX: usize = 4 << 10;

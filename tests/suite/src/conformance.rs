@@ -11,17 +11,25 @@
 //! => 1
 //! ```
 //!
-//! A request is words as redis-cli splits them; [`expect`] says how replies are written. Every case
-//! starts with an empty keyspace and, on RESP, a new connection. A case whose name ends in a note in
-//! parentheses runs in fewer places: `(own)` not on Redis, which does otherwise or not at all;
-//! `(session)` not over gRPC, which has no connection state.
+//! A request is words as redis-cli splits them; [`expect`] says how replies are written. `@all` in
+//! front of one whose reply is a cursor and elements sends it again with the cursor in the place of
+//! its first `0`, until that is answered; the reply is then all elements. Every case starts with an
+//! empty keyspace and, on RESP, a new connection. A case whose name ends in a note in parentheses
+//! runs in fewer places: `(own)` not on Redis, which does otherwise or not at all; `(session)` not
+//! over gRPC, which has no connection state.
 
 pub mod case;
 pub mod expect;
 pub mod medium;
 
-pub use case::{Case, cases};
+use anyhow::{Context as _, Result, bail};
+use bitroster_resp::Frame;
+
+pub use case::{Case, Exchange, cases};
 pub use medium::{Medium, Resp};
+
+/// How often a cursor may be followed.
+const CURSORS_MAX: usize = 10_000;
 
 /// Runs cases and tells which failed.
 ///
@@ -45,7 +53,7 @@ pub fn run(cases: &[Case], medium: &mut dyn Medium) {
 fn run_one(case: &Case, medium: &mut dyn Medium) -> Result<(), String> {
     medium.start();
     for exchange in &case.exchanges {
-        let said = medium.call(&exchange.request).map_err(|error| {
+        let said = ask(exchange, medium).map_err(|error| {
             format!("  line {}: {}\n  failed: {error:#}\n", exchange.line, exchange.text)
         })?;
         if !exchange.reply.admits(&said) {
@@ -59,4 +67,28 @@ fn run_one(case: &Case, medium: &mut dyn Medium) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn ask(exchange: &Exchange, medium: &mut dyn Medium) -> Result<Frame> {
+    if !exchange.is_all {
+        return medium.call(&exchange.request);
+    }
+    let mut request = exchange.request.clone();
+    let cursor = request.iter().position(|word| word == b"0").context("no cursor to follow")?;
+    let mut all = Vec::new();
+    for _ in 0..CURSORS_MAX {
+        let parts = match medium.call(&request)? {
+            Frame::Array(parts) => parts,
+            said => return Ok(said),
+        };
+        let Ok([Frame::Bulk(next), Frame::Array(elements)]) = <[Frame; 2]>::try_from(parts) else {
+            bail!("the reply is not a cursor and elements");
+        };
+        all.extend(elements);
+        if next.as_ref() == b"0" {
+            return Ok(Frame::Array(all));
+        }
+        request[cursor] = next.to_vec();
+    }
+    bail!("the cursor did not come back to 0 in {CURSORS_MAX} steps")
 }

@@ -10,8 +10,13 @@ use crate::server::workspace;
 
 /// The program with redis-py.
 pub fn python() -> Command {
+    python_program("usage.py")
+}
+
+/// A program in Python, with the packages that `requirements.txt` pins.
+pub fn python_program(program: &str) -> Command {
     let mut command = Command::new(workspace().join("target/clients/python/bin/python"));
-    command.arg(workspace().join("tests/clients/python/usage.py"));
+    command.arg(workspace().join("tests/clients/python").join(program));
     command
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Bitmap, Repr};
+use super::{Bitmap, MergeOp};
 use crate::address::size;
 use crate::combine::{self, BitOp};
 use crate::tree::Tree;
@@ -119,23 +119,7 @@ impl Bitmap {
     /// lacks, so that gathering disjoint parts costs per node or container. Right for overlapping
     /// values too.
     pub fn merge_disjoint(&mut self, other: &Self) {
-        if self.is_empty() {
-            *self = other.clone();
-            return;
-        }
-        self.extend_len(other.len_bytes());
-        let tree = match self.parts_mut() {
-            Ok(own) => {
-                let bytes = other.as_flat().unwrap_or_default();
-                own.iter_mut().zip(bytes).for_each(|(own, byte)| *own |= byte);
-                return;
-            }
-            Err(tree) => tree,
-        };
-        match &other.repr {
-            Repr::Tree(other) => tree.merge(other),
-            Repr::Inline { .. } | Repr::Heap(_) => tree.merge(&other.as_tree()),
-        }
+        self.merge(MergeOp::Or, other);
     }
 
     /// Joins the operands. The result is as long as the longest one; an absent key is an empty

@@ -99,6 +99,28 @@ impl Container {
         (at < hi).then_some(at)
     }
 
+    /// The set bit of a rank, which is below the cardinality; rank 0 is the first.
+    pub(crate) fn select(&self, rank: u32) -> u32 {
+        debug_assert!(rank < self.card());
+        match self {
+            Self::Tiny { .. } | Self::Array(_) => {
+                u32::from(self.values().unwrap_or_default()[rank as usize])
+            }
+            Self::Dense { page, .. } => bits::select(&page.0, rank),
+            Self::Runs { runs, .. } => {
+                let mut left = rank;
+                let holds = |run: &&Run| {
+                    let is_here = left < run.len();
+                    left -= if is_here { 0 } else { run.len() };
+                    is_here
+                };
+                let start = runs.iter().find(holds).map_or(0, |run| run.span().0);
+                start + left
+            }
+            Self::Full => rank,
+        }
+    }
+
     /// The last set bit.
     pub(crate) fn last_set(&self) -> Option<u32> {
         match self {

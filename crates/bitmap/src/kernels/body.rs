@@ -234,6 +234,19 @@ pub(super) unsafe fn fold<L: Lanes>(
     u32::try_from(total).expect("a block has 65536 bits")
 }
 
+/// Counts the big-endian numbers that are above a threshold.
+#[inline(always)]
+pub(super) fn count_above(fields: &[[u8; 4]], threshold: u32) -> u32 {
+    fields.iter().map(|field| u32::from(u32::from_be_bytes(*field) > threshold)).sum()
+}
+
+/// [`count_above`] for AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+pub(super) fn count_above_avx2(fields: &[[u8; 4]], threshold: u32) -> u32 {
+    count_above(fields, threshold)
+}
+
 /// [`count`] for AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]

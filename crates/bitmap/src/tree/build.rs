@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Entry, Tree};
-use crate::address::{CHUNK_BYTES, narrow};
+use crate::address::{CHUNK_BYTES, low_of, narrow};
 use crate::container::Container;
 use crate::node::Node;
 
@@ -63,6 +63,19 @@ impl Tree {
             builder.push(chunk as u64, Container::from_bytes(bytes));
         }
         builder.finish(bytes.len() as u64)
+    }
+
+    /// The tree of ascending offsets, repeated or not, below `len` bytes.
+    pub(crate) fn from_ascending(offsets: &[u64], len: u64) -> Self {
+        let mut builder = Builder::default();
+        let mut values = Vec::new();
+        for chunk in offsets.chunk_by(|a, b| a >> 16 == b >> 16) {
+            values.clear();
+            values.extend(chunk.iter().map(|offset| low_of(*offset)));
+            values.dedup();
+            builder.push(chunk[0] >> 16, Container::from_ascending(&values));
+        }
+        builder.finish(len)
     }
 
     /// All ones.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::{Builder, Entry, Tree};
 use crate::address::{NODE_BITS, NODE_CHUNKS, node_spans, node_start};
-use crate::algebra;
 use crate::node::Node;
 
 impl Tree {
@@ -151,36 +150,6 @@ impl Tree {
             }
         }
         builder.finish(self.len())
-    }
-
-    /// Adds the bits of another tree; shares its nodes and containers where this one has none.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.extend(other.len());
-        let after = self.nodes.last().map_or(0, |entry| entry.index + 1);
-        for entry in &other.nodes {
-            if entry.index >= after || self.node(entry.index).is_none() {
-                let at = if entry.index >= after {
-                    self.nodes.len()
-                } else {
-                    self.nodes.partition_point(|own| own.index < entry.index)
-                };
-                self.card += u64::from(entry.node.card());
-                self.payload += entry.node.heap();
-                self.nodes.insert(at, entry.clone());
-                continue;
-            }
-            self.update(entry.index, |node| {
-                for (slot, container) in entry.node.iter() {
-                    node.update(slot, |own| {
-                        if own.card() == 0 {
-                            *own = container.clone();
-                        } else {
-                            *own = algebra::union(own, container);
-                        }
-                    });
-                }
-            });
-        }
     }
 
     /// Gives every container its smallest form.

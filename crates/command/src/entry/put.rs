@@ -2,12 +2,13 @@
 
 use bitroster_bitmap::{Formula, Step};
 use bitroster_types::{Key, LogIndex, SessionId, Version};
+use bytes::Bytes;
 
 use super::{OpBatch, tag};
 use crate::{
-    BitLogic, Change, Expiry, Field, FieldAction, FieldOp, IndexUnit, MergeMode, Moved, Op,
-    PartQuery, ReadCommand, ReadOp, Seen, SetReply, SourceRef, StageFrom, Want, WriteCommand,
-    WriteOp,
+    BitLogic, Change, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, IndexUnit, MergeMode,
+    Moved, Op, PartQuery, ReadCommand, ReadOp, Seen, SetReply, SourceRef, StageFrom, Want,
+    WriteCommand, WriteOp,
     coding::put::{Out, flag, groups, list, number, option, signed, text, time, version},
 };
 
@@ -124,6 +125,16 @@ fn tagged_key(out: &mut Out, tag: u8, key: &Key) {
     text(out, key);
 }
 
+fn tagged_keys(out: &mut Out, tag: u8, names: &[Key]) {
+    out.push(tag);
+    keys(out, names);
+}
+
+fn tagged_names(out: &mut Out, tag: u8, space: &Key, names: &[Bytes]) {
+    tagged_key(out, tag, space);
+    list(out, names, |out, name| text(out, name));
+}
+
 fn tagged_version(out: &mut Out, tag: u8, key: &Key, version: Version) {
     tagged_key(out, tag, key);
     number(out, version.0);
@@ -154,6 +165,13 @@ fn set(out: &mut Out, command: &WriteCommand) {
     out.push(existence | reply << 4);
     expiry(out, *when);
     text(out, value);
+}
+
+fn condition_bits(condition: ExpiryCondition) -> u8 {
+    u8::from(condition.if_none)
+        | u8::from(condition.if_some) << 1
+        | u8::from(condition.if_later) << 2
+        | u8::from(condition.if_earlier) << 3
 }
 
 fn write_command(out: &mut Out, command: &WriteCommand) {
@@ -196,19 +214,11 @@ fn write_command(out: &mut Out, command: &WriteCommand) {
             tagged_key(out, tag::INCR_BY, key);
             signed(out, *by);
         }
-        W::Delete { keys: names } => {
-            out.push(tag::DELETE);
-            keys(out, names);
-        }
+        W::Delete { keys } => tagged_keys(out, tag::DELETE, keys),
         W::Expire { key, expiry: when, condition } => {
             tagged_key(out, tag::EXPIRE, key);
             expiry(out, *when);
-            out.push(
-                u8::from(condition.if_none)
-                    | u8::from(condition.if_some) << 1
-                    | u8::from(condition.if_later) << 2
-                    | u8::from(condition.if_earlier) << 3,
-            );
+            out.push(condition_bits(*condition));
         }
         W::Persist { key } => tagged_key(out, tag::PERSIST, key),
         W::Rename { source, target, only_if_new } => {
@@ -254,10 +264,7 @@ fn own_write(out: &mut Out, command: &WriteCommand) {
             number(out, *id);
             number(out, u64::from(*ttl_secs));
         }
-        W::AssignIds { space, names } => {
-            tagged_key(out, tag::ASSIGN_IDS, space);
-            list(out, names, |out, name| text(out, name));
-        }
+        W::AssignIds { space, names } => tagged_names(out, tag::ASSIGN_IDS, space, names),
         W::DropSpace { space } => tagged_key(out, tag::DROP_SPACE, space),
         W::SetBit { .. }
         | W::BitField { .. }
@@ -310,20 +317,14 @@ fn read_command(out: &mut Out, command: &ReadCommand) {
             keys(out, sources);
         }
         R::Get { key } => tagged_key(out, tag::GET, key),
-        R::MGet { keys: names } => {
-            out.push(tag::M_GET);
-            keys(out, names);
-        }
+        R::MGet { keys } => tagged_keys(out, tag::M_GET, keys),
         R::StrLen { key } => tagged_key(out, tag::STR_LEN, key),
         R::GetRange { key, start, end } => {
             tagged_key(out, tag::GET_RANGE, key);
             signed(out, *start);
             signed(out, *end);
         }
-        R::Exists { keys: names } => {
-            out.push(tag::EXISTS);
-            keys(out, names);
-        }
+        R::Exists { keys } => tagged_keys(out, tag::EXISTS, keys),
         R::Type { key } => tagged_key(out, tag::TYPE, key),
         R::Ttl { key, form } => {
             tagged_key(out, tag::TTL, key);
@@ -342,10 +343,7 @@ fn read_command(out: &mut Out, command: &ReadCommand) {
         }
         R::DbSize => out.push(tag::DB_SIZE),
         R::RandomKey => out.push(tag::RANDOM_KEY),
-        R::FindIds { space, names } => {
-            tagged_key(out, tag::FIND_IDS, space);
-            list(out, names, |out, name| text(out, name));
-        }
+        R::FindIds { space, names } => tagged_names(out, tag::FIND_IDS, space, names),
         R::FindNames { space, ids } => {
             tagged_key(out, tag::FIND_NAMES, space);
             list(out, ids, |out, id| number(out, *id));

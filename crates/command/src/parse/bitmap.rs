@@ -103,7 +103,7 @@ pub(crate) fn bit_field_ro(request: &Request<'_>) -> Parsed {
 }
 
 /// The offset of a bit.
-fn offset(request: &Request<'_>, arg: &[u8]) -> Result<u64, CommandError> {
+pub(super) fn offset(request: &Request<'_>, arg: &[u8]) -> Result<u64, CommandError> {
     parse_i64(arg)
         .and_then(|offset| u64::try_from(offset).ok())
         .filter(|offset| *offset < request.limits.bitmap_bits_max)
@@ -138,6 +138,16 @@ fn unit(arg: &[u8]) -> Result<IndexUnit, CommandError> {
 
 /// The operation, the sources of which begin at `place`, and whether there are as many as it needs.
 fn logic(request: &Request<'_>, place: usize) -> Result<BitLogic, CommandError> {
+    let command = request.spec.name.to_ascii_uppercase();
+    logic_of(request.args[1], request.args.len() - place, &command)
+}
+
+/// The operation of this name, if `sources` are as many as it needs. `command` is for the error.
+pub(super) fn logic_of(
+    word: &[u8],
+    sources: usize,
+    command: &str,
+) -> Result<BitLogic, CommandError> {
     const NAMES: [(&str, BitLogic); 8] = [
         ("AND", BitLogic::And),
         ("OR", BitLogic::Or),
@@ -148,10 +158,8 @@ fn logic(request: &Request<'_>, place: usize) -> Result<BitLogic, CommandError> 
         ("ANDOR", BitLogic::AndOr),
         ("ONE", BitLogic::One),
     ];
-    let found = NAMES.into_iter().find(|(name, _)| is(request.args[1], name));
+    let found = NAMES.into_iter().find(|(name, _)| is(word, name));
     let (name, logic) = found.ok_or(CommandError::Syntax)?;
-    let command = request.spec.name.to_ascii_uppercase();
-    let sources = request.args.len() - place;
     let two = matches!(logic, BitLogic::Diff | BitLogic::Diff1 | BitLogic::AndOr);
     if logic == BitLogic::Not && sources != 1 {
         let text = format!("ERR {command} NOT must be called with a single source key.");

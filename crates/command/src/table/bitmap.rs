@@ -8,7 +8,7 @@ const READ_FAST: Flags = READ.and(Flags::FAST);
 const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM);
 
 /// An operation stands before the keys.
-const KEYS_AFTER_ONE: Keys = (2, ALL_KEYS.1, ALL_KEYS.2);
+pub(super) const KEYS_AFTER_ONE: Keys = (2, ALL_KEYS.1, ALL_KEYS.2);
 
 const fn bitmap(
     name: &'static str,
@@ -46,6 +46,7 @@ pub(super) const ROWS: &[CommandSpec] = &[
     ),
     bitmap("bitopcard", -3, READ, KEYS_AFTER_ONE, parse::bit_op_card)
         .since("0.1.0")
+        .is_own()
         .costs("O(N)")
         .help(
             "AND|OR|XOR|NOT|DIFF|DIFF1|ANDOR|ONE key [key ...]",

@@ -1,7 +1,7 @@
 //! Commands of keys, whatever they hold.
 
 use super::{ALL_KEYS, CommandSpec, Flags, Group, Keys, NO_KEYS, ONE_KEY, TWO_KEYS, row};
-use crate::parse::{Parser, keyspace as parse};
+use crate::parse::{Parser, keyspace as parse, transfer};
 
 const READ: Flags = Flags::READONLY;
 const READ_FAST: Flags = READ.and(Flags::FAST);
@@ -42,6 +42,10 @@ pub(super) const ROWS: &[CommandSpec] = &[
     generic("del", -2, WRITE, ALL_KEYS, parse::delete)
         .costs("O(N) where N is the number of keys")
         .help("key [key ...]", "Deletes keys."),
+    generic("dump", 2, READ, ONE_KEY, transfer::dump)
+        .since("2.6.0")
+        .costs("O(N) where N is the value's size")
+        .help("key", "Answers a value in a form for RESTORE."),
     generic("exists", -2, READ_FAST, ALL_KEYS, parse::exists)
         .costs("O(N) where N is the number of keys")
         .help("key [key ...]", "Counts the keys that exist."),
@@ -81,6 +85,14 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .help("key newkey", "Renames a key and overwrites the other."),
     generic("renamenx", 3, WRITE_FAST, TWO_KEYS, parse::rename_nx)
         .help("key newkey", "Renames a key if the other does not exist."),
+    generic("restore", -4, WRITE.and(Flags::DENYOOM), ONE_KEY, transfer::restore)
+        .since("2.6.0")
+        .categories(&["keyspace", "dangerous"])
+        .costs("O(N) where N is the value's size")
+        .help(
+            "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+            "Makes a key of what DUMP answered, here or in Redis.",
+        ),
     generic("scan", -2, READ, NO_KEYS, parse::scan)
         .since("2.8.0")
         .costs("O(1) for every call, O(N) for all of them")

@@ -39,8 +39,14 @@ pub(crate) fn write(command: &str) -> String {
     format!("Write({command})")
 }
 
+/// A composite, as `Debug` has it.
+#[allow(dead_code, reason = "two of the test files need it")]
+pub(crate) fn composite(command: &str) -> String {
+    format!("Composite({command})")
+}
+
 /// A session's command, as `Debug` has it.
-#[allow(dead_code, reason = "one of the two test files needs it")]
+#[allow(dead_code, reason = "two of the test files need it")]
 pub(crate) fn session(command: &str) -> String {
     format!("Session({command})")
 }

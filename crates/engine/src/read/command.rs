@@ -68,10 +68,10 @@ impl Reader<'_> {
                 Ok(Reply::Integer(live.cast_signed()).into())
             }
             ReadCommand::RandomKey => Ok(self.random_key().into()),
-            ReadCommand::FindIds { .. }
-            | ReadCommand::FindNames { .. }
-            | ReadCommand::SpaceInfo { .. }
-            | ReadCommand::Spaces => Err(CommandError::Text("ERR not served yet").into()),
+            ReadCommand::FindIds { space, names } => self.find_ids(space, names),
+            ReadCommand::FindNames { space, ids } => self.find_names(space, ids),
+            ReadCommand::SpaceInfo { space } => self.space_info(space),
+            ReadCommand::Spaces => Ok(self.space_names()),
         }
     }
 

@@ -8,7 +8,7 @@ use super::{Reader, Stepped};
 use crate::{
     entry::Value,
     spot::Spot,
-    work::{Combination, Job},
+    work::{Combination, Job, Presence},
 };
 
 impl<'a> Reader<'a> {
@@ -52,8 +52,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn part(self, key: &Key, version: Option<Version>, query: PartQuery) -> Stepped {
-        let value = self.share_at(key, version)?;
-        let value = value.map_or_else(Bitmap::new, Value::to_bitmap);
+        let share = self.share_at(key, version)?;
+        let value = share.map_or_else(Bitmap::new, Value::to_bitmap);
         let integer = |number: u64| Reply::Integer(number.cast_signed()).into();
         Ok(match query {
             PartQuery::Len => integer(value.len_bytes()),
@@ -65,8 +65,18 @@ impl<'a> Reader<'a> {
                 let found = self.first_clear(key, &value, (start, end));
                 Reply::Integer(found.map_or(-1, u64::cast_signed)).into()
             }
-            PartQuery::Info | PartQuery::Present { .. } => {
-                return Err(CommandError::Text("ERR not served yet").into());
+            PartQuery::Info if share.is_none() => Reply::Array(vec![Reply::Integer(0); 9]).into(),
+            PartQuery::Info => {
+                let spot = Spot::of(key);
+                let entry = self.store.find(spot, key).filter(|view| view.version == version);
+                let staged = size_of::<Bitmap>() + value.heap_bytes();
+                let held = entry.and_then(|_| self.store.bytes_of(spot, key)).unwrap_or(staged);
+                let width = self.config.width;
+                Job::Info { value, memory_bytes: held as u64, width }.into()
+            }
+            PartQuery::Present { start, end, after_secs, limit } => {
+                let range = start..end.max(start);
+                Job::Present(Presence { value, range, after_secs, limit }).into()
             }
             PartQuery::Value { start, end } => Job::Encode { value, range: start..end }.into(),
         })
@@ -121,11 +131,7 @@ impl<'a> Reader<'a> {
         if len_bytes > BITMAP_BITS_MAX / 8 {
             return Err(super::command::too_long().into());
         }
-        let mut operands = Vec::with_capacity(sources.len());
-        for source in sources {
-            let value = self.share_at(&source.key, source.version)?;
-            operands.push(value.map_or_else(Bitmap::new, Value::to_bitmap));
-        }
+        let operands = self.operands(sources)?;
         let (range, share) = (start..end.max(start), self.share(of));
         Ok(Combination { logic, operands, range, share, len_bytes })
     }

@@ -5,12 +5,17 @@
 
 use std::ops::ControlFlow;
 
-use bitroster_command::{Reply, glob};
+use bitroster_command::{Outcome, Reply, glob};
+use bitroster_placement::slot_of_key;
 use bitroster_types::limits::SCAN_KEYS_EXAMINED_MAX;
 use bytes::Bytes;
 
-use super::{Reader, Step};
-use crate::{spot::Spot, work::Job};
+use super::{Reader, Step, Stepped};
+use crate::{
+    side::What,
+    spot::Spot,
+    work::{Holding, Job, Keys},
+};
 
 impl Reader<'_> {
     /// Looks at about `count` records from `cursor` on, or as many as one lock is for. The cursor
@@ -54,13 +59,38 @@ impl Reader<'_> {
     }
 
     pub(super) fn keys(self, pattern: &Bytes) -> Step {
-        Job::Keys {
+        Job::Keys(Keys {
             root: self.store.root().clone(),
             owned: self.store.owned.clone(),
             time: self.time,
             pattern: pattern.clone(),
-        }
+        })
         .into()
+    }
+
+    /// The live keys that have a bit. A part that the group is in doubt about counts where what is
+    /// staged of it has the bit: home may have published it, and who asks to clear the bit must not
+    /// miss it.
+    pub(super) fn holding(self, pattern: &Bytes, offset: u64, limit: u64) -> Stepped {
+        let (owned, segment) = (&self.store.owned, self.config.width.segment_of(offset));
+        if !segment.is_first() && !owned.has_segment(false, segment) {
+            return Err(Outcome::NotOwner);
+        }
+        let staged = self.side.staged.iter().filter(|((key, _), staged)| {
+            let is_elsewhere = !owned.has(slot_of_key(key)) && !segment.is_first();
+            let has_bit = matches!(&staged.what, What::Value(value) if value.get(offset));
+            is_elsewhere && has_bit && glob::glob_match(pattern, key)
+        });
+        Ok(Job::Holding(Holding {
+            root: self.store.root().clone(),
+            homes: segment.is_first().then(|| owned.clone()),
+            time: self.time,
+            pattern: pattern.clone(),
+            offset,
+            limit,
+            in_doubt: staged.map(|((key, _), _)| key.clone()).collect(),
+        })
+        .into())
     }
 
     /// Some record. The reader's clock is the die, which in a batch is the log's: replicas keep the

@@ -1,6 +1,6 @@
 //! Reading.
 
-use std::io::Read;
+use std::{io::Read, sync::Arc};
 
 use bitroster_bitmap::Bitmap;
 use bitroster_command::{Moved, OutcomeBatch};
@@ -8,7 +8,7 @@ use bitroster_types::{
     GroupId, Key, LogIndex, SegmentWidth, SessionId, Slot, UnixMillis, Version,
     limits::{
         BITMAP_BITS_MAX, KEY_BYTES_MAX, SESSION_REPLY_BYTES_MAX, SESSION_WINDOW_MAX, SESSIONS_MAX,
-        SMALL_VALUE_BYTES_MAX,
+        SMALL_VALUE_BYTES_MAX, SPACE_NAMES_MAX,
     },
 };
 
@@ -20,6 +20,7 @@ use crate::{
     owned::Owned,
     session::{Session, Sessions},
     side::{Floor, Published, Reserved, Side, Staged, What},
+    space::{BLOCK_BYTES, Damage, Space, parse},
     spot::Spot,
 };
 
@@ -39,7 +40,7 @@ pub(super) fn load(config: EngineConfig, input: &mut impl Read) -> Result<Engine
         if kind == kind::END {
             break;
         }
-        if kind > kind::LAST_OF_2 && input.0.format() <= 2 {
+        if kind > kind::last_of(input.0.format()) {
             return Err(malformed("kind of record"));
         }
         input.record(kind, &mut engine, &mut side)?;
@@ -116,6 +117,7 @@ impl<R: Read> Loader<'_, R> {
                 let time = engine.time;
                 self.session(engine.sessions_mut(), time)?;
             }
+            kind::SPACE => self.space(engine)?,
             _ => self.unfinished(kind, side)?,
         }
         Ok(())
@@ -198,6 +200,34 @@ impl<R: Read> Loader<'_, R> {
             }
         }
         if sessions.put(id, session) { Ok(()) } else { Err(malformed("a session twice")) }
+    }
+
+    fn space(&mut self, engine: &mut Engine) -> Result<()> {
+        let (key, count) = (self.key()?, self.u64()?);
+        if count > SPACE_NAMES_MAX || engine.spaces.get(&key).is_some() {
+            return Err(malformed("an id space"));
+        }
+        Arc::make_mut(&mut engine.spaces).edit(&key, |space| self.names(space, count))
+    }
+
+    fn names(&mut self, space: &mut Space, count: u64) -> Result<()> {
+        loop {
+            let len = self.u32()?;
+            if len as usize > BLOCK_BYTES {
+                return Err(malformed("length of a piece of names"));
+            }
+            if len == 0 {
+                break;
+            }
+            for name in parse(&self.0.take_vec(len.into())?) {
+                let name = name.map_err(|Damage| malformed("a name"))?;
+                if space.len() == count || space.find(&name).is_some() {
+                    return Err(malformed("a name too many"));
+                }
+                space.push(&name);
+            }
+        }
+        if space.len() == count { Ok(()) } else { Err(malformed("number of names")) }
     }
 
     fn outcomes(&mut self) -> Result<OutcomeBatch> {

@@ -28,6 +28,7 @@ pub(super) fn save(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> 
     out.side(&snapshot.side)?;
     out.unfinished(&snapshot.side)?;
     out.sessions(snapshot)?;
+    out.spaces(snapshot)?;
     out.record.push(kind::END);
     let count = out.count;
     out.u64(count);
@@ -182,6 +183,21 @@ impl<W: Write> Saver<'_, W> {
                     self.bytes(outcomes.bytes());
                 }
             }
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn spaces(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+        for (key, space) in snapshot.spaces.iter() {
+            self.start(kind::SPACE);
+            self.bytes(key);
+            self.u64(space.len());
+            for block in space.blocks() {
+                self.bytes(block);
+                self.flush()?;
+            }
+            self.bytes(b"");
             self.flush()?;
         }
         Ok(())

@@ -11,6 +11,7 @@ use crate::{
     entry::{Entry, View},
     read::too_long,
     spot::Spot,
+    work::decoded,
     write::{Ready, Written},
 };
 
@@ -52,6 +53,31 @@ impl Engine {
             SetReply::Old => old.unwrap_or(Reply::Nil),
         };
         Ok(reply.into())
+    }
+
+    /// As SET, of a value in the bitmap codec. Source: Redis `RESTORE`.
+    pub(super) fn restore_key(
+        &mut self,
+        key: &Key,
+        value: &[u8],
+        (expiry, replace): (Expiry, bool),
+        ready: Ready,
+    ) -> Written {
+        let spot = self.home(key)?;
+        // A first touch makes a record before the key has any bit.
+        let is_sure = |view: &View<'_>| view.spread.is_empty() || view.value.len_bytes() > 0;
+        if !replace && self.live(spot, key).as_ref().is_some_and(is_sure) {
+            let text = "BUSYKEY Target key name already exists.";
+            return Err(CommandError::Text(text).into());
+        }
+        self.whole(key)?;
+        let expiry = self.resolve(spot, key, expiry, "restore")?;
+        let value = ready.unwrap_or_else(|| decoded(value))?;
+        if !self.holds(&value) {
+            return Err(self.spread(spot, key));
+        }
+        self.replace(spot, key, Entry { value, expiry, ..Entry::default() });
+        Ok(Reply::Ok.into())
     }
 
     /// The expiry that a key gets.

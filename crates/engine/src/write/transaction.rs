@@ -16,13 +16,14 @@ impl Engine {
         if watches.iter().any(changed) {
             return Reply::NilArray.into();
         }
-        let saved = (self.store.save(), self.side.clone());
+        let saved = (self.store.save(), self.side.clone(), self.spaces.clone());
         let mut replies = Vec::with_capacity(ops.len());
         for op in ops {
             let outcome = self.one_of_transaction(op);
             let Outcome::Reply(reply) = outcome else {
                 self.store.go_back(saved.0);
                 self.side = saved.1;
+                self.spaces = saved.2;
                 return outcome;
             };
             replies.push(reply);

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use bitroster_bitmap::{BitOp, Bitmap};
 use bitroster_command::{
-    BitLogic, Change, Grant, Header, Op, Outcome, PartQuery, ReadCommand, ReadOp, Reply, Seen,
-    SourceRef, StageFrom, WriteCommand, WriteOp,
+    BitLogic, Change, Grant, Header, MergeMode, Op, Outcome, PartQuery, ReadCommand, ReadOp, Reply,
+    Seen, SourceRef, StageFrom, WriteCommand, WriteOp,
 };
 use bitroster_engine::{Engine, EngineConfig};
 use bitroster_placement::ClusterMap;
 use bitroster_types::{GroupId, Key, LogIndex, SegmentWidth, UnixMillis, Version};
+use bytes::Bytes;
 
 use super::{START, is_walk, twin::Twin};
 
@@ -136,6 +137,11 @@ impl Cluster {
             {
                 bits.extend([offset * 8, (offset + value.len() as u64) * 8 - 1]);
             }
+            Op::Write(WriteOp::Command(WriteCommand::Merge { bits: set, .. })) => {
+                let set = Bitmap::decode(set).unwrap();
+                bits.extend(set.first_set(0..u64::MAX).into_iter().chain(set.last_set()));
+            }
+            Op::Write(WriteOp::Command(WriteCommand::Touch { id, .. })) => bits.push(id * 32),
             _ => {}
         }
         let mut groups: Vec<GroupId> =
@@ -205,6 +211,9 @@ impl Cluster {
             }
             Op::Read(ReadOp::Command(ReadCommand::BitOpCard { logic, sources })) => {
                 return self.bit_op_card(*logic, sources);
+            }
+            Op::Write(WriteOp::Command(WriteCommand::Merge { key, mode, bits })) => {
+                return self.merge(key, *mode, &Bitmap::decode(bits).unwrap());
             }
             Op::Read(ReadOp::Command(ReadCommand::BitCount { key, range: None })) => {
                 let query = PartQuery::Count { start: 0, end: u64::MAX };
@@ -425,6 +434,24 @@ impl Cluster {
         Reply::Integer(len.cast_signed())
     }
 
+    /// Each group its own share of the set.
+    fn merge(&mut self, key: &Key, mode: MergeMode, set: &Bitmap) -> Reply {
+        let groups: Vec<GroupId> = self.engines.keys().copied().collect();
+        let mut changed = 0;
+        for group in groups {
+            let share = set.restrict_to(|bit| self.map.group_of_bit(key, bit) == group, 1 << 16);
+            if share.cardinality() == 0 {
+                continue;
+            }
+            let command = WriteCommand::Merge { key: key.clone(), mode, bits: codec(&share) };
+            match self.send(group, &command.into()) {
+                Outcome::Reply(Reply::Integer(more)) => changed += more,
+                other => panic!("a merge answered {other:?}"),
+            }
+        }
+        Reply::Integer(changed)
+    }
+
     fn bit_op_card(&mut self, logic: BitLogic, sources: &[Key]) -> Reply {
         let (len, refs, firsts) = self.operands(logic, sources);
         let operands: Vec<&Bitmap> = firsts.iter().collect();
@@ -444,9 +471,14 @@ impl Cluster {
 
 /// A stage of these bits.
 pub fn encoded(value: &Bitmap) -> StageFrom {
+    StageFrom::Value(codec(value))
+}
+
+/// A value in the bitmap codec.
+pub fn codec(value: &Bitmap) -> Bytes {
     let mut bytes = Vec::new();
     value.encode(&mut bytes);
-    StageFrom::Value(bytes.into())
+    bytes.into()
 }
 
 fn op_of(logic: BitLogic) -> BitOp {
@@ -481,7 +513,11 @@ pub fn keys_of(op: &Op) -> Vec<Key> {
             ReadCommand::Scan { .. }
             | ReadCommand::Keys { .. }
             | ReadCommand::DbSize
-            | ReadCommand::RandomKey => Vec::new(),
+            | ReadCommand::RandomKey
+            | ReadCommand::Spaces => Vec::new(),
+            ReadCommand::FindIds { space, .. }
+            | ReadCommand::FindNames { space, .. }
+            | ReadCommand::SpaceInfo { space } => vec![space.clone()],
         },
         Op::Write(WriteOp::Command(write)) => match write {
             WriteCommand::SetBit { key, .. }
@@ -493,7 +529,13 @@ pub fn keys_of(op: &Op) -> Vec<Key> {
             | WriteCommand::SetRange { key, .. }
             | WriteCommand::IncrBy { key, .. }
             | WriteCommand::Expire { key, .. }
-            | WriteCommand::Persist { key } => vec![key.clone()],
+            | WriteCommand::Persist { key }
+            | WriteCommand::Merge { key, .. }
+            | WriteCommand::Restore { key, .. }
+            | WriteCommand::Touch { key, .. } => vec![key.clone()],
+            WriteCommand::AssignIds { space, .. } | WriteCommand::DropSpace { space } => {
+                vec![space.clone()]
+            }
             WriteCommand::BitOp { target, sources, .. } => {
                 let mut keys = vec![target.clone()];
                 keys.extend_from_slice(sources);

@@ -1,14 +1,15 @@
 //! Random commands on a handful of keys.
 
+use bitroster_bitmap::Bitmap;
 use bitroster_command::{
     BitLogic, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType,
-    IndexRange, IndexUnit, Op, Overflow, ReadCommand, SetReply, TimeForm, WriteCommand,
+    IndexRange, IndexUnit, MergeMode, Op, Overflow, ReadCommand, SetReply, TimeForm, WriteCommand,
 };
 use bitroster_types::{Key, UnixMillis};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{START, key};
+use super::{START, cluster::codec, key};
 
 pub fn keys() -> impl Strategy<Value = Key> {
     prop_oneof![
@@ -110,6 +111,60 @@ fn conditions() -> impl Strategy<Value = ExpiryCondition> {
     })
 }
 
+/// A few bits, or a range of them; sometimes longer than the last one asks for.
+pub fn sets(max: u64) -> impl Strategy<Value = Bitmap> {
+    let listed = prop::collection::vec(offsets(max), 0..12)
+        .prop_map(|offsets| Bitmap::from_offsets(&offsets));
+    let ranges = (offsets(max), offsets(max)).prop_map(|(a, b)| {
+        let mut set = Bitmap::new();
+        set.fill(a.min(b)..a.max(b), true);
+        set
+    });
+    let long = prop_oneof![4 => Just(0), 1 => 0..=max / 8];
+    (prop_oneof![2 => listed, 1 => ranges], long).prop_map(|(mut set, len)| {
+        set.extend_len(len);
+        set
+    })
+}
+
+fn modes() -> impl Strategy<Value = MergeMode> {
+    prop_oneof![Just(MergeMode::Or), Just(MergeMode::AndNot), Just(MergeMode::Xor)]
+}
+
+fn many_bits(max: u64) -> impl Strategy<Value = WriteCommand> {
+    prop_oneof![
+        4 => (keys(), modes(), sets(max)).prop_map(|(key, mode, set)| WriteCommand::Merge {
+            key,
+            mode,
+            bits: codec(&set),
+        }),
+        1 => (keys(), sets(max), restore_expiry(), any::<bool>()).prop_map(
+            |(key, set, expiry, replace)| WriteCommand::Restore {
+                key, value: codec(&set), expiry, replace,
+            }
+        ),
+        2 => (keys(), 0..max / 32, 1..4u32)
+            .prop_map(|(key, id, ttl_secs)| WriteCommand::Touch { key, id, ttl_secs }),
+    ]
+}
+
+fn restore_expiry() -> impl Strategy<Value = Expiry> {
+    prop_oneof![2 => Just(Expiry::Clear), 1 => new_expiry()]
+}
+
+/// Names of several kinds, few enough to meet again.
+pub fn names() -> impl Strategy<Value = Bytes> {
+    let uuid = (0..9u64).prop_map(|n| format!("0123abcd-0000-4000-8000-{n:012x}"));
+    let other = (0..9u64).prop_map(|n| format!("0123ABCD-0000-4000-8000-{n:012x}"));
+    let short = (0..9usize).prop_map(|n| "n".repeat(n));
+    let long = (250..260usize).prop_map(|n| "n".repeat(n));
+    prop_oneof![uuid, other, short, long].prop_map(Bytes::from)
+}
+
+fn name_lists() -> impl Strategy<Value = Vec<Bytes>> {
+    prop::collection::vec(names(), 1..6)
+}
+
 /// Any read but SCAN and RANDOMKEY.
 pub fn reads(max: u64) -> impl Strategy<Value = Op> {
     let ranges = prop::option::of((indices(), indices(), units()))
@@ -149,6 +204,9 @@ pub fn reads(max: u64) -> impl Strategy<Value = Op> {
             ReadCommand::Ttl { key, form: TimeForm { millis, absolute } }
         }),
         Just(ReadCommand::DbSize),
+        (keys(), name_lists()).prop_map(|(space, names)| ReadCommand::FindIds { space, names }),
+        (keys(), prop::collection::vec(0..40u64, 1..6))
+            .prop_map(|(space, ids)| ReadCommand::FindNames { space, ids }),
     ]
     .prop_map(Op::from)
 }
@@ -198,6 +256,10 @@ pub fn writes(max: u64) -> impl Strategy<Value = Op> {
         1 => (keys(), keys(), any::<bool>()).prop_map(|(source, target, replace)| {
             WriteCommand::Copy { source, target, replace }
         }),
+        4 => many_bits(max),
+        2 => (keys(), name_lists())
+            .prop_map(|(space, names)| WriteCommand::AssignIds { space, names }),
+        1 => keys().prop_map(|space| WriteCommand::DropSpace { space }),
     ]
     .prop_map(Op::from)
 }

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use bitroster_bitmap::Bitmap;
 use bitroster_command::{
-    BitLogic, CommandError, Existence, Expiry, FieldAction, FieldOp, FieldType, IndexUnit, Op,
-    Overflow, ReadCommand, ReadOp, Reply, SetReply, WriteCommand, WriteOp,
+    BitLogic, CommandError, Existence, Expiry, FieldAction, FieldOp, FieldType, IndexUnit,
+    MergeMode, Op, Overflow, ReadCommand, ReadOp, Reply, SetReply, WriteCommand, WriteOp,
 };
 use bitroster_types::Key;
+use bytes::Bytes;
 
 #[derive(Clone, Debug, Default)]
 pub struct Twin {
     pub values: BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)>,
+    /// The names of each id space, in order of their numbers.
+    pub spaces: BTreeMap<Vec<u8>, Vec<Bytes>>,
     pub now: u64,
 }
 
@@ -172,7 +176,20 @@ impl Twin {
             }
             ReadCommand::Keys { .. } => Reply::Array(self.values.keys().map(Reply::bulk).collect()),
             ReadCommand::DbSize => int(self.values.len() as i64),
-            other @ (ReadCommand::Scan { .. } | ReadCommand::RandomKey) => {
+            ReadCommand::FindIds { space, names } => {
+                let known = self.names(space);
+                let ids = names.iter().map(|name| known.iter().position(|known| known == name));
+                Reply::Array(ids.map(|id| id.map_or(Reply::Nil, |id| int(id as i64))).collect())
+            }
+            ReadCommand::FindNames { space, ids } => {
+                let known = self.names(space);
+                let names = ids.iter().map(|id| known.get(*id as usize));
+                Reply::Array(names.map(|name| name.map_or(Reply::Nil, Reply::bulk)).collect())
+            }
+            ReadCommand::Spaces => Reply::Array(self.spaces.keys().map(Reply::bulk).collect()),
+            other @ (ReadCommand::Scan { .. }
+            | ReadCommand::RandomKey
+            | ReadCommand::SpaceInfo { .. }) => {
                 panic!("no twin of {other:?}")
             }
         }
@@ -204,6 +221,43 @@ impl Twin {
             }
         };
         (0..len).map(byte).collect()
+    }
+
+    fn names(&self, space: &Key) -> &[Bytes] {
+        self.spaces.get(space.as_bytes()).map_or(&[], Vec::as_slice)
+    }
+
+    fn merge(&mut self, key: &Key, mode: MergeMode, set: &Bitmap) -> Reply {
+        if set.cardinality() == 0 || mode == MergeMode::AndNot && !self.has(key) {
+            return int(0);
+        }
+        let mut bytes = self.bytes(key);
+        if mode != MergeMode::AndNot {
+            grow(&mut bytes, set.len_bytes() as usize);
+        }
+        let (mut changed, end) = (0, bytes.len() as u64 * 8);
+        for at in set.iter_set(0..end) {
+            let value = match mode {
+                MergeMode::Or => true,
+                MergeMode::AndNot => false,
+                MergeMode::Xor => !bit(&bytes, at),
+            };
+            changed += (set_bit(&mut bytes, at, value) != value) as i64;
+        }
+        self.keep(key, bytes);
+        int(changed)
+    }
+
+    fn touch(&mut self, key: &Key, id: u64, ttl_secs: u32) -> Reply {
+        let mut bytes = self.bytes(key);
+        let at = id as usize * 4;
+        grow(&mut bytes, at + 4);
+        let field = &mut bytes[at..at + 4];
+        let old = u32::from_be_bytes((&*field).try_into().unwrap());
+        let end = (self.now + u64::from(ttl_secs) * 1000).div_ceil(1000) as u32;
+        field.copy_from_slice(&end.to_be_bytes());
+        self.keep(key, bytes);
+        int((u64::from(old) * 1000 <= self.now) as i64)
     }
 
     fn expiry(&self, key: &Key, expiry: Expiry) -> Option<u64> {
@@ -337,7 +391,35 @@ impl Twin {
             }
             WriteCommand::Flush => {
                 self.values.clear();
+                self.spaces.clear();
                 Reply::Ok
+            }
+            WriteCommand::Merge { key, mode, bits } => {
+                self.merge(key, *mode, &Bitmap::decode(bits).unwrap())
+            }
+            WriteCommand::Restore { key, value, expiry, replace } => {
+                if self.has(key) && !replace {
+                    return text("BUSYKEY Target key name already exists.");
+                }
+                let bytes = Bitmap::decode(value).unwrap().read_bytes(0..u64::MAX);
+                let expiry = self.expiry(key, *expiry);
+                self.values.insert(key.to_vec(), (bytes, expiry));
+                Reply::Ok
+            }
+            WriteCommand::Touch { key, id, ttl_secs } => self.touch(key, *id, *ttl_secs),
+            WriteCommand::AssignIds { space, names } => {
+                let known = self.spaces.entry(space.to_vec()).or_default();
+                let ids = names.iter().map(|name| {
+                    let found = known.iter().position(|known| known == name);
+                    int(found.unwrap_or_else(|| {
+                        known.push(name.clone());
+                        known.len() - 1
+                    }) as i64)
+                });
+                Reply::Array(ids.collect())
+            }
+            WriteCommand::DropSpace { space } => {
+                int(self.spaces.remove(space.as_bytes()).is_some() as i64)
             }
         }
     }

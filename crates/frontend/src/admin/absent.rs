@@ -23,7 +23,7 @@ const FUNCTION_HELP: &[&str] = &[
     "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
     "    Return an empty list: there are no functions.",
     "STATS",
-    "    Return that no function runs and that there is no engine.",
+    "    Return that no function runs and that there is none.",
     "HELP",
     "    Print this help.",
 ];
@@ -38,6 +38,12 @@ const SCRIPT_HELP: &[&str] = &[
     "    Print this help.",
 ];
 
+const NO_MODULES: CommandError = CommandError::Text(
+    "ERR MODULE command not allowed. If the enable-module-command option is set to \"local\", you \
+     can run it from a local connection, otherwise you need to set this option in the configuration \
+     file, and then restart the server.",
+);
+
 const NO_SCRIPTS: CommandError =
     CommandError::Text("ERR scripts and functions are not supported by Bitroster");
 
@@ -50,9 +56,7 @@ pub(super) fn module(args: &[Bytes]) -> Result<Reply, CommandError> {
     let (name, rest) = subcommand("module", args)?;
     match (name.as_str(), rest) {
         ("list", []) => Ok(Reply::Array(Vec::new())),
-        ("load" | "loadex" | "unload", [_, ..]) => {
-            Err(CommandError::Text("ERR modules are not supported by Bitroster"))
-        }
+        ("load" | "loadex" | "unload", [_, ..]) => Err(NO_MODULES),
         ("help", []) => Ok(help(MODULE_HELP)),
         ("list" | "load" | "loadex" | "unload" | "help", _) => {
             Err(wrong_arity(&format!("module|{name}")))
@@ -72,18 +76,28 @@ pub(super) fn function(args: &[Bytes]) -> Result<Reply, CommandError> {
         ("flush", [mode]) => flush(mode, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option"),
         ("stats", []) => Ok(Reply::Map(vec![
             (Reply::bulk("running_script"), Reply::Nil),
-            (Reply::bulk("engines"), Reply::Map(Vec::new())),
+            (Reply::bulk("engines"), Reply::Map(vec![(Reply::bulk("LUA"), empty_engine())])),
         ])),
         ("dump", []) => Ok(Reply::bulk(EMPTY_DUMP)),
         ("kill", []) => Err(NOTHING_RUNS),
         ("delete", [_]) => Err(CommandError::Text("ERR Library not found")),
-        ("load" | "restore", [_, ..]) => Err(NO_SCRIPTS),
+        ("load", [_, ..]) => Err(NO_SCRIPTS),
+        ("restore", [payload, ..]) if payload == EMPTY_DUMP => Ok(Reply::Ok),
+        ("restore", [_, ..]) => {
+            Err(CommandError::Text("ERR DUMP payload version or checksum are wrong"))
+        }
         ("help", []) => Ok(help(FUNCTION_HELP)),
         ("flush" | "stats" | "dump" | "kill" | "delete" | "load" | "restore" | "help", _) => {
             Err(wrong_arity(&format!("function|{name}")))
         }
         _ => Err(unknown_subcommand("function", args)),
     }
+}
+
+/// What Redis tells of its engine when it has no function.
+fn empty_engine() -> Reply {
+    let rows = ["libraries_count", "functions_count"];
+    Reply::Map(rows.into_iter().map(|name| (Reply::bulk(name), Reply::Integer(0))).collect())
 }
 
 /// `FUNCTION LIST [LIBRARYNAME pattern] [WITHCODE]`
@@ -123,7 +137,12 @@ pub(super) fn script(args: &[Bytes]) -> Result<Reply, CommandError> {
         ("flush", []) => Ok(Reply::Ok),
         ("flush", [mode]) => flush(mode, "ERR SCRIPT FLUSH only support SYNC|ASYNC option"),
         ("kill", []) => Err(NOTHING_RUNS),
-        ("load" | "debug", [_]) => Err(NO_SCRIPTS),
+        ("debug", [mode]) => match mode.to_ascii_lowercase().as_slice() {
+            b"no" => Ok(Reply::Ok),
+            b"yes" | b"sync" => Err(NO_SCRIPTS),
+            _ => Err(CommandError::Text("ERR Use SCRIPT DEBUG YES/SYNC/NO")),
+        },
+        ("load", [_]) => Err(NO_SCRIPTS),
         ("help", []) => Ok(help(SCRIPT_HELP)),
         ("exists" | "flush" | "kill" | "load" | "debug" | "help", _) => {
             Err(wrong_arity(&format!("script|{name}")))

@@ -239,8 +239,8 @@ impl ClientKind {
 
 fn client_id(text: &[u8]) -> Result<u64, CommandError> {
     match utf8(text).parse() {
-        Ok(id) if id > 0 => Ok(id),
-        _ => Err(CommandError::Text("ERR Invalid client ID")),
+        Ok(id) => Ok(id),
+        Err(_) => Err(CommandError::Text("ERR Invalid client ID")),
     }
 }
 
@@ -275,10 +275,9 @@ impl Filter {
             let text = utf8(value).to_owned();
             match utf8(option).to_ascii_lowercase().as_str() {
                 "id" => {
-                    let id = client_id(value).map_err(|_| {
-                        CommandError::Text("ERR client-id should be greater than 0")
-                    })?;
-                    filter.id = Some(id);
+                    let id = client_id(value).ok().filter(|id| *id > 0);
+                    let refusal = CommandError::Text("ERR client-id should be greater than 0");
+                    filter.id = Some(id.ok_or(refusal)?);
                 }
                 "addr" => filter.addr = Some(text),
                 "laddr" => filter.local_addr = Some(text),

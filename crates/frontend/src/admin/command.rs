@@ -53,10 +53,6 @@ pub(super) fn run(args: &[Bytes]) -> Result<Reply, CommandError> {
             Ok(Reply::Array(keys(request)?.into_iter().map(Reply::bulk).collect()))
         }
         ("getkeysandflags", request @ [_, _, ..]) => keys_and_flags(request),
-        // A request without arguments has no keys, whatever it is.
-        ("getkeys" | "getkeysandflags", [request]) => {
-            keys_of(&[request]).map(|_| Reply::Array(Vec::new()))
-        }
         ("help", []) => Ok(help(HELP)),
         ("count" | "getkeys" | "getkeysandflags" | "help", _) => {
             Err(wrong_arity(&format!("command|{name}")))

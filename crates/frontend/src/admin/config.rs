@@ -32,6 +32,7 @@ pub(super) fn run(shared: &Shared, args: &[Bytes]) -> Result<Reply, CommandError
     match (name.as_str(), rest) {
         ("get", patterns @ [_, ..]) => Ok(get(shared, patterns)),
         ("set", pairs @ [_, _, ..]) if pairs.len().is_multiple_of(2) => set(shared, pairs),
+        ("set", [_, _, ..]) => Err(CommandError::Syntax),
         ("resetstat", []) => {
             shared.metrics.reset();
             Ok(Reply::Ok)
@@ -55,7 +56,6 @@ const FIXED: &[(&str, &str)] = &[
     ("appendonly", "yes"),
     ("cluster-enabled", "no"),
     ("databases", "1"),
-    ("enable-debug-command", "local"),
     ("enable-module-command", "no"),
     ("hz", "10"),
     ("io-threads", "1"),

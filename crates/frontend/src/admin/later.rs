@@ -1,13 +1,13 @@
 //! What takes a while or asks a key: DEBUG SLEEP, OBJECT FREQ and its like, SAVE.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use bitroster_command::{Command, CommandError, ReadCommand, Reply};
 use bitroster_router::Reading;
 use bitroster_types::{Key, limits::DEBUG_SLEEP_SECS_MAX};
 use bytes::Bytes;
 
-use super::{help, subcommand, unknown_subcommand, utf8, wrong_arity};
+use super::{help, subcommand, unknown_subcommand, unknown_use, utf8, wrong_arity};
 use crate::{client::Client, server::Shared};
 
 const OBJECT_HELP: &[&str] = &[
@@ -58,7 +58,7 @@ pub(crate) async fn run(shared: &Shared, client: &Client, name: &str, args: &[By
     let answer = match name {
         "object" => object(shared, args).await,
         "save" => save(shared).await,
-        _ => sleep(client, args).await,
+        _ => sleep(shared, client, args).await,
     };
     answer.into()
 }
@@ -98,9 +98,9 @@ async fn save(shared: &Shared) -> Result<Reply, CommandError> {
     }
 }
 
-async fn sleep(client: &Client, args: &[Bytes]) -> Result<Reply, CommandError> {
-    check_debug(client)?;
-    let [_, secs] = args else { return Err(unknown_debug(args)) };
+async fn sleep(shared: &Shared, client: &Client, args: &[Bytes]) -> Result<Reply, CommandError> {
+    check_debug(shared, client)?;
+    let [_, secs] = args else { return Err(unknown_use("debug", args)) };
     let secs: f64 = utf8(secs).parse().unwrap_or(0.0);
     let secs = if secs.is_finite() { secs.clamp(0.0, DEBUG_SLEEP_SECS_MAX) } else { 0.0 };
     tokio::time::sleep(Duration::from_secs_f64(secs)).await;
@@ -108,23 +108,20 @@ async fn sleep(client: &Client, args: &[Bytes]) -> Result<Reply, CommandError> {
 }
 
 /// DEBUG but for SLEEP.
-pub(super) fn debug(client: &Client, args: &[Bytes]) -> Result<Reply, CommandError> {
-    check_debug(client)?;
+pub(super) fn debug(
+    shared: &Shared,
+    client: &Client,
+    args: &[Bytes],
+) -> Result<Reply, CommandError> {
+    check_debug(shared, client)?;
     match args {
         [sub] if sub.eq_ignore_ascii_case(b"help") => Ok(help(DEBUG_HELP)),
-        _ => Err(unknown_debug(args)),
+        _ => Err(unknown_use("debug", args)),
     }
 }
 
-/// Only clients of this machine may debug.
-fn check_debug(client: &Client) -> Result<(), CommandError> {
-    if client.addr.ip().is_loopback() { Ok(()) } else { Err(DEBUG_REFUSED) }
-}
-
-fn unknown_debug(args: &[Bytes]) -> CommandError {
-    let given = args.first().map(|given| String::from_utf8_lossy(given)).unwrap_or_default();
-    let given: String = given.chars().take(128).collect();
-    CommandError::Message(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{given}'. Try DEBUG HELP."
-    ))
+/// Only where it is allowed, and to clients of this machine.
+fn check_debug(shared: &Shared, client: &Client) -> Result<(), CommandError> {
+    let is_allowed = shared.debug_is_local.load(Relaxed) && client.addr.ip().is_loopback();
+    if is_allowed { Ok(()) } else { Err(DEBUG_REFUSED) }
 }

@@ -3,7 +3,7 @@
 use bitroster_command::{CommandError, Reply};
 use bytes::Bytes;
 
-use super::{help, integer, subcommand, unknown_subcommand, wrong_arity};
+use super::{help, integer, subcommand, unknown_subcommand, unknown_use, wrong_arity};
 use crate::pubsub::{Kind, PubSub};
 
 const HELP: &[&str] = &[
@@ -32,9 +32,7 @@ pub(super) fn run(pubsub: &PubSub, args: &[Bytes]) -> Result<Reply, CommandError
         ("shardnumsub", names) => Ok(counts(pubsub, Kind::Shard, names)),
         ("numpat", []) => Ok(Reply::Integer(integer(pubsub.len(Kind::Pattern) as u64))),
         ("help", []) => Ok(help(HELP)),
-        ("channels" | "shardchannels", _) => Err(CommandError::Message(format!(
-            "ERR unknown subcommand or wrong number of arguments for '{name}'. Try PUBSUB HELP."
-        ))),
+        ("channels" | "shardchannels", _) => Err(unknown_use("pubsub", args)),
         ("numpat" | "help", _) => Err(wrong_arity(&format!("pubsub|{name}"))),
         _ => Err(unknown_subcommand("pubsub", args)),
     }

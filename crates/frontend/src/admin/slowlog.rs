@@ -42,7 +42,8 @@ pub(super) fn run(log: &SlowLog, args: &[Bytes]) -> Result<Reply, CommandError> 
             Ok(Reply::Ok)
         }
         ("help", []) => Ok(help(HELP)),
-        ("get" | "len" | "reset" | "help", _) => Err(wrong_arity(&format!("slowlog|{name}"))),
+        ("get", _) => Err(super::unknown_use("slowlog", args)),
+        ("len" | "reset" | "help", _) => Err(wrong_arity(&format!("slowlog|{name}"))),
         _ => Err(unknown_subcommand("slowlog", args)),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use bitroster_command::{Grant, Outcome, Reply, WriteCommand, WriteOp};
+use bitroster_command::{Grant, MergeMode, Outcome, Reply, WriteCommand, WriteOp};
 use bitroster_types::{GroupId, Key};
 
 use crate::call::{Answer, Call, Step, Stop, answer, grant_of};
@@ -13,6 +13,9 @@ pub(crate) async fn write(call: &Call, group: GroupId, command: &WriteCommand) -
     let Some(key) = key_of(command) else {
         return Err(Stop::Again);
     };
+    if only_clears(command) && !holds(call, group, key).await? {
+        return Ok(Reply::Integer(0));
+    }
     let enlist = WriteOp::Enlist { key: key.clone(), group };
     let grant = grant_of(call.tell(call.map.home(key), enlist).await?)?;
     let outcome = call.tell(group, WriteOp::Granted { grant, command: command.clone() }).await?;
@@ -23,7 +26,8 @@ pub(crate) async fn write(call: &Call, group: GroupId, command: &WriteCommand) -
 }
 
 /// Gets leave for all of these writes in one round and does them in a second, in their order
-/// within each group. `None` for a write that was not done and is to be run by itself.
+/// within each group. `None` for a write that was not done and is to be run by itself, as is one that
+/// only clears.
 pub(crate) async fn write_all(
     call: &Call,
     writes: Vec<(GroupId, &WriteCommand)>,
@@ -31,7 +35,7 @@ pub(crate) async fn write_all(
     let mut replies: Vec<Option<Reply>> = writes.iter().map(|_| None).collect();
     let mut routed = Vec::new();
     for (place, (group, command)) in writes.into_iter().enumerate() {
-        if let Some(key) = key_of(command) {
+        if let Some(key) = key_of(command).filter(|_| !only_clears(command)) {
             routed.push((place, group, key, command));
         }
     }
@@ -69,6 +73,17 @@ pub(crate) async fn write_all(
         }
     }
     replies
+}
+
+/// Whether a write has nothing to do where there are no bits: nobody need be enlisted for it.
+pub(super) fn only_clears(command: &WriteCommand) -> bool {
+    matches!(command, WriteCommand::Merge { mode: MergeMode::AndNot, .. })
+}
+
+/// Whether home knows of a part of the key in a group.
+async fn holds(call: &Call, group: GroupId, key: &Key) -> Step<bool> {
+    let header = call.header(key).await?;
+    Ok(header.is_some_and(|header| header.spread.contains(&group)))
 }
 
 /// Asks the homes for leave, each home once; what is refused is left out.

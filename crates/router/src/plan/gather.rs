@@ -164,7 +164,7 @@ pub(crate) fn members(call: &Call, key: &Key, header: &Header) -> Vec<GroupId> {
 }
 
 /// The groups among the key's that own a segment in the range.
-fn holders(call: &Call, key: &Key, header: &Header, bits: &Range<u64>) -> Vec<GroupId> {
+pub(crate) fn holders(call: &Call, key: &Key, header: &Header, bits: &Range<u64>) -> Vec<GroupId> {
     let owners = call.map.groups_of_range(key, bits.clone());
     let mut groups = members(call, key, header);
     groups.retain(|group| owners.contains(group));
@@ -172,7 +172,7 @@ fn holders(call: &Call, key: &Key, header: &Header, bits: &Range<u64>) -> Vec<Gr
 }
 
 /// Asks several groups the same about one version of the key, side by side.
-async fn ask_parts(
+pub(crate) async fn ask_parts(
     call: &Call,
     key: &Key,
     header: &Header,

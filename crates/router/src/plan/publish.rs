@@ -9,14 +9,18 @@
 
 use bitroster_bitmap::Bitmap;
 use bitroster_command::{
-    Change, CommandError, Header, Moved, Outcome, Reply, Seen, StageFrom, WriteOp,
+    Change, CommandError, Header, Moved, OpBatch, Outcome, PartQuery, ReadCommand, ReadOp, Reply,
+    Seen, StageFrom, WriteOp,
 };
 use bitroster_types::{
     GroupId, Key, LogIndex, UnixMillis, Version, limits::STAGE_BITS_MAX, planted::Fault,
 };
 
-use super::finish;
-use crate::call::{Call, Step, Stop, done, unexpected, version_of};
+use super::{finish, merge};
+use crate::call::{Call, Step, Stop, count_of, done, unexpected, version_of};
+
+/// What counts the bits of a whole part.
+pub(crate) const COUNT_ALL: PartQuery = PartQuery::Count { start: 0, end: u64::MAX };
 
 /// A change that is being prepared.
 pub(crate) struct Draft<'a> {
@@ -31,6 +35,8 @@ pub(crate) struct Draft<'a> {
     spread: Vec<GroupId>,
     /// Home's share, sent with the publication.
     home_share: Option<StageFrom>,
+    /// What home is asked in the entry that publishes.
+    look: Option<ReadOp>,
 }
 
 /// A key that is as it was seen as long as its reservation stands.
@@ -71,7 +77,8 @@ impl<'a> Draft<'a> {
         let reserve = WriteOp::Reserve { key: key.clone(), exclusive };
         let version = version_of(call.tell(home, reserve).await?)?;
         let (staged, spread) = (Vec::new(), Vec::new());
-        Ok(Self { call, key, home, version, expiry: None, staged, spread, home_share: None })
+        let (expiry, home_share, look) = (None, None, None);
+        Ok(Self { call, key, home, version, expiry, staged, spread, home_share, look })
     }
 
     /// When the value that is staged from now on expires.
@@ -176,6 +183,37 @@ impl<'a> Draft<'a> {
         self.publish(seen, Change::Value { spread, len_bytes, expiry, moved }).await
     }
 
+    /// As [`publish_value`](Self::publish_value): how many bits home's share had when it showed.
+    pub(crate) async fn publish_counted(mut self, seen: Seen, len_bytes: u64) -> Step<u64> {
+        let version = (!self.spread.is_empty()).then_some(self.version);
+        let count = ReadOp::Part { key: self.key.clone(), version, query: COUNT_ALL };
+        self.look = Some(count);
+        let (spread, expiry) = (self.spread.clone(), self.expiry);
+        let change = Change::Value { spread, len_bytes, expiry, moved: None };
+        let (call, key) = (self.call, self.key);
+        let looked = self.commit_or_abandon(seen, &change).await?;
+        self.finish(&change).await?;
+        match looked.map(count_of) {
+            Some(Ok(count)) => Ok(count),
+            Some(Err(_)) | None => {
+                let count = ReadCommand::BitCount { key: key.clone(), range: None };
+                let count = call.complete_read(&count).await;
+                let count = count.map_err(|error| call.after_change(error.into()))?;
+                count_of(count.into()).map_err(|stop| call.after_change(stop))
+            }
+        }
+    }
+
+    /// The version that is being prepared.
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The groups other than home that have staged bits, ascending.
+    pub(crate) fn spread(&self) -> &[GroupId] {
+        &self.spread
+    }
+
     /// Makes an end of the key.
     pub(crate) async fn publish_nothing(self, seen: Seen) -> Step<()> {
         self.publish(seen, Change::Nothing).await.map(drop)
@@ -196,13 +234,22 @@ impl<'a> Draft<'a> {
     /// Publishes the change and waits until every group has activated it. What cannot be activated
     /// now is left to home's leader: the change shows all the same.
     async fn publish(mut self, seen: Seen, change: Change) -> Step<bool> {
-        match self.commit(seen, &change).await {
-            Ok(()) => {}
+        self.commit_or_abandon(seen, &change).await?;
+        self.finish(&change).await
+    }
+
+    async fn commit_or_abandon(&mut self, seen: Seen, change: &Change) -> Step<Option<Outcome>> {
+        match self.commit(seen, change).await {
+            Ok(looked) => Ok(looked),
             // It may have been published: home's leader finds out.
-            Err(stop @ Stop::Error(CommandError::OutcomeUnknown { .. })) => return Err(stop),
-            Err(stop) => return Err(self.abandon(stop).await),
+            Err(stop @ Stop::Error(CommandError::OutcomeUnknown { .. })) => Err(stop),
+            Err(stop) => Err(self.abandon(stop).await),
         }
-        let moved = match &change {
+    }
+
+    /// Waits until every group has activated what is published.
+    async fn finish(&self, change: &Change) -> Step<bool> {
+        let moved = match change {
             Change::Value { moved, .. } => moved.as_ref(),
             Change::Nothing | Change::Expiry(_) => None,
         };
@@ -223,28 +270,27 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Publishes, after staging what home finds missing.
-    async fn commit(&mut self, seen: Seen, change: &Change) -> Step<()> {
+    /// Publishes, after staging what home finds missing. Gives back what was looked at on the way.
+    async fn commit(&mut self, seen: Seen, change: &Change) -> Step<Option<Outcome>> {
         loop {
             if self.call.has_old_map() {
                 // A slot whose share was staged may have moved: nothing shows yet, so begin again.
                 return Err(Stop::StaleMap);
             }
-            let key = || self.key.clone();
             let (version, expiry, staged) = (self.version, self.expiry, self.staged.clone());
             let share = self.home_share.take();
-            let mut ops: Vec<WriteOp> = share
-                .into_iter()
-                .map(|from| WriteOp::Stage { key: key(), version, expiry, from })
-                .collect();
-            ops.push(WriteOp::Publish {
-                key: key(),
-                version,
-                staged,
-                seen,
-                change: change.clone(),
-            });
-            let mut outcomes = self.call.tell_all(self.home, &ops).await?;
+            let mut ops = OpBatch::default();
+            if let Some(from) = share {
+                let key = self.key.clone();
+                ops.push_write(&WriteOp::Stage { key, version, expiry, from });
+            }
+            let (key, change_now) = (self.key.clone(), change.clone());
+            ops.push_write(&WriteOp::Publish { key, version, staged, seen, change: change_now });
+            if let Some(look) = &self.look {
+                ops.push_read(look);
+            }
+            let mut outcomes = self.call.tell_batch(self.home, ops).await?;
+            let looked = if self.look.is_some() { outcomes.pop() } else { None };
             let published = outcomes.pop().expect("as many outcomes as ops");
             if let Some(refused) =
                 outcomes.into_iter().find(|outcome| *outcome != Outcome::Reply(Reply::Ok))
@@ -256,7 +302,7 @@ impl<'a> Draft<'a> {
                 };
             }
             let header = match published {
-                Outcome::Reply(Reply::Ok) => return Ok(()),
+                Outcome::Reply(Reply::Ok) => return Ok(looked),
                 Outcome::Spread(header) => header,
                 outcome => return Err(unexpected(outcome)),
             };
@@ -283,6 +329,14 @@ impl<'a> Draft<'a> {
             tracing::debug!(?stop, "what was staged is left to home's leader");
         }
         why
+    }
+}
+
+/// Makes a value the key's.
+pub(crate) async fn publish(mut draft: Draft<'_>, seen: Seen, value: &Bitmap) -> Step<()> {
+    match draft.stage_value(value).await {
+        Ok(()) => draft.publish_value(seen, value.len_bytes(), None).await.map(drop),
+        Err(stop) => Err(draft.abandon(stop).await),
     }
 }
 
@@ -315,7 +369,5 @@ fn slices(share: &Bitmap) -> Vec<StageFrom> {
 
 /// A bitmap in its codec.
 pub(crate) fn encoded(bitmap: &Bitmap) -> StageFrom {
-    let mut bytes = Vec::new();
-    bitmap.encode(&mut bytes);
-    StageFrom::Value(bytes.into())
+    StageFrom::Value(merge::encoded(bitmap))
 }

@@ -102,7 +102,7 @@ pub(crate) async fn flush(call: &Call) -> Step<Reply> {
 }
 
 /// Asks every group the same, side by side; replies in the map's order.
-async fn ask_all(call: &Call, command: &ReadCommand) -> Step<Vec<Reply>> {
+pub(crate) async fn ask_all(call: &Call, command: &ReadCommand) -> Step<Vec<Reply>> {
     call.inner.metrics.fanned_out(call.map.groups().len());
     call.each(call.map.groups(), |group: &GroupId| async move {
         reply_of(call.ask(*group, ReadOp::Command(command.clone())).await?)
@@ -115,7 +115,7 @@ fn page(cursor: u64, keys: Reply) -> Reply {
 }
 
 /// Takes a group's answer to SCAN apart: its next cursor and its keys.
-fn open_page(reply: Reply) -> Step<Option<(u64, Reply)>> {
+pub(crate) fn open_page(reply: Reply) -> Step<Option<(u64, Reply)>> {
     let mut items = match reply {
         Reply::Array(items) => items.into_iter(),
         reply => return Err(refusal(reply)),

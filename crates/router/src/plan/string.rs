@@ -9,7 +9,7 @@ use bitroster_types::Key;
 
 use super::{
     expire, gather,
-    publish::{Draft, Held, hold},
+    publish::{Draft, Held, hold, publish},
 };
 use crate::call::{Call, Step, Stop};
 
@@ -78,13 +78,6 @@ fn accepted(reply: SetReply, old: Reply) -> Reply {
         SetReply::Status => Reply::Ok,
         SetReply::Changed => Reply::Integer(1),
         SetReply::Old => old,
-    }
-}
-
-async fn publish(mut draft: Draft<'_>, seen: Seen, value: &Bitmap) -> Step<()> {
-    match draft.stage_value(value).await {
-        Ok(()) => draft.publish_value(seen, value.len_bytes(), None).await.map(drop),
-        Err(stop) => Err(draft.abandon(stop).await),
     }
 }
 

@@ -6,9 +6,13 @@
 use std::collections::BTreeMap;
 
 use bitroster_command::{
-    Header, Outcome, PartQuery, ReadCommand, ReadOp, Reply, WriteCommand, WriteOp,
+    CommandError, Header, OpBatch, Outcome, PartQuery, ReadCommand, ReadOp, Reply, WriteCommand,
+    WriteOp,
 };
-use bitroster_types::{GroupId, Key, LogIndex};
+use bitroster_types::{
+    GroupId, Key, LogIndex,
+    limits::{ENTRY_BYTES_MAX, ENTRY_OPS_MAX},
+};
 use bytes::Bytes;
 
 use super::{enlist, gather};
@@ -23,8 +27,7 @@ pub(crate) async fn set_range(call: &Call, key: &Key, offset: u64, value: &Bytes
         }
         let pieces = pieces(call, key, offset, value);
         let alone = pieces.len() == 1;
-        let written = write_pieces(call, pieces, alone).await;
-        written.map_err(|stop| if alone { stop } else { call.after_change(stop) })?;
+        write_pieces(call, pieces, alone).await?;
     }
     let len = call.complete_read(&ReadCommand::StrLen { key: key.clone() }).await;
     len.map_err(
@@ -143,56 +146,138 @@ fn pieces(call: &Call, key: &Key, offset: u64, value: &Bytes) -> Vec<(GroupId, W
     pieces
 }
 
-/// Writes pieces of one key, side by side over the groups. `alone` says that the one piece is all
-/// of a command: then the plan starts again where its group does not take it.
-async fn write_pieces(call: &Call, pieces: Vec<(GroupId, WriteCommand)>, alone: bool) -> Step<()> {
+/// What became of one group's pieces.
+#[derive(Default)]
+struct Written {
+    /// The sum of the replies so far.
+    sum: i64,
+    /// Whether one of them is done, or may be.
+    is_begun: bool,
+    /// Why not all of them are done.
+    stop: Option<Stop>,
+}
+
+/// Writes pieces of keys, side by side over the groups: the sum of their replies. `alone` says that
+/// the one piece is all of a command: then the plan starts again where its group does not take it.
+///
+/// What stops it is "unknown" if one of the pieces may be written.
+pub(super) async fn write_pieces(
+    call: &Call,
+    pieces: Vec<(GroupId, WriteCommand)>,
+    alone: bool,
+) -> Step<i64> {
     let mut groups: BTreeMap<GroupId, Vec<WriteCommand>> = BTreeMap::new();
     for (group, piece) in pieces {
         groups.entry(group).or_default().push(piece);
     }
     call.inner.metrics.fanned_out(groups.len());
-    call.each(groups, |(group, pieces)| write_in_group(call, group, pieces, alone)).await.map(drop)
+    let written = call
+        .each(groups, |(group, pieces)| async move {
+            let mut written = Written::default();
+            let done = write_in_group(call, group, pieces, alone, &mut written).await;
+            written.stop = done.err();
+            Ok(written)
+        })
+        .await?;
+    let is_begun = written.iter().any(|written| written.is_begun);
+    let mut sum = 0;
+    for written in written {
+        match written.stop {
+            Some(stop) if is_begun => return Err(call.after_change(stop)),
+            Some(stop) => return Err(stop),
+            None => sum += written.sum,
+        }
+    }
+    Ok(sum)
 }
 
-/// Writes one group's pieces, in one entry; those that it does not own by themselves.
+/// Writes one group's pieces, as many in one entry as an entry should hold.
 async fn write_in_group(
     call: &Call,
     group: GroupId,
     pieces: Vec<WriteCommand>,
     alone: bool,
+    written: &mut Written,
 ) -> Step<()> {
-    let ops: Vec<WriteOp> = pieces.iter().cloned().map(WriteOp::Command).collect();
+    let mut batch = OpBatch::default();
+    let mut first = 0;
+    for (place, piece) in pieces.iter().enumerate() {
+        batch.push_write(&WriteOp::Command(piece.clone()));
+        let is_last = place + 1 == pieces.len();
+        if is_last || batch.len() == ENTRY_OPS_MAX || batch.bytes_len() >= ENTRY_BYTES_MAX {
+            let batch = std::mem::take(&mut batch);
+            let pieces = &pieces[first..=place];
+            first = place + 1;
+            write_batch(call, group, (pieces, batch), alone, written).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes pieces of one group in one entry; those that it does not own by themselves.
+async fn write_batch(
+    call: &Call,
+    group: GroupId,
+    (pieces, batch): (&[WriteCommand], OpBatch),
+    alone: bool,
+    written: &mut Written,
+) -> Step<()> {
     let (mut touches, mut rest) = (Vec::new(), Vec::new());
-    match call.tell_all(group, &ops).await {
+    match call.tell_batch(group, batch).await {
         Ok(outcomes) => {
+            let mut refused = None;
             for (piece, outcome) in pieces.iter().zip(outcomes) {
                 match outcome {
-                    Outcome::Reply(Reply::Error(error)) => return Err(Stop::Error(*error)),
-                    Outcome::Reply(_) => {}
+                    Outcome::Reply(Reply::Error(error)) => {
+                        refused.get_or_insert(Stop::Error(*error));
+                    }
+                    Outcome::Reply(reply) => written.add(&reply),
                     Outcome::NotOwner if alone => return Err(Stop::NotOwner),
                     Outcome::NotOwner => rest.push(piece),
+                    _ if enlist::only_clears(piece) => rest.push(piece),
                     _ => touches.push((group, piece)),
                 }
             }
+            if let Some(refused) = refused {
+                return Err(refused);
+            }
         }
-        Err(Stop::StaleMap | Stop::NotOwner) if !alone => rest.extend(&pieces),
-        Err(stop) => return Err(stop),
+        Err(Stop::StaleMap | Stop::NotOwner) if !alone => rest.extend(pieces),
+        Err(stop) => return Err(written.note(stop)),
     }
     if !touches.is_empty() {
         let touched: Vec<&WriteCommand> = touches.iter().map(|(_, piece)| *piece).collect();
         for (piece, reply) in touched.into_iter().zip(enlist::write_all(call, touches).await) {
             match reply {
-                Some(Reply::Error(error)) => return Err(Stop::Error(*error)),
-                Some(_) => {}
+                Some(Reply::Error(error)) => return Err(written.note(Stop::Error(*error))),
+                Some(reply) => written.add(&reply),
                 None if alone => return Err(Stop::Again),
                 None => rest.push(piece),
             }
         }
     }
     for piece in rest {
-        if let Reply::Error(error) = call.complete_write(piece).await? {
-            return Err(Stop::Error(*error));
+        match call.complete_write(piece).await {
+            Ok(Reply::Error(error)) => return Err(written.note(Stop::Error(*error))),
+            Ok(reply) => written.add(&reply),
+            Err(error) => return Err(written.note(error.into())),
         }
     }
     Ok(())
+}
+
+impl Written {
+    /// Adds the reply to a piece.
+    fn add(&mut self, reply: &Reply) {
+        self.is_begun = true;
+        if let Reply::Integer(number) = reply {
+            self.sum = self.sum.saturating_add(*number);
+        }
+    }
+
+    /// Notes whether what stopped a piece leaves open if it is written.
+    fn note(&mut self, stop: Stop) -> Stop {
+        self.is_begun |= matches!(stop, Stop::Error(CommandError::OutcomeUnknown { .. }));
+        stop
+    }
 }

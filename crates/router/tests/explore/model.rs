@@ -218,7 +218,7 @@ impl Model {
         match command {
             Command::Read(read) => self.read(read),
             Command::Write(write) => self.write(write),
-            Command::Session(_) => panic!("not about keys"),
+            Command::Composite(_) | Command::Session(_) => panic!("not about keys"),
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
+use bitroster_bitmap::Bitmap;
 use bitroster_command::{
     BitLogic, Command, CommandError, Existence, Expiry, FieldAction, FieldOp, FieldType, IndexUnit,
-    Overflow, ReadCommand, Reply, SetReply, WriteCommand,
+    MergeMode, Overflow, ReadCommand, Reply, SetReply, WriteCommand,
 };
 use bitroster_types::{Key, UnixMillis};
 
@@ -25,7 +26,7 @@ impl Twin {
         match command {
             Command::Read(read) => self.read(read),
             Command::Write(write) => self.write(write),
-            Command::Session(_) => panic!("a twin has no sessions"),
+            Command::Composite(_) | Command::Session(_) => panic!("not for this twin"),
         }
     }
 
@@ -93,7 +94,12 @@ impl Twin {
             ReadCommand::Keys { .. } => {
                 Reply::Array(self.keys.keys().map(|key| Reply::bulk(key.as_bytes())).collect())
             }
-            ReadCommand::Scan { .. } | ReadCommand::RandomKey => panic!("not for a twin"),
+            ReadCommand::Scan { .. }
+            | ReadCommand::RandomKey
+            | ReadCommand::FindIds { .. }
+            | ReadCommand::FindNames { .. }
+            | ReadCommand::SpaceInfo { .. }
+            | ReadCommand::Spaces => panic!("not for a twin"),
         }
     }
 
@@ -257,7 +263,43 @@ impl Twin {
                 self.keys.clear();
                 Reply::Ok
             }
+            WriteCommand::Merge { key, mode, bits } => self.merge(key, *mode, bits),
+            WriteCommand::Restore { key, value, expiry, replace } => {
+                if !replace && self.keys.contains_key(key) {
+                    return CommandError::Text("BUSYKEY Target key name already exists.").into();
+                }
+                let value = Bitmap::decode(value).unwrap();
+                let (bytes, expiry) = (value.read_bytes(0..u64::MAX), moved(*expiry, None));
+                self.keys.insert(key.clone(), Value { bytes, expiry });
+                Reply::Ok
+            }
+            WriteCommand::Touch { .. }
+            | WriteCommand::AssignIds { .. }
+            | WriteCommand::DropSpace { .. } => panic!("not for a twin"),
         }
+    }
+
+    fn merge(&mut self, key: &Key, mode: MergeMode, bits: &[u8]) -> Reply {
+        let set = Bitmap::decode(bits).unwrap().read_bytes(0..u64::MAX);
+        if set.iter().all(|byte| *byte == 0) {
+            return Reply::Integer(0);
+        }
+        let mut none = Vec::new();
+        let own = match mode {
+            MergeMode::AndNot => self.keys.get_mut(key).map_or(&mut none, |value| &mut value.bytes),
+            MergeMode::Or | MergeMode::Xor => self.grow(key, set.len() as u64),
+        };
+        let mut changed = 0;
+        for (byte, with) in own.iter_mut().zip(&set) {
+            let new = match mode {
+                MergeMode::Or => *byte | with,
+                MergeMode::AndNot => *byte & !with,
+                MergeMode::Xor => *byte ^ with,
+            };
+            changed += u64::from((*byte ^ new).count_ones());
+            *byte = new;
+        }
+        integer(changed)
     }
 
     fn increment(&mut self, key: &Key, by: i64) -> Reply {

@@ -33,6 +33,8 @@ pub struct Exchange {
     pub text: String,
     /// Its arguments.
     pub request: Vec<Vec<u8>>,
+    /// Sent again with each cursor that is answered, until that is 0.
+    pub is_all: bool,
     /// What must be answered.
     pub reply: Expect,
 }
@@ -93,10 +95,13 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Case>> {
         };
         let Some((asked, text)) = pending.take() else { bail!("line {number}: no request") };
         let case = cases.last_mut().with_context(|| format!("line {number}: no case"))?;
+        let (is_all, request) =
+            text.strip_prefix("@all ").map_or((false, text), |request| (true, request));
         case.exchanges.push(Exchange {
             line: asked,
             text: text.to_owned(),
-            request: words(text).with_context(|| format!("line {asked}"))?,
+            request: words(request).with_context(|| format!("line {asked}"))?,
+            is_all,
             reply: Expect::parse(reply).with_context(|| format!("line {number}"))?,
         });
     }
@@ -168,6 +173,14 @@ mod tests {
         assert_eq!((cases.len(), cases[0].exchanges.len()), (1, 2));
         assert!(cases[0].is_own && !cases[0].is_session);
         assert_eq!(cases[0].exchanges[0].request[2], b"a b\0\"");
+    }
+
+    #[test]
+    fn a_request_may_ask_for_all_by_cursor() {
+        let cases = parse("f", "== a\n@all SCAN 0\n=> []\nSCAN 0\n=> *\n").unwrap();
+        let [all, once] = &cases[0].exchanges[..] else { panic!("{cases:?}") };
+        assert!(all.is_all && !once.is_all);
+        assert_eq!(all.request, once.request);
     }
 
     #[test]

@@ -5,11 +5,12 @@
 //! | `12`             | an integer                                                          |
 //! | `3..5`           | an integer from 3 to 5                                              |
 //! | `0.5`            | a double; in RESP2 the string                                       |
-//! | `+OK`            | a status                                                            |
+//! | `+OK`            | a status, to the line's end                                         |
 //! | `-ERR text`      | an error, to the line's end; `*` at the end stands for any rest     |
+//! | `-"ERR text"`    | the same within a list                                              |
 //! | `"text"`         | a string, with the escapes of requests; `"text"*` any that starts so |
 //! | `nil`            | nothing                                                             |
-//! | `[1 "a"]`        | an array                                                            |
+//! | `[1 "a"]`        | an array, or a push                                                 |
 //! | `~["a" "b"]`     | an array or a set, in any order                                     |
 //! | `{"a" 1 "b" 2}`  | a map; in RESP2 the flat array                                      |
 //! | `*`              | anything but an error                                               |
@@ -66,6 +67,9 @@ impl Expect {
             };
             return Ok(Self::Error(error.to_owned(), open));
         }
+        if let Some(status) = text.strip_prefix('+') {
+            return Ok(Self::Status(status.to_owned()));
+        }
         let (expect, rest) = Self::take(text)?;
         if rest.trim().is_empty() { Ok(expect) } else { bail!("{rest:?} follows the reply") }
     }
@@ -79,6 +83,10 @@ impl Expect {
                     Some(rest) => (Self::Bulk(bytes, true), rest),
                     None => (Self::Bulk(bytes, false), rest),
                 })
+            }
+            '-' if text.starts_with("-\"") => {
+                let (bytes, rest) = quoted(&text[1..])?;
+                Ok((Self::Error(String::from_utf8(bytes)?, false), rest))
             }
             '[' if text.starts_with("[...]") => Ok((Self::Elements, &text[5..])),
             '[' => Self::list(&text[1..], ']').map(|(items, rest)| (Self::Array(items), rest)),
@@ -149,7 +157,9 @@ impl Expect {
             }
             (Self::Nil, Frame::Nil) => true,
             (Self::Elements, Frame::Array(_) | Frame::Set(_) | Frame::Map(_)) => true,
-            (Self::Array(expected), Frame::Array(items)) => all(expected, items.iter()),
+            (Self::Array(expected), Frame::Array(items) | Frame::Push(items)) => {
+                all(expected, items.iter())
+            }
             (Self::Map(expected), Frame::Array(items)) => all(expected, items.iter()),
             (Self::Map(expected), Frame::Map(pairs)) => {
                 all(expected, pairs.iter().flat_map(|(name, value)| [name, value]))
@@ -240,8 +250,14 @@ mod tests {
             ("3..5", Frame::Integer(5), Frame::Integer(6)),
             ("0.5", bulk("0.5"), bulk("0.6")),
             ("+OK", Frame::Simple("OK".into()), bulk("OK")),
+            ("+All is well", Frame::Simple("All is well".into()), Frame::Simple("All".into())),
             ("-ERR no", Frame::Error("ERR no".into()), Frame::Error("ERR not".into())),
             ("-ERR no*", Frame::Error("ERR not".into()), Frame::Error("ERR".into())),
+            (
+                "[-\"ERR no\" 1]",
+                array([Frame::Error("ERR no".into()), Frame::Integer(1)]),
+                array([Frame::Error("ERR not".into()), Frame::Integer(1)]),
+            ),
             ("\"a\\x62\"", bulk("ab"), bulk("abc")),
             ("\"a\"*", bulk("ab"), bulk("ba")),
             ("nil", Frame::Nil, bulk("")),

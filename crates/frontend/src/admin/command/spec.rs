@@ -2,8 +2,27 @@
 
 use bitroster_command::{
     Reply,
+    syntax::{Argument, Kind, arguments, folded},
     table::{CommandSpec, Flags},
 };
+
+/// ACL categories as RESP's simple strings, which Redis sends.
+const CATEGORIES: [&str; 14] = [
+    "@admin",
+    "@bitmap",
+    "@blocking",
+    "@connection",
+    "@dangerous",
+    "@fast",
+    "@keyspace",
+    "@pubsub",
+    "@read",
+    "@scripting",
+    "@slow",
+    "@string",
+    "@transaction",
+    "@write",
+];
 
 /// How a key is accessed: to read it, to replace it, to change what is there.
 const READS: &[&str] = &["RO", "access"];
@@ -50,6 +69,10 @@ pub(super) fn details_of_part(spec: &CommandSpec, sub: &str) -> Reply {
     fields(spec, format!("{}|{sub}", spec.name), -2, Vec::new(), Vec::new())
 }
 
+fn category(name: &str) -> Option<Reply> {
+    CATEGORIES.into_iter().find(|known| known[1..] == *name).map(Reply::Status)
+}
+
 fn fields(
     spec: &CommandSpec,
     name: String,
@@ -65,7 +88,7 @@ fn fields(
         Reply::Integer(i64::from(spec.first_key)),
         Reply::Integer(i64::from(spec.last_key)),
         Reply::Integer(i64::from(spec.key_step)),
-        Reply::Set(categories.iter().map(|name| Reply::bulk(format!("@{name}"))).collect()),
+        Reply::Set(categories.iter().filter_map(|name| category(name)).collect()),
         Reply::Array(Vec::new()),
         Reply::Array(key_specs),
         Reply::Array(parts),
@@ -116,15 +139,53 @@ fn key_spec(access: &[&'static str], first: i64, last: i64, step: i64) -> Reply 
 /// A command's entry of COMMAND DOCS.
 pub(super) fn docs(spec: &CommandSpec) -> (Reply, Reply) {
     let mut rows = base_docs(spec, spec.summary);
-    if !spec.syntax.is_empty() {
-        // Redis has a tree here; a client shows what it is given.
-        rows.push((Reply::bulk("syntax"), Reply::bulk(spec.syntax)));
+    let arguments = folded(arguments(spec.syntax));
+    if !arguments.is_empty() {
+        rows.push((Reply::bulk("arguments"), described(&arguments)));
     }
     if !spec.subcommands.is_empty() {
         let parts = spec.subcommands.iter().map(|sub| docs_of_part(spec, sub));
         rows.push((Reply::bulk("subcommands"), Reply::Map(parts.collect())));
     }
     (Reply::bulk(spec.name), Reply::Map(rows))
+}
+
+/// Arguments as Redis describes them: redis-cli makes its hints of these.
+fn described(arguments: &[Argument]) -> Reply {
+    Reply::Array(arguments.iter().map(argument).collect())
+}
+
+fn argument(argument: &Argument) -> Reply {
+    let mut rows = vec![("name", Reply::bulk(argument.name.clone()))];
+    rows.push(("type", Reply::bulk(type_of(&argument.kind))));
+    if argument.kind == Kind::Key {
+        rows.push(("key_spec_index", Reply::Integer(0)));
+    }
+    if let Some(token) = &argument.token {
+        rows.push(("token", Reply::bulk(token.clone())));
+    }
+    let flags = [("optional", argument.is_optional), ("multiple", argument.is_repeated)];
+    let flags: Vec<_> =
+        flags.into_iter().filter(|(_, is)| *is).map(|(name, _)| Reply::Status(name)).collect();
+    if !flags.is_empty() {
+        rows.push(("flags", Reply::Set(flags)));
+    }
+    if let Kind::OneOf(items) | Kind::Block(items) = &argument.kind {
+        rows.push(("arguments", described(items)));
+    }
+    Reply::Map(rows.into_iter().map(|(name, value)| (Reply::bulk(name), value)).collect())
+}
+
+/// What Redis calls a kind of argument.
+const fn type_of(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Key => "key",
+        Kind::Integer => "integer",
+        Kind::String => "string",
+        Kind::Token => "pure-token",
+        Kind::OneOf(_) => "oneof",
+        Kind::Block(_) => "block",
+    }
 }
 
 /// A sub-command's entry of COMMAND DOCS.
@@ -169,6 +230,7 @@ mod tests {
         for row in COMMANDS {
             let Reply::Array(fields) = details(row) else { panic!("{} is no array", row.name) };
             assert_eq!(fields.len(), 10, "{}", row.name);
+            assert!(row.acl_categories().iter().all(|name| category(name).is_some()));
             assert_eq!(key_specs(row).is_empty(), row.first_key == 0, "{}", row.name);
         }
     }

@@ -20,6 +20,10 @@ pub(super) fn settings(shared: &Shared) -> Vec<(&'static str, String)> {
             "client-output-buffer-limit",
             format!("normal 0 0 0 slave 268435456 67108864 60 pubsub {hard} {soft} {secs}"),
         ),
+        (
+            "enable-debug-command",
+            if shared.debug_is_local.load(Relaxed) { "local" } else { "no" }.to_owned(),
+        ),
         ("latency-monitor-threshold", shared.latency.threshold_ms().to_string()),
         ("notify-keyspace-events", shared.pubsub.classes.get().letters()),
         ("slowlog-log-slower-than", shared.slowlog.threshold_usecs().to_string()),
@@ -31,6 +35,14 @@ pub(super) fn settings(shared: &Shared) -> Vec<(&'static str, String)> {
 pub(super) fn change(shared: &Shared, name: &str, value: &str) -> Option<Changed> {
     Some(match name {
         "client-output-buffer-limit" => output_limit(shared, value),
+        // In Redis a matter of the file; here DEBUG can do no harm.
+        "enable-debug-command" => match value {
+            "no" | "local" => {
+                shared.debug_is_local.store(value == "local", Relaxed);
+                Ok(())
+            }
+            _ => Err("argument(s) must be one of the following: no, local".to_owned()),
+        },
         "latency-monitor-threshold" => number(value, 0, i64::MAX)
             .map(|millis| shared.latency.set_threshold_ms(millis.unsigned_abs())),
         "notify-keyspace-events" => Class::parse(value)

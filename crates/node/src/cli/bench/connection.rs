@@ -43,6 +43,24 @@ impl Connection {
         Ok(frame)
     }
 
+    /// Sends all requests at once and waits for their replies; an error reply is an error.
+    pub(super) fn pipeline(&mut self, requests: &[Vec<String>]) -> Result<Vec<Frame>> {
+        self.sent.clear();
+        for request in requests {
+            encode_request(request, &mut self.sent);
+        }
+        self.stream.write_all(&self.sent)?;
+        let mut replies = Vec::with_capacity(requests.len());
+        for request in requests {
+            let reply = self.receive()?;
+            if let Frame::Error(text) = &reply {
+                bail!("{}: {}", request[0], String::from_utf8_lossy(text));
+            }
+            replies.push(reply);
+        }
+        Ok(replies)
+    }
+
     /// As [`Self::call`], with the microseconds it took.
     pub(super) fn timed(&mut self, args: &[impl AsRef<[u8]>]) -> Result<(Frame, f64)> {
         let started = Instant::now();

@@ -16,6 +16,7 @@ mod ops;
 mod report;
 mod spread;
 mod stall;
+mod surface;
 mod system;
 mod target;
 
@@ -67,7 +68,10 @@ pub(crate) struct BenchArgs {
     /// How often each cell of the ops, cluster and spread suites is measured; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Allow the suites that empty the servers (memory)
+    /// Names that the surface suite gives numbers to
+    #[arg(long, default_value_t = 10_000_000)]
+    names: u64,
+    /// Allow the suites that empty the servers (memory, surface)
     #[arg(long)]
     flush: bool,
     /// Where to write all figures as JSON
@@ -86,6 +90,8 @@ enum Suite {
     Memory,
     /// GETBIT's latency while 512 MiB BITOPs run
     Stall,
+    /// Commands of our own beside what is done without them; empties the servers, needs --flush
+    Surface,
     /// A cluster's SETBIT and GETBIT beside those of its peers, with the processors' time that each
     /// takes; alone, on the systems named by --system
     Cluster,
@@ -115,10 +121,10 @@ impl BenchArgs {
 /// If a server cannot be reached, or answers what it should not.
 #[expect(clippy::print_stdout, reason = "the table is this command's output")]
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    let needs_flush = args.suite.contains(&Suite::Memory);
+    let needs_flush = [Suite::Memory, Suite::Surface].iter().any(|one| args.suite.contains(one));
     anyhow::ensure!(
         args.flush || !needs_flush,
-        "the memory suite empties the servers: say --flush"
+        "the memory and surface suites empty the servers: say --flush"
     );
     if args.suite.contains(&Suite::Cluster) {
         anyhow::ensure!(args.suite.len() == 1, "the cluster suite runs alone");
@@ -135,6 +141,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
             Suite::Algebra => algebra::run(args, &mut report)?,
             Suite::Memory => memory::run(args, &mut report)?,
             Suite::Stall => stall::run(args, &mut report)?,
+            Suite::Surface => surface::run(args, &mut report)?,
             Suite::Cluster | Suite::Spread => unreachable!("they run alone, above"),
         }
     }

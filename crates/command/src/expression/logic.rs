@@ -1,0 +1,81 @@
+//! BITOP's operations as expressions.
+
+use bitroster_bitmap::{Formula, Step};
+use bitroster_types::{
+    Key,
+    limits::{EXPRESSION_KEYS_MAX, FORMULA_STEPS_MAX},
+};
+
+use crate::{BitLogic, CommandError, composite::Expression};
+
+/// The expression that combines keys as BITOP does.
+///
+/// # Errors
+///
+/// NOT, which no expression is; no key, or one where the operation needs two; more keys than an
+/// expression may have, or so many that [`BitLogic::One`] takes more steps than it may have.
+pub fn combined(logic: BitLogic, sources: Vec<Key>) -> Result<Expression, CommandError> {
+    let too_many = || CommandError::Text("ERR too many keys for one expression");
+    let (keys, places) = distinct(sources);
+    if keys.len() > EXPRESSION_KEYS_MAX || places.len() * 2 > FORMULA_STEPS_MAX {
+        return Err(too_many());
+    }
+    let (Some((first, others)), true) = (places.split_first(), logic != BitLogic::Not) else {
+        return Err(CommandError::Syntax);
+    };
+    let first = Step::Operand(*first);
+    let steps = match logic {
+        BitLogic::And => chain(&places, Step::And),
+        BitLogic::Or => chain(&places, Step::Or),
+        BitLogic::Xor => chain(&places, Step::Xor),
+        BitLogic::Diff => chain(&places, Step::AndNot),
+        BitLogic::Diff1 | BitLogic::AndOr if others.is_empty() => return Err(CommandError::Syntax),
+        BitLogic::Diff1 => [chain(others, Step::Or), vec![first, Step::AndNot]].concat(),
+        BitLogic::AndOr => [chain(others, Step::Or), vec![first, Step::And]].concat(),
+        BitLogic::One => one(&places).ok_or_else(too_many)?,
+        BitLogic::Not => return Err(CommandError::Syntax),
+    };
+    let formula = Formula::new(steps, keys.len()).map_err(|_| too_many())?;
+    Ok(Expression { formula, keys })
+}
+
+/// Each key once, and where each source is among them.
+fn distinct(sources: Vec<Key>) -> (Vec<Key>, Vec<u16>) {
+    let mut keys = sources.clone();
+    keys.sort_unstable();
+    keys.dedup();
+    let place = |source: &Key| {
+        let place = keys.binary_search(source).unwrap_or(0);
+        u16::try_from(place).unwrap_or(u16::MAX)
+    };
+    let places = sources.iter().map(place).collect();
+    (keys, places)
+}
+
+/// The operands joined one after the other.
+fn chain(places: &[u16], step: Step) -> Vec<Step> {
+    let mut steps = Vec::with_capacity(places.len() * 2);
+    for (count, place) in places.iter().enumerate() {
+        steps.push(Step::Operand(*place));
+        if count > 0 {
+            steps.push(step);
+        }
+    }
+    steps
+}
+
+/// What exactly one operand has: with each operand more, what was in one before and is not in it,
+/// or is in it and was in none before. `None` where that takes too many steps.
+fn one(places: &[u16]) -> Option<Vec<Step>> {
+    let mut steps = vec![Step::Operand(*places.first()?)];
+    for count in 1..places.len() {
+        let next = Step::Operand(places[count]);
+        steps.extend([next, Step::AndNot, next]);
+        steps.extend(chain(&places[..count], Step::Or));
+        steps.extend([Step::AndNot, Step::Or]);
+        if steps.len() > FORMULA_STEPS_MAX {
+            return None;
+        }
+    }
+    Some(steps)
+}

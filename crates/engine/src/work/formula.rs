@@ -1,0 +1,92 @@
+//! Formulas over bitmaps that are all here.
+
+use std::ops::Range;
+
+use bitroster_bitmap::{Bitmap, Formula, Step, count_all};
+use bitroster_command::{Reply, Want};
+
+use super::{Made, Share, encoded, reply};
+
+/// What a read asks of formulas.
+///
+/// An entry holds bits of segments that the group owns and no others, and a formula has no bit
+/// where no operand has one: the answer needs no clipping.
+#[derive(Debug)]
+pub(crate) struct Evaluation {
+    pub(crate) formulas: Vec<Formula>,
+    pub(crate) operands: Vec<Bitmap>,
+    pub(crate) range: Range<u64>,
+    pub(crate) want: Want,
+}
+
+impl Evaluation {
+    pub(super) fn run(self) -> Made {
+        let Self { formulas, operands, range, want } = self;
+        let operands: Vec<&Bitmap> = operands.iter().collect();
+        let formula = &formulas[0];
+        match want {
+            Want::Counts => integers(count_all(&formulas, &operands, &range)),
+            Want::Histogram { step } => integers(formula.histogram(&operands, range, step)),
+            Want::List { limit, from_end: false } => {
+                encoded(&formula.first(&operands, range, limit))
+            }
+            Want::List { limit, from_end: true } => encoded(&formula.last(&operands, range, limit)),
+            Want::Value => encoded(&formula.evaluate(&operands, range)),
+        }
+    }
+
+    /// Every operand once for each time that a formula names it.
+    pub(super) fn cost_bytes(&self) -> u64 {
+        let costs = self.formulas.iter().map(|formula| cost(formula, &self.operands, &self.range));
+        costs.fold(0, u64::saturating_add)
+    }
+}
+
+/// A value that is a formula over others, within a range and a share.
+#[derive(Debug)]
+pub(crate) struct Derivation {
+    pub(crate) formula: Formula,
+    pub(crate) operands: Vec<Bitmap>,
+    pub(crate) range: Range<u64>,
+    pub(crate) share: Share,
+    /// Length of the result.
+    pub(crate) len_bytes: u64,
+}
+
+impl Derivation {
+    pub(super) fn build(self) -> Bitmap {
+        let operands: Vec<&Bitmap> = self.operands.iter().collect();
+        let value = self.formula.evaluate(&operands, self.range);
+        let mut value = self.share.clip(value);
+        value.truncate(self.len_bytes);
+        value.extend_len(self.len_bytes);
+        value
+    }
+
+    pub(super) fn cost_bytes(&self) -> u64 {
+        cost(&self.formula, &self.operands, &self.range)
+    }
+}
+
+/// Bytes of the operands of a formula that lie in a range, if they are spread evenly.
+fn cost(formula: &Formula, operands: &[Bitmap], range: &Range<u64>) -> u64 {
+    let of_step = |step: &Step| match *step {
+        Step::Operand(place) => part_cost(&operands[usize::from(place)], range),
+        Step::And | Step::Or | Step::Xor | Step::AndNot => 0,
+    };
+    formula.steps().iter().map(of_step).sum()
+}
+
+/// Bytes of a value that lie in a range, if they are spread evenly.
+pub(super) fn part_cost(value: &Bitmap, range: &Range<u64>) -> u64 {
+    let held = value.heap_bytes() as u64;
+    let bits = (value.len_bytes() * 8).max(1);
+    let taken = range.end.min(bits).saturating_sub(range.start);
+    let share = u128::from(held) * u128::from(taken) / u128::from(bits);
+    u64::try_from(share).unwrap_or(held)
+}
+
+fn integers(numbers: Vec<u64>) -> Made {
+    let numbers = numbers.into_iter().map(|number| Reply::Integer(number.cast_signed()));
+    reply(Reply::Array(numbers.collect()))
+}

@@ -1,0 +1,211 @@
+//! Counts of many expressions over the same operands.
+//!
+//! Every group counts all of them over its later segments in one pass. First segments are counted
+//! by the home that has all operands of an expression, and else here, from what the homes compute;
+//! what several expressions need of a home it sends once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bitroster_bitmap::{Bitmap, Formula, count_all};
+use bitroster_command::{ReadOp, Want};
+use bitroster_types::{
+    GroupId,
+    limits::{EXPRESSION_KEYS_MAX, FORMULAS_MAX},
+};
+
+use super::{
+    operands::{Operands, counts_of},
+    places::ALL,
+    tree::{Ask, Tree},
+};
+use crate::call::{Call, Step};
+
+/// Expressions that are counted here before another task may go on: a millisecond or so.
+const COUNTED_AT_ONCE: usize = 16;
+
+/// What homes have computed of first segments.
+#[derive(Default)]
+pub(super) struct Known {
+    places: HashMap<Ask, usize>,
+    values: Vec<Bitmap>,
+}
+
+impl Known {
+    /// Forgets what was computed over any but the first `operands` places.
+    pub(super) fn keep(&mut self, operands: usize) {
+        let mut values = Vec::new();
+        self.places.retain(|ask, place| {
+            let is_kept = ask.places.iter().all(|place| *place < operands);
+            if is_kept {
+                values.push(std::mem::take(&mut self.values[*place]));
+                *place = values.len() - 1;
+            }
+            is_kept
+        });
+        self.values = values;
+    }
+
+    /// Has the homes compute what is missing.
+    async fn fetch(&mut self, call: &Call, operands: &Operands<'_>, asks: Vec<Ask>) -> Step<()> {
+        let values = operands.first_segments(call, &asks).await?;
+        for (ask, value) in asks.into_iter().zip(values) {
+            self.places.insert(ask, self.values.len());
+            self.values.push(value);
+        }
+        Ok(())
+    }
+}
+
+/// Expressions that are counted by one group in one range.
+struct Share {
+    group: GroupId,
+    range: (u64, u64),
+    /// Places among the expressions.
+    of: Vec<usize>,
+}
+
+/// How many bits each expression has; `None` is one without bits.
+pub(super) async fn counts(
+    call: &Call,
+    operands: &Operands<'_>,
+    trees: &[Option<Tree>],
+    known: &mut Known,
+) -> Step<Vec<u64>> {
+    let mut counts = vec![0; trees.len()];
+    let there = trees.iter().enumerate().filter_map(|(at, tree)| Some((at, tree.as_ref()?)));
+    let mut batch: Vec<(usize, &Tree)> = Vec::new();
+    let mut places: Vec<usize> = Vec::new();
+    for (at, tree) in there {
+        let mut with = places.clone();
+        tree.collect(&mut with);
+        with.sort_unstable();
+        with.dedup();
+        if batch.len() == FORMULAS_MAX || !batch.is_empty() && with.len() > EXPRESSION_KEYS_MAX {
+            count_batch(call, operands, std::mem::take(&mut batch), known, &mut counts).await?;
+            with.clear();
+            tree.collect(&mut with);
+            with.sort_unstable();
+            with.dedup();
+        }
+        places = with;
+        batch.push((at, tree));
+    }
+    if !batch.is_empty() {
+        count_batch(call, operands, batch, known, &mut counts).await?;
+    }
+    Ok(counts)
+}
+
+async fn count_batch(
+    call: &Call,
+    operands: &Operands<'_>,
+    batch: Vec<(usize, &Tree)>,
+    known: &mut Known,
+    counts: &mut [u64],
+) -> Step<()> {
+    let home = |place: usize| call.map.home(&operands.keys[place]);
+    let trees: Vec<&Tree> = batch.iter().map(|(_, tree)| *tree).collect();
+    let mut by_home: BTreeMap<GroupId, Vec<usize>> = BTreeMap::new();
+    let mut mixed: Vec<usize> = Vec::new();
+    for (at, tree) in trees.iter().enumerate() {
+        match tree.common_home(&home) {
+            Some(home) => by_home.entry(home).or_default().push(at),
+            None => mixed.push(at),
+        }
+    }
+    let shares = shares(call, operands, &trees, by_home);
+    call.inner.metrics.fanned_out(shares.len());
+    let counted = call
+        .each(shares, |share| {
+            let op = evaluate(operands, &trees, &share);
+            async move {
+                let counted = counts_of(call.ask(share.group, op).await?, share.of.len())?;
+                Ok((share.of, counted))
+            }
+        })
+        .await?;
+    for (of, counted) in counted {
+        for (at, count) in of.into_iter().zip(counted) {
+            counts[batch[at].0] += count;
+        }
+    }
+    let mixed_trees: Vec<&Tree> = mixed.iter().map(|at| trees[*at]).collect();
+    for (at, count) in mixed.iter().zip(count_here(call, operands, &mixed_trees, known).await?) {
+        counts[batch[*at].0] += count;
+    }
+    Ok(())
+}
+
+/// Which group counts what: all expressions in the later segments that it holds, and those whose
+/// home it is in the first.
+fn shares(
+    call: &Call,
+    operands: &Operands<'_>,
+    trees: &[&Tree],
+    mut by_home: BTreeMap<GroupId, Vec<usize>>,
+) -> Vec<Share> {
+    let mut places = Vec::new();
+    trees.iter().for_each(|tree| tree.collect(&mut places));
+    places.sort_unstable();
+    places.dedup();
+    let width = call.map.width().bits();
+    let mut shares = Vec::new();
+    for group in operands.later_groups(call, &places) {
+        let has_all = by_home.get(&group).is_some_and(|of| of.len() == trees.len());
+        let range = if has_all { (0, ALL.end) } else { (width, ALL.end) };
+        if has_all {
+            by_home.remove(&group);
+        }
+        shares.push(Share { group, range, of: (0..trees.len()).collect() });
+    }
+    let first = |(group, of)| Share { group, range: (0, width), of };
+    shares.extend(by_home.into_iter().map(first));
+    shares
+}
+
+fn evaluate(operands: &Operands<'_>, trees: &[&Tree], share: &Share) -> ReadOp {
+    let mut places = Vec::new();
+    share.of.iter().for_each(|at| trees[*at].collect(&mut places));
+    places.sort_unstable();
+    places.dedup();
+    let formulas = share.of.iter().map(|at| trees[*at].formula_over(&places)).collect();
+    let sources = operands.sources(&places);
+    ReadOp::Evaluate { formulas, sources, range: share.range, want: Want::Counts }
+}
+
+/// Counts the first segments of expressions whose operands have several homes.
+async fn count_here(
+    call: &Call,
+    operands: &Operands<'_>,
+    trees: &[&Tree],
+    known: &mut Known,
+) -> Step<Vec<u64>> {
+    let home = |place: usize| call.map.home(&operands.keys[place]);
+    let mut missing: Vec<Ask> = Vec::new();
+    let mut places: HashMap<Ask, usize> = HashMap::new();
+    let rests: Vec<Tree> = trees
+        .iter()
+        .map(|tree| {
+            tree.divide(&home, &mut |ask| {
+                if let Some(place) = known.places.get(&ask).or_else(|| places.get(&ask)) {
+                    return *place;
+                }
+                let place = known.values.len() + missing.len();
+                places.insert(ask.clone(), place);
+                missing.push(ask);
+                place
+            })
+        })
+        .collect();
+    known.fetch(call, operands, missing).await?;
+    let values: Vec<&Bitmap> = known.values.iter().collect();
+    let all: Vec<usize> = (0..values.len()).collect();
+    let range = 0..call.map.width().bits();
+    let mut counts = Vec::with_capacity(trees.len());
+    for rests in rests.chunks(COUNTED_AT_ONCE) {
+        let formulas: Vec<Formula> = rests.iter().map(|rest| rest.formula_over(&all)).collect();
+        counts.extend(count_all(&formulas, &values, &range));
+        tokio::task::yield_now().await;
+    }
+    Ok(counts)
+}

@@ -1,0 +1,152 @@
+//! BM.QUERY STORE: an expression becomes the value of a key.
+//!
+//! Later segments are staged where the operands' lie; the first one is staged at the target's home,
+//! by itself where it has all operands, else from what the router has evaluated. The reply counts
+//! exactly what is published: every group what it has staged, and home what it has made its own.
+//! A target that is an operand is held, so that no write to it is lost.
+
+use bitroster_command::{
+    Header, ReadOp, Reply, Seen, StageFrom, WriteCommand, composite::Expression,
+};
+use bitroster_types::{GroupId, Key};
+
+use super::places::{First, Places};
+use crate::{
+    call::{Call, Step, Stop, count_of},
+    plan::{
+        gather,
+        keys::refusal,
+        publish::{COUNT_ALL, Draft, encoded, hold},
+    },
+};
+
+/// Makes the result the value of `target`: how many bits it has.
+pub(super) async fn store(call: &Call, of: &Expression, target: &Key) -> Step<Reply> {
+    let Some(places) = Places::open(call, of).await? else {
+        return remove(call, target).await;
+    };
+    let old = of.keys.iter().position(|key| key == target);
+    if let Some(header) = old.and_then(|place| places.operands.header(place)) {
+        return over_operand(call, &places, target, header).await;
+    }
+    if places.edge(false).await?.is_none() {
+        places.confirm().await?;
+        // A target that is an operand and not there stays what it is.
+        return if old.is_some() { Ok(Reply::Integer(0)) } else { remove(call, target).await };
+    }
+    let len_bytes = places.operands.len_bytes(call).await?;
+    let draft = Draft::reserve(call, target, false).await?;
+    let seen = if old.is_some() { Seen::Absent } else { Seen::Any };
+    publish(call, &places, target, len_bytes, (draft, seen)).await
+}
+
+/// As [`store`], over a target that is an operand and there.
+async fn over_operand(
+    call: &Call,
+    places: &Places<'_>,
+    target: &Key,
+    header: &Header,
+) -> Step<Reply> {
+    let len_bytes = places.operands.len_bytes(call).await?;
+    // A write to it in the meantime would be neither in the result nor after it.
+    let held = hold(call, target, header, None).await?;
+    let looked = async {
+        let len = gather::len_bytes(call, target, &held.header).await?;
+        if held.header.modified != header.modified || len > len_bytes {
+            // It has changed since the operands were opened.
+            return Err(Stop::Again);
+        }
+        places.edge(false).await
+    };
+    let seen = held.seen();
+    match looked.await {
+        Ok(Some(_)) => publish(call, places, target, len_bytes, (held.draft, seen)).await,
+        Ok(None) => {
+            if let Err(stop) = places.operands.confirm(call).await {
+                return Err(held.draft.abandon(stop).await);
+            }
+            held.draft.publish_nothing(seen).await?;
+            Ok(Reply::Integer(0))
+        }
+        Err(stop) => Err(held.draft.abandon(stop).await),
+    }
+}
+
+/// Stages the result everywhere and makes it the target's value.
+async fn publish(
+    call: &Call,
+    places: &Places<'_>,
+    target: &Key,
+    len_bytes: u64,
+    (mut draft, seen): (Draft<'_>, Seen),
+) -> Step<Reply> {
+    let staged = async {
+        stage(call, places, target, len_bytes, &mut draft).await?;
+        let away = count_staged(call, target, &draft).await?;
+        places.operands.confirm(call).await?;
+        Ok(away)
+    };
+    match staged.await {
+        Ok(away) => {
+            let here = draft.publish_counted(seen, len_bytes).await?;
+            Ok(gather::number(away + here))
+        }
+        Err(stop) => Err(draft.abandon(stop).await),
+    }
+}
+
+/// A result without operands: the target goes.
+pub(super) async fn remove(call: &Call, target: &Key) -> Step<Reply> {
+    match call.complete_write(&WriteCommand::Delete { keys: vec![target.clone()] }).await? {
+        Reply::Integer(_) => Ok(Reply::Integer(0)),
+        reply => Err(refusal(reply)),
+    }
+}
+
+/// Whether the target's home has all operands, and evaluates what it keeps by itself.
+fn is_local(call: &Call, places: &Places<'_>, target: &Key) -> bool {
+    matches!(places.first, First::At(home) if home == call.map.home(target))
+}
+
+/// Stages the result under the target's name.
+async fn stage(
+    call: &Call,
+    places: &Places<'_>,
+    target: &Key,
+    len_bytes: u64,
+    draft: &mut Draft<'_>,
+) -> Step<()> {
+    let (home, width) = (call.map.home(target), call.map.width().bits());
+    let from = |start: u64| StageFrom::Evaluate {
+        formula: places.formula.clone(),
+        sources: places.sources.clone(),
+        range: (start, len_bytes * 8),
+        len_bytes,
+    };
+    let is_local = is_local(call, places, target);
+    let later = width < len_bytes * 8;
+    let groups = places.groups.iter().filter(|group| later && !(is_local && **group == home));
+    let mut shares: Vec<(GroupId, Vec<StageFrom>)> =
+        groups.map(|group| (*group, vec![from(width)])).collect();
+    if is_local {
+        shares.push((home, vec![from(0)]));
+    } else {
+        let first = places.value(0..width.min(len_bytes * 8)).await?;
+        if first.cardinality() > 0 {
+            shares.push((home, vec![encoded(&first)]));
+        }
+    }
+    draft.stage(shares).await
+}
+
+/// How many bits the groups other than home have staged.
+async fn count_staged(call: &Call, target: &Key, draft: &Draft<'_>) -> Step<u64> {
+    let version = Some(draft.version());
+    let counts = call
+        .each(draft.spread().to_vec(), |group| async move {
+            let op = ReadOp::Part { key: target.clone(), version, query: COUNT_ALL };
+            count_of(call.ask(group, op).await?)
+        })
+        .await?;
+    Ok(counts.into_iter().sum())
+}

@@ -1,0 +1,87 @@
+//! Values that leave or come: BM.EXPORT, BM.IMPORT and DUMP.
+
+use bitroster_bitmap::Bitmap;
+use bitroster_command::{
+    CommandError, Expiry, MergeMode, Reply, WriteCommand,
+    composite::{Expression, Format},
+};
+use bitroster_types::Key;
+use bytes::Bytes;
+
+use super::{operands::Operands, places::Places};
+use crate::{
+    call::{Call, Step, Stop, decoded},
+    plan::gather,
+};
+
+/// BM.EXPORT.
+pub(super) async fn export(call: &Call, of: &Expression, format: Format) -> Step<Reply> {
+    let Some(value) = value(call, of).await? else { return Ok(Reply::Nil) };
+    let bytes = match format {
+        Format::Roaring32 => value.to_roaring32().ok_or(CommandError::Text(
+            "ERR the set has offsets that need more than 32 bits: use ROARING64",
+        ))?,
+        Format::Roaring64 => value.to_roaring64(),
+        Format::Bytes => {
+            check(call, value.len_bytes())?;
+            value.read_bytes(0..value.len_bytes())
+        }
+        Format::Csv => {
+            // A digit and the end of a line at least.
+            check(call, value.cardinality().saturating_mul(2))?;
+            value.to_csv()
+        }
+    };
+    check(call, bytes.len() as u64)?;
+    Ok(Reply::Bulk(bytes.into()))
+}
+
+/// BM.IMPORT.
+pub(super) async fn import(
+    call: &Call,
+    key: &Key,
+    bits: &Bytes,
+    mode: Option<MergeMode>,
+) -> Step<Reply> {
+    let command = match mode {
+        Some(mode) => WriteCommand::Merge { key: key.clone(), mode, bits: bits.clone() },
+        None => return replace(call, key, bits).await,
+    };
+    Ok(call.complete_write(&command).await?)
+}
+
+/// Makes a set the value of a key; one without bits or length removes it.
+async fn replace(call: &Call, key: &Key, bits: &Bytes) -> Step<Reply> {
+    let set = decoded(bits)?;
+    let command = if set.is_empty() {
+        WriteCommand::Delete { keys: vec![key.clone()] }
+    } else {
+        let (key, value, expiry) = (key.clone(), bits.clone(), Expiry::Clear);
+        WriteCommand::Restore { key, value, expiry, replace: true }
+    };
+    match call.complete_write(&command).await? {
+        Reply::Error(error) => Err(Stop::Error(*error)),
+        _ => Ok(gather::number(set.cardinality())),
+    }
+}
+
+/// The value of an expression, as long as its longest operand; `None` where no operand is there.
+async fn value(call: &Call, of: &Expression) -> Step<Option<Bitmap>> {
+    let operands = Operands::open(call, &of.keys).await?;
+    if !operands.any_is_filled(call).await? {
+        return Ok(None);
+    }
+    let len_bytes = operands.len_bytes(call).await?;
+    match Places::over(call, &of.formula, operands).await? {
+        Ok(places) => {
+            let value = places.whole(len_bytes).await?;
+            places.operands.confirm(call).await?;
+            Ok(Some(value))
+        }
+        Err(_) => Ok(Some(Bitmap::zeros(len_bytes))),
+    }
+}
+
+fn check(call: &Call, len_bytes: u64) -> Step<()> {
+    if len_bytes > call.value_bytes_max() { Err(gather::too_long().into()) } else { Ok(()) }
+}
