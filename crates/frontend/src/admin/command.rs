@@ -2,6 +2,8 @@
 
 mod spec;
 
+use std::borrow::Cow;
+
 use bitroster_command::{
     CommandError, Reply,
     glob::glob_match,
@@ -61,7 +63,7 @@ pub(super) fn run(args: &[Bytes]) -> Result<Reply, CommandError> {
     }
 }
 
-fn keys(request: &[Bytes]) -> Result<Vec<&[u8]>, CommandError> {
+fn keys(request: &[Bytes]) -> Result<Vec<Cow<'_, [u8]>>, CommandError> {
     let request: Vec<&[u8]> = request.iter().map(AsRef::as_ref).collect();
     keys_of(&request)
 }
