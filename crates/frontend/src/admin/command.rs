@@ -2,13 +2,13 @@
 
 mod spec;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use bitroster_command::{
-    CommandError, Reply,
+    Access, CommandError, ParseLimits, Reply,
     glob::glob_match,
     lookup,
-    table::{COMMANDS, CommandSpec, keys_of},
+    table::{COMMANDS, CommandSpec, Flags, keys_of},
 };
 use bytes::Bytes;
 
@@ -71,11 +71,27 @@ fn keys(request: &[Bytes]) -> Result<Vec<Cow<'_, [u8]>>, CommandError> {
 fn keys_and_flags(request: &[Bytes]) -> Result<Reply, CommandError> {
     let keys = keys(request)?;
     let spec = lookup(&request[0]).ok_or(CommandError::Text("ERR Invalid command specified"))?;
+    let written = written(spec, request);
     let rows = keys.into_iter().enumerate().map(|(place, key)| {
-        let access = spec::access(spec, place);
+        let access = match &written {
+            Some(written) => spec::movable_access(written.contains(&*key)),
+            None => spec::access(spec, place),
+        };
         Reply::Array(vec![Reply::bulk(key), spec::statuses(access)])
     });
     Ok(Reply::Array(rows.collect()))
+}
+
+/// The keys that a request may change, where its command's keys are where its arguments say.
+fn written(spec: &'static CommandSpec, request: &[Bytes]) -> Option<BTreeSet<Vec<u8>>> {
+    if !spec.flags.contains(Flags::MOVABLEKEYS) {
+        return None;
+    }
+    let args: Vec<&[u8]> = request.iter().map(AsRef::as_ref).collect();
+    let command = spec.parse(&args, &ParseLimits::default()).ok()?;
+    let accesses = command.accesses();
+    let writes = accesses.iter().filter(|(_, access)| *access == Access::Write);
+    Some(writes.map(|(key, _)| key.to_vec()).collect())
 }
 
 /// A command, or a sub-command of one, as `config|get` names it.

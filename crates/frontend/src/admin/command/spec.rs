@@ -58,6 +58,11 @@ pub(super) fn access(spec: &CommandSpec, place: usize) -> &'static [&'static str
     }
 }
 
+/// How a key is accessed that only parsing finds.
+pub(super) fn movable_access(is_written: bool) -> &'static [&'static str] {
+    if is_written { CHANGES } else { READS }
+}
+
 /// Ten fields a command.
 pub(super) fn details(spec: &CommandSpec) -> Reply {
     let parts = spec.subcommands.iter().map(|sub| details_of_part(spec, sub));
