@@ -1,7 +1,7 @@
 //! A command's arguments as Redis's `COMMAND DOCS` describes them, read from the row's syntax.
 //!
-//! redis-cli makes its hints of these. The syntax of a row is written as in Redis's manual: words in
-//! capitals stand for themselves, others are names of values, `[...]` is optional, `a|b` is a
+//! redis-cli makes its hints of these. The syntax of a row is written as in Redis's manual: words
+//! in capitals stand for themselves, others are names of values, `[...]` is optional, `a|b` is a
 //! choice, and `...` after an item repeats it.
 
 /// What an argument is.

@@ -1,8 +1,9 @@
 //! Goal: expressions mean what their grammar says, and everything else is refused with its place.
 //!
 //! Method: texts with the steps or the refusal they must give; random trees, written with as few
-//! parentheses as possible and evaluated by a naive twin over sets of 16 bits, in which a complement
-//! also holds a seventeenth bit for all that lies outside; random bytes, which must never panic.
+//! parentheses as possible and evaluated by a naive twin over sets of 16 bits, in which a
+//! complement also holds a seventeenth bit for all that lies outside; random bytes, which must
+//! never panic.
 
 use bitroster_bitmap::{Bitmap, Step};
 use bitroster_command::{BitLogic, composite::Expression, expression};

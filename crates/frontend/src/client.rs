@@ -23,6 +23,8 @@ use tracing::warn;
 
 use crate::pubsub::{Listener, MailboxLimit};
 
+use crate::access::{DEFAULT_USER, Identity};
+
 /// One connection, as others see it.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -44,6 +46,8 @@ pub(crate) struct Client {
     pub(crate) names: Mutex<Names>,
     /// What it listens to, and the messages that wait for it.
     pub(crate) listener: Listener,
+    /// Who it is; `None` before it has said so.
+    pub(crate) identity: Mutex<Option<Identity>>,
     ending: AtomicBool,
     aborting: AtomicBool,
     waker: AtomicWaker,
@@ -99,6 +103,13 @@ impl Client {
         if self.protocol.load(Relaxed) == 3 { Version::Resp3 } else { Version::Resp2 }
     }
 
+    /// The name of the user that it is; `default` before it has said so.
+    pub(crate) fn user_name(&self) -> String {
+        let identity = self.identity.lock();
+        let name = identity.as_ref().map_or(DEFAULT_USER, Identity::name);
+        String::from_utf8_lossy(name).into_owned()
+    }
+
     /// Appends the client's line of CLIENT LIST, without the line's end.
     pub(crate) fn describe(&self, now_secs: u64, command: &str, out: &mut String) {
         let names = self.names.lock();
@@ -114,7 +125,7 @@ impl Client {
             out,
             "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db=0 sub={channels} \
              psub={patterns} ssub={shards} multi={} watch={} qbuf=0 qbuf-free=0 argv-mem=0 \
-             multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem=0 events=r cmd={} user=default \
+             multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem=0 events=r cmd={} user={} \
              redir=-1 resp={} lib-name={} lib-ver={}",
             self.id,
             self.addr,
@@ -128,6 +139,7 @@ impl Client {
             self.listener.mailbox.len(),
             self.listener.mailbox.waiting_bytes(),
             command,
+            self.user_name(),
             self.protocol.load(Relaxed),
             names.library,
             names.library_version,
@@ -170,6 +182,7 @@ impl Clients {
             protocol: AtomicU16::new(2),
             names: Mutex::default(),
             listener: Listener::default(),
+            identity: Mutex::default(),
             ending: AtomicBool::new(false),
             aborting: AtomicBool::new(false),
             waker: AtomicWaker::new(),
@@ -204,6 +217,15 @@ impl Clients {
             // Who listens may be silent, as in Redis.
             let is_idle = now_secs.saturating_sub(client.active_secs.load(Relaxed)) > timeout_secs;
             if is_idle && !client.listener.is_listening() {
+                client.end();
+            }
+        }
+    }
+
+    /// Ends the clients whose user was deleted.
+    pub(crate) fn end_deleted(&self) {
+        for client in self.open.lock().values() {
+            if client.identity.lock().as_ref().is_some_and(Identity::is_deleted) {
                 client.end();
             }
         }

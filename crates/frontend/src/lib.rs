@@ -1,4 +1,4 @@
-//! Clients: RESP sessions, admission and authentication.
+//! Clients: RESP sessions, public gRPC, admission and authentication.
 //!
 //! A connection is one task. It reads what has arrived, hands every complete request to its
 //! [`Turn`](bitroster_router::Turn), and when no complete request is left sends all of them on at
@@ -16,8 +16,10 @@
 //!
 //! | module       | job                                                          |
 //! |--------------|--------------------------------------------------------------|
-//! | [`server`]   | the listener, admission, the clock and the end               |
+//! | [`server`]   | the RESP listener, admission, the clock and the end          |
 //! | [`options`]  | what a front end is started with, and what may change later  |
+//! | [`access`]   | users, their rules, and the check of every command           |
+//! | [`tls`]      | TLS for clients, as a trait                                  |
 //! | [`status`]   | what INFO and CONFIG ask of the node, as a trait             |
 //! | [`view`]     | the cluster as CLUSTER, WAIT and INFO tell of it             |
 //! | [`spawn`]    | who starts tasks                                             |
@@ -30,13 +32,16 @@
 //! | `session`    | one connection: bytes in, turns, bytes out, transactions     |
 //! | `admin`      | HELLO, CLIENT, COMMAND, CONFIG, CLUSTER, INFO and the like   |
 //! | `encode`     | replies to bytes                                             |
+//! | `grpc`       | the public gRPC API: calls with types                        |
 //!
 //! Start at [`Frontend::serve`].
 
+pub mod access;
 mod admin;
 mod catalog;
 mod client;
 mod encode;
+mod grpc;
 mod latency;
 pub mod metrics;
 pub mod options;
@@ -46,12 +51,15 @@ mod session;
 mod slowlog;
 pub mod spawn;
 pub mod status;
+pub mod tls;
 pub mod view;
 
+pub use access::{Access, Identity, UserStore, Users};
 pub use metrics::Metrics;
 pub use options::Options;
 pub use pubsub::Relay;
 pub use server::Frontend;
 pub use spawn::Spawn;
 pub use status::{NodeStatus, SpreadStatus, Status};
+pub use tls::Handshake;
 pub use view::{ClusterView, GroupView, NodeView, SlotRange};

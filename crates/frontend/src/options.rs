@@ -1,17 +1,18 @@
 //! What a front end is started with, and what may change while it runs.
 
 use std::{
-    hint,
+    fmt,
     net::IpAddr,
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 use bitroster_command::ParseLimits;
 use bitroster_types::limits::CLIENTS_MAX_DEFAULT;
-use parking_lot::RwLock;
+
+use crate::Access;
 
 /// What a front end is started with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// The address it listens on, for INFO and CONFIG GET.
     pub bind: String,
@@ -21,10 +22,25 @@ pub struct Options {
     pub clients_max: usize,
     /// Seconds after which an idle client is dropped; 0 for never.
     pub timeout_secs: u64,
-    /// What clients must say with AUTH; `None` where anybody may ask.
+    /// The password of the user `default` as long as the cluster's users have none; `None` where
+    /// it needs none.
     pub password: Option<String>,
+    /// Serve only this machine's own clients while the user `default` needs no password
+    /// (Redis: `protected-mode`).
+    pub is_protected: bool,
     /// Bounds of what a command may name: bits of a bitmap, bytes of a value.
     pub parse_limits: ParseLimits,
+}
+
+impl fmt::Debug for Options {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("bind", &self.bind)
+            .field("port", &self.port)
+            .field("has_password", &self.password.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Options {
@@ -35,6 +51,7 @@ impl Default for Options {
             clients_max: CLIENTS_MAX_DEFAULT,
             timeout_secs: 0,
             password: None,
+            is_protected: true,
             parse_limits: ParseLimits::default(),
         }
     }
@@ -52,21 +69,21 @@ pub(crate) struct Settings {
     pub(crate) parse_limits: ParseLimits,
     clients_max: AtomicUsize,
     timeout_secs: AtomicU64,
-    has_password: AtomicBool,
-    password: RwLock<Vec<u8>>,
+    pub(crate) is_protected: bool,
+    pub(crate) access: Access,
 }
 
 impl Settings {
     pub(crate) fn new(options: Options) -> Self {
-        let password = options.password.unwrap_or_default();
+        let password = options.password.as_deref().map(str::as_bytes);
         Self {
             bind: options.bind,
             port: options.port,
             parse_limits: options.parse_limits,
             clients_max: AtomicUsize::new(options.clients_max),
             timeout_secs: AtomicU64::new(options.timeout_secs),
-            has_password: AtomicBool::new(!password.is_empty()),
-            password: RwLock::new(password.into_bytes()),
+            is_protected: options.is_protected,
+            access: Access::new(password),
         }
     }
 
@@ -86,48 +103,25 @@ impl Settings {
         self.timeout_secs.store(secs, Relaxed);
     }
 
-    /// Whether clients must authenticate.
+    /// Whether the user `default` has a password.
     pub(crate) fn has_password(&self) -> bool {
-        self.has_password.load(Relaxed)
+        !self.access.default_needs_no_password()
     }
 
-    /// Sets the password; an empty one lets everybody in. Clients that are in stay in.
-    pub(crate) fn set_password(&self, password: &[u8]) {
-        let mut current = self.password.write();
-        current.clear();
-        current.extend_from_slice(password);
-        self.has_password.store(!password.is_empty(), Relaxed);
-    }
-
-    /// Whether `given` is the password. Takes a time that depends on `given`'s length alone.
-    pub(crate) fn is_password(&self, given: &[u8]) -> bool {
-        let password = self.password.read();
-        if password.is_empty() {
-            return false;
-        }
-        let differing = given
-            .iter()
-            .zip(password.iter().cycle())
-            .fold(0, |differing, (a, b)| hint::black_box(differing | (a ^ b)));
-        differing == 0 && given.len() == password.len()
+    /// Sets the configuration's password; an empty one lets everybody in. Clients that are in stay
+    /// in.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster's users have a `default`, whose password it would not be.
+    pub(crate) fn set_password(&self, password: &[u8]) -> Result<(), String> {
+        self.access.set_configured_password(password)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_password_itself_is_the_password() {
-        let settings =
-            Settings::new(Options { password: Some("abab".to_owned()), ..Options::default() });
-        assert!(settings.has_password() && settings.is_password(b"abab"));
-        for wrong in [&b""[..], b"ab", b"abababab", b"abac", b"ABAB", b"aba\0"] {
-            assert!(!settings.is_password(wrong), "{wrong:?}");
-        }
-        settings.set_password(b"");
-        assert!(!settings.has_password() && !settings.is_password(b""));
-    }
 
     #[test]
     fn only_loopback_is_safe_without_a_password() {

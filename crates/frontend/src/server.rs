@@ -1,35 +1,40 @@
 //! The listener, admission, the clock and the end.
 
 use std::{
+    future::poll_fn,
     io,
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use bitroster_router::Router;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::Notify,
+    time::timeout,
 };
 use tracing::{debug, info, warn};
 
 use crate::{
-    NodeStatus, Options, Spawn,
+    Access, Handshake, NodeStatus, Options, Spawn, Users,
     admin::pause::Pause,
-    client::Clients,
+    client::{Client, Clients},
     latency::Monitor,
     metrics::{Metrics, Publisher, Totals},
     options::Settings,
     pubsub::{PubSub, Relay},
     session::Session,
     slowlog::SlowLog,
+    tls::HANDSHAKE_MAX,
 };
 
 /// Time between two attempts to accept while the system has no more file handles.
@@ -61,6 +66,20 @@ impl Rates {
     }
 }
 
+/// What a client is told that is one too many.
+const CLIENTS_MAX: &str = "-ERR max number of clients reached\r\n";
+
+/// What a client from elsewhere is told in protected mode: Redis's text, with our own ways out.
+const PROTECTED: &str = "-DENIED Redis is running in protected mode because protected mode is \
+    enabled and no password is set for the default user. In this mode connections are only \
+    accepted from the loopback interface. If you want to connect from external computers to \
+    Bitroster you may adopt one of the following solutions: 1) Set up an authentication password \
+    for the default user: server.requirepass in the configuration, or 'ACL SETUSER default \
+    >password' from the loopback interface. 2) Turn the default user off and use others: 'ACL \
+    SETUSER default off resetpass'. 3) Start the server with --insecure, however MAKE SURE it is \
+    not publicly accessible from internet if you do so. NOTE: You only need to do one of the above \
+    things in order for the server to start accepting connections from the outside.\r\n";
+
 /// What all sessions share.
 pub(crate) struct Shared {
     pub(crate) router: Router,
@@ -87,6 +106,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Who may do what.
+    pub(crate) fn access(&self) -> &Access {
+        &self.settings.access
+    }
+
+    /// Takes the cluster's users, and ends the clients of those that are deleted.
+    pub(crate) fn follow_users(&self, revision: u64, users: &Users) {
+        if self.access().follow(revision, users) {
+            self.clients.end_deleted();
+        }
+    }
+
     pub(crate) fn now_secs(&self) -> u64 {
         self.now_secs.load(Relaxed)
     }
@@ -107,6 +138,19 @@ impl Shared {
         self.is_ready.load(Relaxed) && self.router.has_map()
     }
 
+    /// Whether the front end ends.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Relaxed)
+    }
+
+    /// Waits until the front end ends.
+    pub(crate) async fn stopped(&self) {
+        let stopped = self.stop.notified();
+        if !self.is_stopping() {
+            stopped.await;
+        }
+    }
+
     /// Whether writes that take memory are refused.
     #[inline]
     pub(crate) fn is_over_memory(&self) -> bool {
@@ -117,7 +161,7 @@ impl Shared {
 /// The clients' side of a node. A clone is cheap and shares all.
 #[derive(Clone)]
 pub struct Frontend {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Frontend {
@@ -162,8 +206,28 @@ impl Frontend {
         self.shared.is_ready.store(true, Relaxed);
     }
 
+    /// Who may do what, for another front end.
+    pub fn access(&self) -> Access {
+        self.shared.access().clone()
+    }
+
+    /// Takes the cluster's users as of a revision, unless newer ones are known; ends the clients of
+    /// those that are deleted.
+    pub fn follow_users(&self, revision: u64, users: &Users) {
+        self.shared.follow_users(revision, users);
+    }
+
     /// Accepts clients until [`shutdown`](Self::shutdown); each gets a task of its own.
     pub async fn serve(&self, listener: TcpListener) {
+        self.accept(listener, None).await;
+    }
+
+    /// As [`serve`](Self::serve), for clients that speak TLS.
+    pub async fn serve_tls(&self, listener: TcpListener, handshake: Arc<dyn Handshake>) {
+        self.accept(listener, Some(handshake)).await;
+    }
+
+    async fn accept(&self, listener: TcpListener, handshake: Option<Arc<dyn Handshake>>) {
         loop {
             let stopped = self.shared.stop.notified();
             if self.shared.is_stopping.load(Relaxed) {
@@ -174,7 +238,7 @@ impl Frontend {
                 () = stopped => return,
             };
             match accepted {
-                Ok((stream, addr)) => self.admit(stream, addr),
+                Ok((stream, addr)) => self.admit(stream, addr, handshake.clone()),
                 Err(error) => {
                     warn!(%error, "cannot accept a client");
                     tokio::time::sleep(ACCEPT_RETRY).await;
@@ -183,7 +247,7 @@ impl Frontend {
         }
     }
 
-    fn admit(&self, stream: TcpStream, addr: SocketAddr) {
+    fn admit(&self, stream: TcpStream, addr: SocketAddr, handshake: Option<Arc<dyn Handshake>>) {
         // Replies are one write a turn; waiting for more of them would only delay the client.
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "a client left before it was served");
@@ -191,8 +255,13 @@ impl Frontend {
         }
         let local_addr = stream.local_addr().unwrap_or(addr);
         let frontend = self.clone();
-        let session = async move { frontend.converse(stream, addr, local_addr).await };
-        self.shared.spawn.spawn("session", Box::pin(session));
+        let session: BoxFuture<'static, ()> = match handshake {
+            None => Box::pin(async move { frontend.converse(stream, addr, local_addr).await }),
+            Some(handshake) => Box::pin(async move {
+                frontend.converse_tls(stream, addr, local_addr, &*handshake).await;
+            }),
+        };
+        self.shared.spawn.spawn("session", session);
     }
 
     /// Serves one client until either side ends the conversation. The listener does so for every
@@ -201,25 +270,84 @@ impl Frontend {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        match self.register(addr, local_addr) {
+            Ok(client) => self.run(client, stream).await,
+            Err(refusal) => refuse(&mut stream, refusal).await,
+        }
+    }
+
+    /// As [`converse`](Self::converse), after a handshake. A client that is not let in gets no
+    /// handshake, unless there is room for telling it why.
+    async fn converse_tls(
+        &self,
+        stream: TcpStream,
+        addr: SocketAddr,
+        local_addr: SocketAddr,
+        handshake: &dyn Handshake,
+    ) {
+        let registered = self.register(addr, local_addr);
+        if matches!(registered, Err(CLIENTS_MAX)) {
+            return;
+        }
+        let client = registered.as_ref().ok();
+        let ended = poll_fn(|cx| match client {
+            Some(client) if client.poll_ending(cx.waker()) => Poll::Ready(()),
+            _ => Poll::Pending,
+        });
+        let stream = tokio::select! {
+            shaken = timeout(HANDSHAKE_MAX, handshake.shake(stream, addr)) => {
+                shaken.unwrap_or_else(|_| {
+                    handshake.note_timeout(addr);
+                    None
+                })
+            }
+            () = ended => None,
+        };
+        match (registered, stream) {
+            (Ok(client), Some(stream)) => self.run(client, stream).await,
+            (Ok(client), None) => self.shared.clients.remove(&client),
+            (Err(refusal), Some(mut stream)) => refuse(&mut stream, refusal).await,
+            (Err(_), None) => {}
+        }
+    }
+
+    /// Counts a client in.
+    ///
+    /// # Errors
+    ///
+    /// What it is to be told where it may not stay.
+    fn register(
+        &self,
+        addr: SocketAddr,
+        local_addr: SocketAddr,
+    ) -> Result<Arc<Client>, &'static str> {
         let shared = &self.shared;
+        let is_local = addr.ip().to_canonical().is_loopback();
+        if !is_local && shared.settings.is_protected && !shared.settings.has_password() {
+            shared.metrics.add_refused();
+            return Err(PROTECTED);
+        }
         let clients_max = shared.settings.clients_max();
         let added = shared.clients.add(addr, local_addr, shared.now_secs(), clients_max);
         let Some(client) = added else {
             shared.metrics.add_refused();
-            let refusal = b"-ERR max number of clients reached\r\n";
-            if let Err(error) = stream.write_all(refusal).await {
-                debug!(%error, "a refused client did not wait for the refusal");
-            }
-            return;
+            return Err(CLIENTS_MAX);
         };
         shared.metrics.add_accepted();
         if shared.is_stopping.load(Relaxed) {
             client.end();
         }
-        let session = Session::new(Arc::clone(shared), Arc::clone(&client), stream);
+        Ok(client)
+    }
+
+    async fn run<S>(&self, client: Arc<Client>, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let session = Session::new(Arc::clone(&self.shared), Arc::clone(&client), stream);
         let ended = session.run().await;
-        shared.pubsub.leave(&client);
-        shared.clients.remove(&client);
+        self.shared.pubsub.leave(&client);
+        self.shared.clients.remove(&client);
         match ended {
             Ok(()) => {}
             Err(error) if is_usual(&error) => debug!(client = client.id, %error, "client lost"),
@@ -277,6 +405,15 @@ impl Frontend {
             Ok(()) => 0,
             Err(_elapsed) => self.shared.clients.len(),
         }
+    }
+}
+
+/// Tells a client why it may not stay.
+async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, refusal: &str) {
+    if let Err(error) = stream.write_all(refusal.as_bytes()).await {
+        debug!(%error, "a refused client did not wait for the refusal");
+    } else if let Err(error) = stream.shutdown().await {
+        debug!(%error, "a refused client did not wait for the end");
     }
 }
 

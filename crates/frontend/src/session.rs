@@ -4,9 +4,12 @@
 //! Long pipelines are cut into turns of at most
 //! [`TURN_COMMANDS_MAX`](bitroster_types::limits::TURN_COMMANDS_MAX) commands.
 
+mod acl;
+mod calls;
 mod dialog;
 mod greeting;
 mod listen;
+mod replies;
 mod tally;
 mod transaction;
 

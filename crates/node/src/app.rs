@@ -16,6 +16,7 @@
 //! | `figures`   | what INFO, CONFIG and the scrape ask                       |
 //! | `memory`    | what the allocator has handed out, and `maxmemory`         |
 //! | `admin`     | the HTTP server for operators                              |
+//! | `users`     | who may do what: where that is kept, and its changes       |
 //! | `banner`    | the first lines on stdout                                  |
 
 mod admin;
@@ -30,6 +31,7 @@ mod memory;
 mod tasks;
 mod topology;
 mod transport;
+mod users;
 
 use std::{
     net::SocketAddr,
@@ -53,9 +55,12 @@ use tokio::{
     sync::Notify,
     time::interval,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use self::{data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, topology::Topology};
+use self::{
+    data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, topology::Topology,
+    users::Users,
+};
 use crate::config::{Config, Loaded, SyncWord};
 
 /// Most requests to groups that one command has in flight.
@@ -91,10 +96,10 @@ pub(crate) fn run(loaded: Loaded, insecure: bool) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")?;
     if loaded.config.is_clustered() {
-        return runtime.block_on(cluster::run(loaded.config, cores, log, recorder));
+        return runtime.block_on(cluster::run(loaded.config, cores, log, recorder, insecure));
     }
     let home = Home::open(&loaded, cores)?;
-    runtime.block_on(lone::run(loaded.config, home, cores, log, recorder))
+    runtime.block_on(lone::run(loaded.config, home, cores, log, recorder, insecure))
 }
 
 /// Warns where the system would refuse clients before `maxclients` does.
@@ -118,16 +123,18 @@ fn log_filter(level: &str) -> String {
 
 /// Refuses to serve other machines without a password, unless that is wanted.
 fn check_exposure(config: &Config, insecure: bool) -> anyhow::Result<()> {
-    let bind = config.server.bind;
-    if !insecure
-        && config.server.role.serves_clients()
-        && config.server.requirepass.is_empty()
-        && !is_safe_without_password(bind)
-    {
-        bail!(
-            "server.bind is {bind}: whoever reaches it could read and write everything; set \
-             server.requirepass, or say --insecure"
-        );
+    let server = &config.server;
+    if insecure || !server.role.serves_clients() || !server.requirepass.is_empty() {
+        return Ok(());
+    }
+    let grpc = server.grpc.then_some(("grpc_bind", server.grpc_bind));
+    for (field, bind) in [Some(("bind", server.bind)), grpc].into_iter().flatten() {
+        if !is_safe_without_password(bind) {
+            bail!(
+                "server.{field} is {bind}: whoever reaches it could read and write everything; set \
+                 server.requirepass, or say --insecure"
+            );
+        }
     }
     Ok(())
 }
@@ -139,6 +146,8 @@ struct Base {
     shard: Arc<OnceLock<Arc<Shard>>>,
     figures: Arc<Figures>,
     admin: AdminEnd,
+    /// Whether other machines are served although the user `default` needs no password.
+    insecure: bool,
 }
 
 /// Where the admin server listens, and how it is told to end.
@@ -157,6 +166,7 @@ impl Base {
         topology: Topology,
         log: log::Handle,
         recorder: Recorder,
+        insecure: bool,
     ) -> anyhow::Result<Self> {
         let tasks = Arc::new(Tasks::new());
         let memory = Arc::new(Memory::new(config.storage.maxmemory.0));
@@ -194,26 +204,49 @@ impl Base {
             shard,
             figures,
             admin: AdminEnd { address, front, clients_ready, end },
+            insecure,
         })
     }
 
-    /// Starts to serve clients through `router`; they are told `LOADING` until
-    /// [`Frontend::set_ready`].
-    async fn serve_clients(&self, config: &Config, router: Router) -> anyhow::Result<Serving> {
+    /// Starts to serve clients through `router`, as the users that `users` keeps; they are told
+    /// `LOADING` until [`Frontend::set_ready`].
+    async fn serve_clients(
+        &self,
+        config: &Config,
+        router: Router,
+        users: Arc<dyn Users>,
+    ) -> anyhow::Result<Serving> {
         let listener = bind(SocketAddr::new(config.server.bind, config.server.port)).await?;
         let address = listener.local_addr()?;
+        let grpc = if config.server.grpc {
+            let address = SocketAddr::new(config.server.grpc_bind, config.server.grpc_port);
+            Some(bind(address).await.context("the gRPC API needs it: server.grpc_port")?)
+        } else {
+            None
+        };
         let frontend = Frontend::new(
             router,
             Arc::clone(&self.figures) as _,
             Arc::clone(&self.tasks) as _,
             self.memory.is_over(),
-            frontend_options(config, address),
+            frontend_options(config, address, self.insecure),
         );
+        // Before the first client comes: it would be whoever the configuration alone allows.
+        let (revision, first) = users.current();
+        frontend.follow_users(revision, &first);
+        frontend.access().keep_in(Arc::clone(&users).store());
+        let follow = users.follow(frontend.clone());
+        self.tasks.spawn("users", follow);
         let (listening, clock) = (frontend.clone(), frontend.clone());
         self.tasks.spawn("listener", Box::pin(async move { listening.serve(listener).await }));
         self.tasks.spawn("clock", Box::pin(async move { clock.run_clock().await }));
+        let grpc_address = grpc.as_ref().map(TcpListener::local_addr).transpose()?;
+        if let Some(listener) = grpc {
+            let serving = frontend.clone();
+            self.tasks.spawn("grpc", Box::pin(serve_grpc(serving, listener)));
+        }
         self.admin.front.set(frontend.clone()).ok().context("clients are served once")?;
-        Ok(Serving { frontend, address })
+        Ok(Serving { frontend, address, grpc: grpc_address })
     }
 }
 
@@ -221,6 +254,15 @@ impl Base {
 struct Serving {
     frontend: Frontend,
     address: SocketAddr,
+    /// Where gRPC clients connect, where they may.
+    grpc: Option<SocketAddr>,
+}
+
+/// Serves gRPC clients until the front end ends.
+async fn serve_grpc(frontend: Frontend, listener: TcpListener) {
+    if let Err(error) = frontend.serve_grpc(listener).await {
+        error!(%error, "the server for gRPC clients ended");
+    }
 }
 
 impl Serving {
@@ -276,7 +318,7 @@ fn router_options(config: &Config) -> RouterOptions {
     }
 }
 
-fn frontend_options(config: &Config, address: SocketAddr) -> Options {
+fn frontend_options(config: &Config, address: SocketAddr, insecure: bool) -> Options {
     let password = config.server.requirepass.clone();
     Options {
         bind: address.ip().to_string(),
@@ -284,6 +326,7 @@ fn frontend_options(config: &Config, address: SocketAddr) -> Options {
         clients_max: config.server.maxclients,
         timeout_secs: config.server.timeout,
         password: (!password.is_empty()).then_some(password),
+        is_protected: !insecure,
         parse_limits: ParseLimits {
             bitmap_bits_max: config.limits.bitmap_max_bits,
             bulk_bytes_max: usize::try_from(config.limits.proto_max_bulk_len.0)

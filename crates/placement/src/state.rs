@@ -7,6 +7,7 @@
 
 pub mod change;
 mod codec;
+pub mod users;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,6 +17,7 @@ use crate::ClusterMap;
 
 pub use change::{ChangeError, Changed};
 pub use codec::StateError;
+pub use users::Users;
 
 /// Most members of the meta group: more would make its writes slower and protect against failures
 /// that take the data with them anyway.
@@ -86,6 +88,10 @@ pub struct ClusterState {
     /// The replicas of each group, the meta group among them. The first that does not leave should
     /// lead.
     pub groups: BTreeMap<GroupId, Vec<ReplicaEntry>>,
+    /// Who may do what as a client, by name; in a form that only the clients' side reads. A user
+    /// that is not here does not exist, but for `default`, which is then as each node's
+    /// configuration says.
+    pub users: Arc<Users>,
     next_node: u64,
     next_replica: u64,
 }
@@ -129,6 +135,7 @@ impl ClusterState {
             map,
             nodes: members.iter().map(node).collect(),
             groups,
+            users: Arc::default(),
             next_node: members.iter().map(|member| member.node.0).max().unwrap_or(0) + 1,
             next_replica,
         }

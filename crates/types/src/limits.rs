@@ -380,6 +380,52 @@ pub const RELAY_MESSAGE_BYTES_MAX: usize = RPC_PIECE_BYTES;
 /// Published messages that wait for their way to one node; more are dropped.
 pub const RELAY_BYTES_MAX: usize = 8 << 20;
 
+/// Longest name of a user of the access control list.
+pub const USER_NAME_BYTES_MAX: usize = 256;
+
+/// Longest rules of one user, in their canonical text: some hundred key patterns.
+pub const USER_RULES_BYTES_MAX: usize = 16 << 10;
+
+/// Most bytes of all users' names and rules: they are part of the cluster's state, which every
+/// change sends to every node.
+pub const USERS_BYTES_MAX: usize = 1 << 20;
+
+/// Most entries of ACL LOG (Redis: `acllog-max-len`).
+pub const ACCESS_LOG_ENTRIES_MAX: usize = 128;
+
+/// Longest object or user's name that an entry of ACL LOG keeps: they are the client's to choose.
+pub const ACCESS_LOG_TEXT_BYTES_MAX: usize = 256;
+
+/// How long a TLS handshake may take, in seconds: some round trips of a slow network.
+pub const TLS_HANDSHAKE_SECS_MAX: u64 = 10;
+
+/// Most TLS handshakes of other nodes at a time. A cluster has fewer nodes.
+pub const TLS_HANDSHAKES_MAX: usize = 256;
+
 /// Longest encoded set that is decoded to find the group of its bits, before that group decodes it
 /// again: a microsecond. What is longer takes a plan, which decodes it once and divides it.
 pub const ROUTED_SET_BYTES_MAX: usize = 4 << 10;
+
+/// Offsets in one message of a gRPC listing: 10 to 50 KiB, so that a client that takes one at a time
+/// is not kept waiting and one that takes all pays little a message.
+pub const GRPC_PAGE_OFFSETS: u64 = 8192;
+
+/// Keys that one message of a gRPC scan looks at where the client does not say.
+pub const GRPC_SCAN_KEYS_DEFAULT: u64 = 1000;
+
+/// Bytes in one message of a gRPC export: below what clients accept without being told (4 MiB).
+pub const GRPC_CHUNK_BYTES: usize = 256 << 10;
+
+/// Longest gRPC message that carries numbers or names and no value: a million numbers. Decoded, a
+/// number takes up to eight times its bytes.
+pub const GRPC_MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes that a gRPC message with a value of `proto-max-bulk-len` has beside it: its key and the
+/// fields' tags.
+pub const GRPC_ENVELOPE_BYTES_MAX: usize = 128 << 10;
+
+/// Most calls that one gRPC connection has open at a time. Clients queue the rest.
+pub const GRPC_CALLS_MAX: u32 = 1024;
+
+const _: () = assert!(GRPC_PAGE_OFFSETS <= LIST_OFFSETS_MAX);
+const _: () = assert!(GRPC_ENVELOPE_BYTES_MAX > KEY_BYTES_MAX);

@@ -122,9 +122,10 @@ impl Node {
         let address = self.address;
         command
             .args(["--port", &client.to_string(), "--admin-port", &admin.to_string()])
-            .args(["--cluster-port", &cluster.to_string(), "--insecure"])
+            .args(["--cluster-port", &cluster.to_string(), "--grpc-port", "0", "--insecure"])
             .args(["--set", &format!("server.bind={address}")])
             .args(["--set", &format!("server.admin_bind={address}")])
+            .args(["--set", &format!("server.grpc_bind={address}")])
             .args(["--set", &format!("cluster.bind={address}")])
             .args(["--set", &format!("cluster.advertise={}", self.cluster_address())]);
         command

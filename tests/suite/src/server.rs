@@ -141,7 +141,7 @@ impl Server {
         let log = log.create(true).append(true).open(data_dir.path().join("server.log"));
         let log = log.expect("the server's log file");
         let child = Command::new(binary())
-            .args(["dev", "--port", "0", "--admin-port", "0"])
+            .args(["dev", "--port", "0", "--grpc-port", "0", "--admin-port", "0"])
             .arg("--data-dir")
             .arg(data_dir.path().join("data"))
             .args(&args)

@@ -260,13 +260,14 @@ struct Filter {
     id: Option<u64>,
     addr: Option<String>,
     local_addr: Option<String>,
+    user: Option<String>,
     age_secs_min: Option<u64>,
     kind: Option<ClientKind>,
     takes_me: bool,
 }
 
 impl Filter {
-    fn parse(options: &[Bytes]) -> Result<Self, CommandError> {
+    fn parse(shared: &Shared, options: &[Bytes]) -> Result<Self, CommandError> {
         let mut filter = Self::default();
         for pair in options.chunks(2) {
             let [option, value] = pair else {
@@ -282,7 +283,7 @@ impl Filter {
                 "addr" => filter.addr = Some(text),
                 "laddr" => filter.local_addr = Some(text),
                 "type" => filter.kind = Some(ClientKind::parse(value)?),
-                "user" if text == "default" => {}
+                "user" if shared.access().rules_of(value).is_some() => filter.user = Some(text),
                 "user" => {
                     return Err(CommandError::Message(format!("ERR No such user '{text}'")));
                 }
@@ -302,6 +303,7 @@ impl Filter {
         self.kind.is_none_or(|kind| kind.has(client))
             && (self.takes_me || client.id != me.id)
             && self.id.is_none_or(|id| id == client.id)
+            && self.user.as_ref().is_none_or(|user| *user == client.user_name())
             && self.addr.as_ref().is_none_or(|addr| *addr == client.addr.to_string())
             && self.local_addr.as_ref().is_none_or(|addr| *addr == client.local_addr.to_string())
             && self
@@ -312,7 +314,7 @@ impl Filter {
 
 /// The new form: by options, any number of clients, how many there were.
 fn kill(shared: &Shared, me: &Client, options: &[Bytes]) -> Result<Reply, CommandError> {
-    let filter = Filter::parse(options)?;
+    let filter = Filter::parse(shared, options)?;
     let mut count = 0;
     for client in shared.clients.all() {
         if filter.matches(&client, me, shared.now_secs()) {

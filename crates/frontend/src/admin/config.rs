@@ -152,7 +152,7 @@ fn change(shared: &Shared, name: &str, value: &[u8]) -> Result<(), String> {
             Ok(clients @ 1..) => own.set_clients_max(clients),
             _ => return Err("argument must be at least 1".to_owned()),
         },
-        "requirepass" => own.set_password(value),
+        "requirepass" => own.set_password(value)?,
         _ => {
             let changed = tunable::change(shared, name, utf8(value))
                 .or_else(|| shared.status.change_setting(name, utf8(value)))

@@ -14,22 +14,21 @@ use std::{
 
 use bitroster_command::{
     Command, CommandError, Reply, SessionCommand, lookup, parse,
-    table::{CommandSpec, Flags},
+    table::{COMMANDS, CommandSpec, Flags},
 };
-use bitroster_resp::{Encoder, Limits, ProtocolError, Version};
+use bitroster_resp::{Limits, ProtocolError, Version};
 use bitroster_router::{Reading, Turn};
 use bitroster_types::limits::{TURN_BYTES_MAX, TURN_COMMANDS_MAX};
 use bytes::BytesMut;
 
 use super::{
-    listen::tell,
-    tally::{Tally, Turned},
+    tally::Tally,
     transaction::{Queue, Watches},
 };
 use crate::{
-    admin, catalog,
+    access::{Identity, NO_AUTH, commands::Place, log::Context},
+    admin,
     client::Client,
-    encode::encode,
     pubsub::{Kind, event::Events},
     server::Shared,
 };
@@ -47,6 +46,7 @@ pub(super) enum Pending {
 /// A request that CLIENT PAUSE holds.
 pub(super) struct Held {
     spec: &'static CommandSpec,
+    place: Place,
     command: Command,
     /// Bytes of the request.
     len: usize,
@@ -82,7 +82,8 @@ pub(crate) struct Dialog {
     pub(super) client: Arc<Client>,
     pub(super) turn: Turn,
     pub(super) protocol: Version,
-    pub(super) is_authenticated: bool,
+    /// Who the client is; `None` before it has said so.
+    pub(super) identity: Option<Identity>,
     pub(super) is_closing: bool,
     pub(super) mute: Mute,
     pub(super) reading: Reading,
@@ -93,14 +94,16 @@ pub(crate) struct Dialog {
     /// What the turn's replies may tell those who listen to keys, by place.
     pub(super) events: Vec<(usize, Events)>,
     /// What the turn's commands cost.
-    tally: Tally,
+    pub(super) tally: Tally,
 }
 
 impl Dialog {
-    pub(super) fn new(shared: Arc<Shared>, client: Arc<Client>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, client: Arc<Client>) -> Self {
+        let identity = shared.access().default_identity();
+        client.identity.lock().clone_from(&identity);
         Self {
             turn: shared.router.turn(),
-            is_authenticated: !shared.settings.has_password(),
+            identity,
             shared,
             client,
             protocol: Version::Resp2,
@@ -129,7 +132,7 @@ impl Dialog {
 
     /// What the client may send at present.
     pub(super) fn limits(&self) -> Limits {
-        if self.is_authenticated {
+        if self.identity.is_some() {
             Limits::authenticated(self.shared.settings.parse_limits.bulk_bytes_max)
         } else {
             Limits::unauthenticated()
@@ -199,7 +202,7 @@ impl Dialog {
     /// Whether any command may run at once, as nearly always.
     #[inline]
     fn is_plain(&self) -> bool {
-        self.is_authenticated
+        self.identity.as_ref().is_some_and(Identity::is_free)
             && self.queue.is_none()
             && self.shared.is_ready()
             && !self.shared.is_over_memory()
@@ -216,18 +219,24 @@ impl Dialog {
         args: &[&[u8]],
         len: usize,
     ) -> Option<Pending> {
-        if let Err(error) = self.admit(spec, args) {
-            if let Some(queue) = &mut self.queue {
-                queue.spoil();
-            }
-            self.tally.reject();
-            self.turn.push_reply(error.into());
-            return None;
+        let place = Place::of(spec, args.get(1).copied());
+        if let Err(error) = self.admit(spec, place, args) {
+            return self.refuse_admission(error);
         }
-        match spec.parse(args, &self.shared.settings.parse_limits) {
-            Ok(command) if self.is_held(spec) => Some(Pending::Held(Held { spec, command, len })),
-            Ok(command) => self.dispatch(spec, command, len),
-            Err(error) if self.queue.is_some() => self.take_in_transaction(spec, Err(error), len),
+        let parsed = spec.parse(args, &self.shared.settings.parse_limits);
+        if let Ok(command) = &parsed
+            && let Err(error) = self.admit_command(place, command)
+        {
+            return self.refuse_admission(error);
+        }
+        match parsed {
+            Ok(command) if self.is_held(spec) => {
+                Some(Pending::Held(Held { spec, place, command, len }))
+            }
+            Ok(command) => self.dispatch(spec, place, command, len),
+            Err(error) if self.queue.is_some() => {
+                self.take_in_transaction(spec, place, Err(error), len)
+            }
             Err(error) => self.refuse_args(spec, args, error),
         }
     }
@@ -252,11 +261,12 @@ impl Dialog {
     fn dispatch(
         &mut self,
         spec: &'static CommandSpec,
+        place: Place,
         command: Command,
         len: usize,
     ) -> Option<Pending> {
         if self.queue.is_some() {
-            return self.take_in_transaction(spec, Ok(command), len);
+            return self.take_in_transaction(spec, place, Ok(command), len);
         }
         match command {
             Command::Session(command) => self.take_session(command),
@@ -268,12 +278,25 @@ impl Dialog {
     }
 
     /// Whether `spec` may run at all now. Redis: `processCommand` in `server.c`.
-    fn admit(&self, spec: &'static CommandSpec, args: &[&[u8]]) -> Result<(), CommandError> {
+    fn admit(
+        &mut self,
+        spec: &'static CommandSpec,
+        place: Place,
+        args: &[&[u8]],
+    ) -> Result<(), CommandError> {
         if !spec.takes(args.len()) {
             return spec.parse(args, &self.shared.settings.parse_limits).map(drop);
         }
-        if !self.is_authenticated && !spec.flags.contains(Flags::NO_AUTH) {
-            return Err(CommandError::Text("NOAUTH Authentication required."));
+        if self.identity.is_none() {
+            // The user `default` may have lost its password meanwhile.
+            self.become_user(self.shared.access().default_identity());
+        }
+        match &self.identity {
+            None if !spec.flags.contains(Flags::NO_AUTH) => return Err(NO_AUTH),
+            Some(identity) if !identity.is_free() => {
+                identity.admit_place(place, self.context(), || self.describe())?;
+            }
+            None | Some(_) => {}
         }
         if spec.flags.contains(Flags::DENYOOM) && self.shared.is_over_memory() {
             return Err(CommandError::OutOfMemory);
@@ -283,6 +306,45 @@ impl Dialog {
             return Err(CommandError::Loading);
         }
         Ok(())
+    }
+
+    /// Whether the client may do this to these keys and channels.
+    fn admit_command(&self, place: Place, command: &Command) -> Result<(), CommandError> {
+        match &self.identity {
+            Some(identity) if !identity.is_free() => {
+                identity.admit_from(place, command, self.context(), || self.describe())
+            }
+            None | Some(_) => Ok(()),
+        }
+    }
+
+    fn refuse_admission(&mut self, error: CommandError) -> Option<Pending> {
+        self.tally.reject();
+        if let Some(queue) = &mut self.queue {
+            queue.spoil();
+        }
+        self.turn.push_reply(error.into());
+        None
+    }
+
+    /// Where a command stands, for ACL LOG.
+    fn context(&self) -> Context {
+        if self.queue.is_some() { Context::Multi } else { Context::TopLevel }
+    }
+
+    /// The client's line of CLIENT LIST.
+    pub(super) fn describe(&self) -> String {
+        let last = usize::from(self.client.last_command.load(Relaxed));
+        let command = COMMANDS.get(last).map_or("NULL", |spec| spec.name);
+        let mut out = String::new();
+        self.client.describe(self.shared.now_secs(), command, &mut out);
+        out
+    }
+
+    /// Makes the client somebody, or nobody.
+    pub(super) fn become_user(&mut self, identity: Option<Identity>) {
+        self.client.identity.lock().clone_from(&identity);
+        self.identity = identity;
     }
 
     /// Refuses what is in no row of the table.
@@ -323,7 +385,8 @@ impl Dialog {
             // What the client wrote before must be there when others hear of it.
             SessionCommand::Publish { .. } => self.turn.waiting() > 0,
             SessionCommand::Admin { name, args } => {
-                admin::client::is_reply_mode(name, args)
+                *name == "acl"
+                    || admin::client::is_reply_mode(name, args)
                     || admin::client::is_consistency(name, args)
                     || admin::later::is_slow(name, args)
             }
@@ -345,7 +408,7 @@ impl Dialog {
             SessionCommand::Ping { message } => self.pong(message),
             SessionCommand::Echo { message } => Reply::Bulk(message),
             SessionCommand::Auth { user, password } => {
-                self.authenticate(user.as_deref(), &password).into()
+                self.authenticate("AUTH", user.as_deref(), &password).into()
             }
             SessionCommand::Select { index: 0 } => Reply::Ok,
             SessionCommand::Select { .. } => {
@@ -391,7 +454,7 @@ impl Dialog {
                     self.is_closing = true;
                     return Duration::ZERO;
                 }
-                match self.dispatch(held.spec, held.command, held.len) {
+                match self.dispatch(held.spec, held.place, held.command, held.len) {
                     Some(pending) => pending,
                     None => return Duration::ZERO,
                 }
@@ -446,6 +509,7 @@ impl Dialog {
             SessionCommand::Admin { name, args } if admin::client::is_reply_mode(name, &args) => {
                 return self.set_mute(&args);
             }
+            SessionCommand::Admin { name: "acl", args } => self.acl(&args).await.into(),
             SessionCommand::Admin { name, args } if admin::later::is_slow(name, &args) => {
                 admin::later::run(&self.shared, &self.client, name, &args).await
             }
@@ -475,70 +539,5 @@ impl Dialog {
             wait.as_mut().poll(cx).map(|()| true)
         })
         .await
-    }
-
-    /// Waits for every reply of the turn and appends them to `out`. Returns what the turn took
-    /// where it was slow.
-    pub(super) async fn answer(&mut self, out: &mut BytesMut) -> Option<Turned> {
-        if self.turn.is_empty() {
-            return None;
-        }
-        self.turn.flush().await;
-        let Self { turn, tally, events, shared, .. } = self;
-        let is_muted = self.mute != Mute::Nothing;
-        let mut events = events.drain(..).peekable();
-        let mut encoder = Encoder::new(out, self.protocol);
-        let mut place = 0;
-        turn.drain(|reply| {
-            if let Reply::Error(error) = &reply {
-                shared.metrics.add_error(error);
-                tally.fail(&shared.metrics, place);
-            }
-            if let Some((_, events)) = events.next_if(|(at, _)| *at == place) {
-                tell(shared, &events, &reply);
-            }
-            if !is_muted {
-                encode(&reply, &mut encoder);
-            }
-            place += 1;
-        });
-        drop(events);
-        if self.mute == Mute::Next {
-            self.mute = Mute::Nothing;
-        }
-        let turned = self.tally.settle(&self.shared.metrics, place);
-        (turned.requests > 0 && self.is_slow(turned.took)).then_some(turned)
-    }
-
-    /// Whether the slow log is to know of something that took so long; the latency monitor is told
-    /// here.
-    pub(super) fn is_slow(&self, took: Duration) -> bool {
-        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        if self.shared.latency.takes(millis) {
-            self.shared.latency.note("command", admin::unix_time().as_secs(), millis);
-        }
-        self.shared.slowlog.takes(took)
-    }
-
-    /// Writes a slow request into the slow log; `more` requests were answered with it.
-    #[cold]
-    pub(super) fn log_slow(&self, args: &[&[u8]], more: usize, took: Duration) {
-        let is_kept = args
-            .first()
-            .and_then(|name| lookup(name))
-            .is_none_or(|spec| !spec.flags.contains(Flags::SKIP_SLOWLOG) || spec.name == "exec");
-        if is_kept {
-            let who = (self.client.addr.to_string(), self.client.names.lock().name.clone());
-            self.shared.slowlog.add(args, more, took, admin::unix_time(), who);
-        }
-    }
-
-    /// Counts a request for `spec`.
-    #[inline]
-    fn count(&mut self, spec: &'static CommandSpec) {
-        let index = catalog::index(spec);
-        if self.tally.take(Some(index)) {
-            self.client.last_command.store(index, Relaxed);
-        }
     }
 }

@@ -10,10 +10,10 @@ use bitroster_types::Consistency;
 use bytes::Bytes;
 
 use super::dialog::{Dialog, Mute};
-use crate::admin::{self, client::check_name};
-
-const WRONG_PASSWORD: CommandError =
-    CommandError::Text("WRONGPASS invalid username-password pair or user is disabled.");
+use crate::{
+    access::DEFAULT_USER,
+    admin::{self, client::check_name},
+};
 
 const NO_PASSWORD_SET: CommandError = CommandError::Text(
     "ERR AUTH <password> called without any password configured for the default user. Are you \
@@ -27,27 +27,29 @@ const HELLO_UNAUTHENTICATED: CommandError = CommandError::Text(
 );
 
 impl Dialog {
-    /// AUTH, alone or within HELLO.
+    /// AUTH, alone or within HELLO, which `command` says for ACL LOG.
     pub(super) fn authenticate(
         &mut self,
+        command: &'static str,
         user: Option<&[u8]>,
         password: &[u8],
     ) -> Result<Reply, CommandError> {
-        let settings = &self.shared.settings;
-        if !settings.has_password() {
-            // The default user then takes any password, but `AUTH password` alone is a mistake.
-            return match user {
-                None => Err(NO_PASSWORD_SET),
-                Some(b"default") => Ok(Reply::Ok),
-                Some(_) => Err(WRONG_PASSWORD),
-            };
+        let access = self.shared.access();
+        if user.is_none() && access.default_needs_no_password() {
+            return Err(NO_PASSWORD_SET);
         }
-        let is_default = user.is_none_or(|user| user == b"default");
-        if !settings.is_password(password) || !is_default {
-            return Err(WRONG_PASSWORD);
+        let user = user.unwrap_or(DEFAULT_USER);
+        match access.authenticate(user, password) {
+            Ok(identity) => {
+                self.become_user(Some(identity));
+                Ok(Reply::Ok)
+            }
+            Err(error) => {
+                let client = self.describe();
+                access.log().lock().note_wrong_password(command.as_bytes(), user, &client);
+                Err(error)
+            }
         }
-        self.is_authenticated = true;
-        Ok(Reply::Ok)
     }
 
     /// HELLO. Nothing is changed unless all of it can be.
@@ -65,9 +67,9 @@ impl Dialog {
         };
         let name = name.map(|name| check_name(&name)).transpose()?;
         if let Some((user, password)) = auth {
-            self.authenticate(Some(&user), &password)?;
+            self.authenticate("HELLO", Some(&user), &password)?;
         }
-        if !self.is_authenticated {
+        if self.identity.is_none() {
             return Err(HELLO_UNAUTHENTICATED);
         }
         if let Some(name) = name {
@@ -112,7 +114,7 @@ impl Dialog {
         self.mute = Mute::Nothing;
         self.set_consistency(Consistency::default());
         self.client.names.lock().name.clear();
-        self.is_authenticated = !self.shared.settings.has_password();
+        self.become_user(self.shared.access().default_identity());
         Reply::Status("RESET")
     }
 

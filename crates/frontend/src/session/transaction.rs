@@ -21,6 +21,7 @@ use super::{
     dialog::{Dialog, Pending},
     listen::tell,
 };
+use crate::{access::commands::Place, admin};
 
 /// What MULTI has queued.
 #[derive(Debug, Default)]
@@ -36,9 +37,9 @@ pub(super) struct Queue {
 #[derive(Debug)]
 enum Step {
     /// For the groups.
-    Groups(Command),
+    Groups(Place, Command),
     /// For the session.
-    Session(SessionCommand),
+    Session(Place, SessionCommand),
     /// Wrong in itself: its reply is ready.
     Refused(CommandError),
 }
@@ -136,6 +137,7 @@ impl Dialog {
     pub(super) fn take_in_transaction(
         &mut self,
         spec: &CommandSpec,
+        place: Place,
         parsed: Result<Command, CommandError>,
         len: usize,
     ) -> Option<Pending> {
@@ -163,9 +165,11 @@ impl Dialog {
                 | SessionCommand::Wait { .. }
                 | SessionCommand::Info { .. }
                 | SessionCommand::Publish { .. }
-                | SessionCommand::Admin { .. }) => self.enqueue(spec, Step::Session(other), len),
+                | SessionCommand::Admin { .. }) => {
+                    self.enqueue(spec, Step::Session(place, other), len)
+                }
             },
-            Ok(command) => self.enqueue(spec, Step::Groups(command), len),
+            Ok(command) => self.enqueue(spec, Step::Groups(place, command), len),
             Err(error) => self.enqueue(spec, Step::Refused(error), len),
         };
         self.turn.push_reply(reply);
@@ -210,12 +214,12 @@ impl Dialog {
         let mut commands = Vec::new();
         let mut rest = Vec::with_capacity(queue.steps.len());
         for step in queue.steps {
-            match step {
-                Step::Groups(command) => {
+            match self.check_again(step) {
+                Step::Groups(_, command) => {
                     commands.push(command);
                     rest.push(None);
                 }
-                step @ (Step::Session(_) | Step::Refused(_)) => rest.push(Some(step)),
+                step @ (Step::Session(..) | Step::Refused(_)) => rest.push(Some(step)),
             }
         }
         let events = self.events_of(&commands);
@@ -228,20 +232,48 @@ impl Dialog {
         for (events, reply) in events.iter().zip(&replies) {
             tell(&self.shared, events, reply);
         }
-        self.merge(replies, rest)
+        self.merge(replies, rest).await
+    }
+
+    /// A queued step, or its refusal where the user's rules do not allow it any more.
+    fn check_again(&self, step: Step) -> Step {
+        let Some(identity) = self.identity.as_ref().filter(|identity| !identity.is_free()) else {
+            return step;
+        };
+        let (place, command) = match step {
+            Step::Groups(place, command) => (place, command),
+            Step::Session(place, command) => (place, Command::Session(command)),
+            Step::Refused(error) => return Step::Refused(error),
+        };
+        match (identity.check(place, &command), command) {
+            (Err(denial), _) => Step::Refused(denial.at_exec()),
+            (Ok(()), Command::Session(command)) => Step::Session(place, command),
+            (Ok(()), command) => Step::Groups(place, command),
+        }
     }
 
     /// Puts the session's own replies between those of the groups.
-    fn merge(&mut self, replies: Vec<Reply>, rest: Vec<Option<Step>>) -> Reply {
+    async fn merge(&mut self, replies: Vec<Reply>, rest: Vec<Option<Step>>) -> Reply {
         let mut replies = replies.into_iter();
-        let merged = rest.into_iter().map(|step| match step {
-            None | Some(Step::Groups(_)) => {
-                replies.next().expect("a transaction answers each of its commands")
-            }
-            Some(Step::Session(command)) => self.answer_now(command),
-            Some(Step::Refused(error)) => error.into(),
-        });
-        Reply::Array(merged.collect())
+        let mut merged = Vec::with_capacity(rest.len());
+        for step in rest {
+            merged.push(match step {
+                None | Some(Step::Groups(..)) => {
+                    replies.next().expect("a transaction answers each of its commands")
+                }
+                Some(Step::Session(_, SessionCommand::Admin { name: "acl", args })) => {
+                    self.acl(&args).await.into()
+                }
+                Some(Step::Session(_, SessionCommand::Admin { name, args }))
+                    if admin::later::is_slow(name, &args) =>
+                {
+                    admin::later::run(&self.shared, &self.client, name, &args).await
+                }
+                Some(Step::Session(_, command)) => self.answer_now(command),
+                Some(Step::Refused(error)) => error.into(),
+            });
+        }
+        Reply::Array(merged)
     }
 
     /// WATCH.

@@ -11,6 +11,8 @@ use crate::config::{Config, RoleWord, SyncWord};
 pub(crate) struct Banner {
     /// For clients, where it serves any.
     pub(crate) clients: Option<SocketAddr>,
+    /// For gRPC clients, where it serves any.
+    pub(crate) grpc: Option<SocketAddr>,
     /// The admin server.
     pub(crate) operators: SocketAddr,
     /// For other nodes, and this node's number (0 for a router).
@@ -34,6 +36,9 @@ impl Banner {
         };
         if let Some(clients) = self.clients {
             line("clients", format!("{clients} (RESP2, RESP3; authentication: {auth})"));
+        }
+        if let Some(grpc) = self.grpc {
+            line("grpc", format!("{grpc} (gRPC with reflection, gRPC-Web)"));
         }
         line("admin", format!("http://{}/ (livez, readyz, metrics)", self.operators));
         if let Some((address, node)) = self.nodes {

@@ -17,7 +17,7 @@ mod courier;
 mod disk;
 mod follow;
 mod lobby;
-mod meta;
+pub(super) mod meta;
 pub(super) mod view;
 
 use std::{
@@ -56,7 +56,7 @@ use self::{
 };
 use super::{
     Base, Serving, banner, bind, finish, patience, router_options, shard_options, tasks::Tasks,
-    topology::Topology, wait_for_signal,
+    topology::Topology, users::ClusterUsers, wait_for_signal,
 };
 use crate::config::Config;
 
@@ -82,9 +82,11 @@ pub(super) async fn run(
     cores: usize,
     log: log::Handle,
     recorder: Recorder,
+    insecure: bool,
 ) -> anyhow::Result<()> {
     let cell = StateCell::new();
-    let base = Base::start(&config, Topology::Followed(cell.clone()), log, recorder).await?;
+    let base =
+        Base::start(&config, Topology::Followed(cell.clone()), log, recorder, insecure).await?;
     let listener = bind(SocketAddr::new(config.cluster.bind, config.cluster.port)).await?;
     let nodes = listener.local_addr()?;
     let address = match config.cluster.advertise.as_str() {
@@ -213,7 +215,9 @@ impl Running {
             None => None,
         };
         let serving = if self.config.server.role.serves_clients() {
-            Some(self.base.serve_clients(&self.config, self.router.clone()).await?)
+            let users = ClusterUsers::new(self.cell.clone(), self.meta.clone());
+            let users = Arc::new(users);
+            Some(self.base.serve_clients(&self.config, self.router.clone(), users).await?)
         } else {
             None
         };
@@ -336,6 +340,7 @@ impl Running {
         let groups = self.base.shard.get().map_or(0, |shard| shard.groups().count());
         let banner = banner::Banner {
             clients: serving.map(|serving| serving.address),
+            grpc: serving.and_then(|serving| serving.grpc),
             operators: self.base.admin.address,
             nodes: Some((nodes, node)),
             data: member.map(|(disk, _)| (disk.path().display().to_string(), groups)),

@@ -15,7 +15,7 @@ use tracing::info;
 
 use super::{
     Base, banner, data_dir::Home, finish, patience, router_options, shard_options,
-    topology::Topology, transport::LocalTransport, wait_for_signal,
+    topology::Topology, transport::LocalTransport, users::FileUsers, wait_for_signal,
 };
 use crate::config::Config;
 
@@ -30,13 +30,15 @@ pub(super) async fn run(
     cores: usize,
     log: log::Handle,
     recorder: Recorder,
+    insecure: bool,
 ) -> anyhow::Result<()> {
     let topology = Topology::Fixed(Arc::clone(&home.map));
-    let base = Base::start(&config, topology, log, recorder).await?;
+    let base = Base::start(&config, topology, log, recorder, insecure).await?;
     let transport = Arc::new(LocalTransport::default());
     let router =
         Router::new((*home.map).clone(), Arc::clone(&transport) as _, router_options(&config));
-    let serving = base.serve_clients(&config, router.clone()).await?;
+    let users = Arc::new(FileUsers::open(&home.path)?);
+    let serving = base.serve_clients(&config, router.clone(), users).await?;
     let opened = Arc::new(
         Shard::open(options(&config, &home, cores))
             .await
@@ -51,6 +53,7 @@ pub(super) async fn run(
     base.tasks.spawn("finish", Box::pin(finish));
     let banner = banner::Banner {
         clients: Some(serving.address),
+        grpc: serving.grpc,
         operators: base.admin.address,
         nodes: None,
         data: Some((home.path.display().to_string(), home.map.groups().len())),

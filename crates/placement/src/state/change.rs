@@ -1,8 +1,13 @@
 //! What may happen to a cluster, one pure function each.
 
+use std::sync::Arc;
+
 use bitroster_types::{GroupId, NodeId, ReplicaId};
 
-use super::{ClusterState, NodeEntry, ReplicaEntry, meta_replicas};
+use super::{
+    ClusterState, NodeEntry, ReplicaEntry, meta_replicas,
+    users::{self, Users, UsersError},
+};
 
 /// Why a change cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +18,9 @@ pub enum ChangeError {
     /// Another node is leaving already, or this one.
     #[error("node {0} is leaving already")]
     Leaving(NodeId),
+    /// More users, or longer ones, than a state may have.
+    #[error(transparent)]
+    Users(#[from] UsersError),
     /// No other node can take a replica.
     #[error(
         "group {group} has a replica on node {node} and no other node can take it: add a node first"
@@ -125,6 +133,22 @@ impl ClusterState {
         while changed.move_one() {}
         changed.spread_leads();
         (!changed.lines.is_empty()).then_some(changed)
+    }
+
+    /// Makes `users` the cluster's users. `None` where they are so already.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Users`]; nothing is changed then.
+    pub fn set_users(&self, users: Users) -> Result<Option<Changed>, ChangeError> {
+        users::check(&users)?;
+        if *self.users == users {
+            return Ok(None);
+        }
+        let mut changed = self.begin();
+        changed.lines = users::differences(&self.users, &users);
+        changed.state.users = Arc::new(users);
+        Ok(Some(changed))
     }
 
     /// Notes that a group does without the replicas that were to leave. `None` where there are

@@ -1,7 +1,8 @@
 //! A cluster's state as bytes.
 //!
 //! Magic with the form's number, cluster, revision, founding, map, nodes, groups, next numbers,
-//! checksum. Numbers are little-endian; lists and texts have their length in front.
+//! users, checksum. Numbers are little-endian; lists and texts have their length in front. Form 1
+//! has no users. A state without users is written in form 1, which older builds read too.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,11 +11,20 @@ use bitroster_types::{
     limits::{CLUSTER_ADDRESS_BYTES_MAX, CLUSTER_STATE_BYTES_MAX},
 };
 
-use super::{ClusterState, Founding, Member, NodeEntry, ReplicaEntry};
+use super::{
+    ClusterState, Founding, Member, NodeEntry, ReplicaEntry,
+    users::{self, Users},
+};
 use crate::{ClusterMap, MapError, mix::checksum};
 
 /// Says what the bytes are and in which form: the last byte is the form's number.
 const MAGIC: [u8; 4] = *b"BRS\x01";
+
+/// A state with users.
+const MAGIC_WITH_USERS: [u8; 4] = *b"BRS\x02";
+
+/// Says that the bytes are users alone.
+const USERS_MAGIC: [u8; 4] = *b"BRU\x01";
 
 /// Says that the bytes are a founding.
 const FOUNDING_MAGIC: [u8; 4] = *b"BRF\x01";
@@ -45,7 +55,8 @@ pub enum StateError {
 impl ClusterState {
     /// The state as bytes: some 33 KiB, most of them the map.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Output(MAGIC.to_vec());
+        let has_users = !self.users.is_empty();
+        let mut out = Output(if has_users { MAGIC_WITH_USERS } else { MAGIC }.to_vec());
         out.0.extend_from_slice(&self.cluster.0.to_le_bytes());
         out.u64(self.revision);
         out.founding(&self.founding);
@@ -69,6 +80,9 @@ impl ClusterState {
         }
         out.u64(self.next_node);
         out.u64(self.next_replica);
+        if has_users {
+            out.users(&self.users);
+        }
         out.sealed()
     }
 
@@ -78,7 +92,9 @@ impl ClusterState {
     ///
     /// Whatever is wrong first.
     pub fn decode(bytes: &[u8]) -> Result<Self, StateError> {
-        let mut input = Input::opened(bytes, MAGIC)?;
+        let has_users = bytes.starts_with(&MAGIC_WITH_USERS);
+        let magic = if has_users { MAGIC_WITH_USERS } else { MAGIC };
+        let mut input = Input::opened(bytes, magic)?;
         let cluster = ClusterId(u128::from_le_bytes(input.take()?));
         let revision = input.u64()?;
         let founding = input.founding()?;
@@ -100,9 +116,19 @@ impl ClusterState {
             groups.insert(id, replicas);
         }
         let (next_node, next_replica) = (input.u64()?, input.u64()?);
+        let users = Arc::new(if has_users { input.users()? } else { Users::new() });
         input.end()?;
-        let state =
-            Self { cluster, revision, founding, map, nodes, groups, next_node, next_replica };
+        let state = Self {
+            cluster,
+            revision,
+            founding,
+            map,
+            nodes,
+            groups,
+            users,
+            next_node,
+            next_replica,
+        };
         state.check()?;
         Ok(state)
     }
@@ -142,6 +168,27 @@ impl Founding {
     }
 }
 
+/// The users of a node that is a whole cluster by itself, as bytes.
+pub(super) fn encode_users(revision: u64, users: &Users) -> Vec<u8> {
+    let mut out = Output(USERS_MAGIC.to_vec());
+    out.u64(revision);
+    out.users(users);
+    out.sealed()
+}
+
+/// Revision and users that [`encode_users`] made these bytes from.
+///
+/// # Errors
+///
+/// Whatever is wrong first.
+pub(super) fn decode_users(bytes: &[u8]) -> Result<(u64, Users), StateError> {
+    let mut input = Input::opened(bytes, USERS_MAGIC)?;
+    let revision = input.u64()?;
+    let users = input.users()?;
+    input.end()?;
+    Ok((revision, users))
+}
+
 struct Output(Vec<u8>);
 
 impl Output {
@@ -157,6 +204,14 @@ impl Output {
     fn bytes(&mut self, bytes: &[u8]) {
         self.len(bytes.len());
         self.0.extend_from_slice(bytes);
+    }
+
+    fn users(&mut self, users: &Users) {
+        self.len(users.len());
+        for (name, rules) in users {
+            self.bytes(name);
+            self.bytes(rules);
+        }
     }
 
     fn founding(&mut self, founding: &Founding) {
@@ -232,6 +287,16 @@ impl<'a> Input<'a> {
             return Err(StateError::Field("address"));
         }
         String::from_utf8(bytes.to_vec()).map_err(|_| StateError::Field("address"))
+    }
+
+    fn users(&mut self) -> Result<Users, StateError> {
+        let mut users = Users::new();
+        for _ in 0..self.len()? {
+            let name = self.bytes()?.to_vec();
+            users.insert(name, self.bytes()?.to_vec());
+        }
+        users::check(&users).map_err(|_| StateError::Field("user"))?;
+        Ok(users)
     }
 
     fn founding(&mut self) -> Result<Founding, StateError> {

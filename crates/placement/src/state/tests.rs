@@ -1,8 +1,11 @@
 use std::collections::BTreeMap;
 
-use bitroster_types::{ClusterId, GroupId, NodeId, SegmentWidth};
+use bitroster_types::{
+    ClusterId, GroupId, NodeId, SegmentWidth,
+    limits::{USER_NAME_BYTES_MAX, USER_RULES_BYTES_MAX},
+};
 
-use super::{ChangeError, ClusterState, Founding, Member};
+use super::{ChangeError, ClusterState, Founding, Member, Users, users};
 
 fn founding(nodes: u64, groups: u16) -> Founding {
     let member = |node| Member {
@@ -170,4 +173,54 @@ fn only_founding_members_have_founders() {
     assert_ne!(new.id, replica.id);
     assert!(replaced.founders(GroupId(1), new.id).is_empty());
     assert_eq!(replaced.founders(GroupId(1), replica.id), state.founders(GroupId(1), replica.id));
+}
+
+fn named(list: &[(&str, &str)]) -> Users {
+    list.iter().map(|(name, rules)| (name.as_bytes().to_vec(), rules.as_bytes().to_vec())).collect()
+}
+
+#[test]
+fn users_are_changed_as_a_whole_and_come_back_from_bytes() {
+    let first = state(3, 2);
+    assert_eq!(first.set_users(Users::new()), Ok(None));
+    let two = named(&[("alice", "on ~a*"), ("bob", "off")]);
+    let changed = first.set_users(two.clone()).unwrap().unwrap();
+    assert_eq!(changed.lines, ["user 'alice' is made", "user 'bob' is made"]);
+    let second = changed.state;
+    assert_eq!((second.revision, &*second.users), (first.revision + 1, &two));
+    assert_eq!(second.set_users(two.clone()), Ok(None));
+    let changed = second.set_users(named(&[("alice", "on ~b*")])).unwrap().unwrap();
+    assert_eq!(changed.lines, ["user 'bob' is deleted", "user 'alice' is changed"]);
+    let bytes = second.encode();
+    assert_eq!(ClusterState::decode(&bytes).unwrap(), second);
+    for at in (0..bytes.len()).step_by(89).chain(bytes.len() - 60..bytes.len()) {
+        assert!(ClusterState::decode(&bytes[..at]).is_err(), "cut to {at}");
+    }
+    // Other changes keep them.
+    let joined = second.join(55, "10.0.0.9:7380").1.unwrap().state;
+    assert_eq!(*joined.users, two);
+    assert_eq!(users::decode(&users::encode(7, &two)).unwrap(), (7, two));
+}
+
+#[test]
+fn a_state_of_the_form_without_users_is_read() {
+    let bytes = state(3, 2).encode();
+    assert_eq!(bytes[3], 1);
+    assert!(ClusterState::decode(&bytes).unwrap().users.is_empty());
+    let with = state(3, 2).set_users(named(&[("a", "on")])).unwrap().unwrap().state;
+    assert_eq!(with.encode()[3], 2);
+}
+
+#[test]
+fn users_without_a_bound_are_refused() {
+    let first = state(1, 1);
+    let refused = |name: usize, rules: usize, count: usize| {
+        let user = |at: usize| (format!("{at:0name$}").into_bytes(), vec![b'x'; rules]);
+        first.set_users((0..count).map(user).collect()).is_err()
+    };
+    assert!(!refused(8, USER_RULES_BYTES_MAX, 1));
+    assert!(refused(8, USER_RULES_BYTES_MAX + 1, 1));
+    assert!(!refused(USER_NAME_BYTES_MAX, 1, 1) && refused(USER_NAME_BYTES_MAX + 1, 1, 1));
+    assert!(refused(8, USER_RULES_BYTES_MAX, 100));
+    assert!(first.set_users(named(&[("", "on")])).is_err());
 }
