@@ -68,7 +68,6 @@ const FIXED: &[(&str, &str)] = &[
     ("maxmemory-policy", "noeviction"),
     ("maxmemory-samples", "5"),
     ("min-replicas-to-write", "0"),
-    ("protected-mode", "yes"),
     ("replica-read-only", "yes"),
     ("replicaof", ""),
     ("save", ""),
@@ -88,6 +87,7 @@ fn settings(shared: &Shared) -> Vec<(&'static str, String)> {
         ("maxclients", own.clients_max().to_string()),
         ("port", own.port.to_string()),
         ("proto-max-bulk-len", own.parse_limits.bulk_bytes_max.to_string()),
+        ("protected-mode", if own.is_protected { "yes" } else { "no" }.to_owned()),
         ("requirepass", if own.has_password() { "(hidden)" } else { "" }.to_owned()),
         ("timeout", own.timeout_secs().to_string()),
     ];
