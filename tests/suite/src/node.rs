@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{server::free_port, wait};
+use crate::{
+    server::{free_port, grpc_address},
+    wait,
+};
 
 /// How long an answer of the admin server may take.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -87,6 +90,11 @@ impl Node {
     /// Where clients connect, if it serves any.
     pub fn client_address(&self) -> SocketAddr {
         (self.address, self.ports.client).into()
+    }
+
+    /// Where its gRPC API listens, once its banner says.
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        grpc_address(&self.folder.join("banner"))
     }
 
     /// Where nodes connect.
