@@ -54,6 +54,7 @@ use bitroster_wal::SyncMode;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::Notify,
     time::interval,
 };
 use tracing::{error, info, warn};
@@ -311,13 +312,17 @@ impl Serving {
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
+/// Told when a client asks the node to stop.
+static STOP_WANTED: Notify = Notify::const_new();
+
+/// Waits for SIGTERM, SIGINT, or a client's SHUTDOWN.
 async fn wait_for_signal() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
+        () = STOP_WANTED.notified() => "SHUTDOWN",
     };
     info!(signal = name, "stopping");
     Ok(())

@@ -13,6 +13,7 @@
 //! | `view`    | the cluster as clients are told of it                           |
 
 mod control;
+mod courier;
 mod disk;
 mod follow;
 mod lobby;
@@ -155,7 +156,7 @@ pub(super) async fn run(
     base.tasks.spawn("map", Box::pin(follow));
 
     let ends = Ends { stop, stopping, serves, close };
-    let running = Running { config, cell, lobby, base, links, meta, router, transport, ends };
+    let running = Running { config, cell, lobby, base, links, host, meta, router, transport, ends };
     running.run(disk.zip(node), dispatcher, cores, nodes).await
 }
 
@@ -197,6 +198,8 @@ struct Running {
     lobby: Arc<Lobby>,
     base: Base,
     links: Links,
+    /// Where links of other nodes arrive.
+    host: Arc<PeerHost>,
     meta: Meta,
     router: Router,
     transport: Arc<dyn Transport>,
@@ -223,6 +226,9 @@ impl Running {
         } else {
             None
         };
+        if let Some(serving) = &serving {
+            courier::connect(&serving.frontend, &self.host, &self.links);
+        }
         let ready = async {
             // A group that is lost must not keep the others from being served.
             if let Some(shard) = &shard

@@ -222,7 +222,9 @@ fn read_file(path: &str) -> anyhow::Result<Vec<u8>> {
 }
 
 fn make(config: &TlsConfig, files: Material) -> anyhow::Result<Current> {
-    let clients = server_config(config, &files, config.auth_clients, &[])?;
+    // gRPC clients ask for a protocol, Redis clients do not.
+    let protocols: &[&[u8]] = &[b"h2", b"http/1.1"];
+    let clients = server_config(config, &files, config.auth_clients, protocols)?;
     let nodes = match config.nodes {
         true => Some(server_config(config, &files, AuthWord::Yes, &[b"h2"])?),
         false => None,

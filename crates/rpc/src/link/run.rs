@@ -1,10 +1,13 @@
 //! The task of one lane: opens the stream, follows it, and opens it again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bitroster_proto::{
     convert,
-    internal::{Frame, Hello, peer_client::PeerClient},
+    internal::{Frame, Hello, Published, peer_client::PeerClient},
 };
 use bitroster_types::limits::RPC_MESSAGE_BYTES_MAX;
 use tokio::time::{Instant, sleep, timeout};
@@ -16,6 +19,7 @@ use crate::{
     identity::Identity,
     metrics::Metrics,
     outbox::Contents as _,
+    publish::Audience,
     state::{StateCell, StateFeed},
     tls::{LinkTls, client_config},
 };
@@ -49,6 +53,17 @@ pub(crate) struct Ends {
     pub(crate) metrics: Metrics,
     /// How connections are made; plain where `None`.
     pub(crate) tls: Option<Arc<dyn LinkTls>>,
+    /// Who hears what other nodes' clients publish.
+    pub(crate) audience: Arc<OnceLock<Arc<dyn Audience>>>,
+}
+
+impl Ends {
+    /// Hands on what another node's client has published.
+    pub(crate) fn hear(&self, published: Published) {
+        if let Some(audience) = self.audience.get() {
+            audience.hear(published.channel, published.message, published.sharded);
+        }
+    }
 }
 
 /// The task of one lane.
@@ -172,6 +187,7 @@ impl Run {
                                 frame.answers.into_iter().for_each(|answer| calls.answer(answer));
                             });
                         }
+                        frame.published.into_iter().for_each(|it| self.ends.hear(it));
                     }
                     Ok(None) => return "closed by the other side".to_owned(),
                     Err(status) => return with_causes(&status),
