@@ -5,6 +5,8 @@
 //! of several among more writes, through a router over real engines and through a naive twin; every
 //! reply must be the same, and so must every value at the end. Time, names and costs, which a twin
 //! does not know, have named cases.
+//!
+//! Mutants killed: a step of a histogram that the first segment ends in counted with the next one.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it breaks")]
 
