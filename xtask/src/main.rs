@@ -1,8 +1,9 @@
 //! The project's own checks and chores: `cargo xtask help` lists them.
 //!
 //! `verify` and `test` are what CI runs and what a person runs before a push; neither writes to the
-//! tree. `fix` does.
+//! tree. `fix` and `codegen` do.
 
+mod codegen;
 mod source;
 mod test;
 mod tidy;
@@ -18,7 +19,8 @@ cargo xtask <task>
   verify   format, tidy, clippy, documentation; writes nothing
   test     installs what the tests need, builds, runs every test
   tidy     the house rules that no other tool checks
-  fix      formats and applies clippy's own suggestions
+  codegen  writes the documents that are made of the code
+  fix      formats, applies clippy's own suggestions, writes the documents
 ";
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool's output")]
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Some("verify") => verify::run(),
         Some("test") => test::run(&env::args().skip(2).collect::<Vec<_>>()),
         Some("tidy") => tidy::run(),
+        Some("codegen") => codegen::write(),
         Some("fix") => verify::fix(),
         Some("help") | None => {
             print!("{HELP}");

@@ -4,12 +4,13 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{root, tidy};
+use crate::{codegen, root, tidy};
 
 /// Runs every check that does not run the code.
 pub(crate) fn run() -> Result<()> {
     cargo(&["fmt", "--all", "--check"], &[])?;
     tidy::run()?;
+    codegen::check()?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[])?;
     cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "--deny warnings")])
 }
@@ -20,7 +21,8 @@ pub(crate) fn fix() -> Result<()> {
         &["clippy", "--workspace", "--all-targets", "--fix", "--allow-dirty", "--allow-staged"],
         &[],
     )?;
-    cargo(&["fmt", "--all"], &[])
+    cargo(&["fmt", "--all"], &[])?;
+    codegen::write()
 }
 
 /// Runs cargo at the workspace's top and fails where it fails.

@@ -13,6 +13,7 @@ use crate::bitmap::Bitmap;
 use crate::combine;
 use crate::tree::Builder;
 
+mod pairs;
 mod plan;
 mod sink;
 mod small;

@@ -27,9 +27,9 @@ pub enum Access {
 pub type Accesses<'a> = SmallVec<[(Cow<'a, [u8]>, Access); 4]>;
 
 impl Command {
-    /// The keys that this command touches. An id space counts as a key of its name. The dated keys of
-    /// a family depend on the time: they are given as one name, `family:*`, which only a right to
-    /// all of them covers. Commands that name no key (`KEYS`, `FLUSHALL`, `BM.PURGE`) have none;
+    /// The keys that this command touches. An id space counts as a key of its name. The dated keys
+    /// of a family depend on the time: they are given as one name, `family:*`, which only a right
+    /// to all of them covers. Commands that name no key (`KEYS`, `FLUSHALL`, `BM.PURGE`) have none;
     /// see [`needs_all_keys`](Self::needs_all_keys).
     ///
     /// Allocates for more than four keys, and for dated ones.

@@ -120,8 +120,8 @@ pub enum Composite {
         /// How long after its end a dated key is kept, in seconds; for ever where absent.
         keep_secs: Option<u64>,
     },
-    /// `BM.WINDOW family LAST nu|FROM date TO date ask [ROLLUP]`: as [`Composite::Query`] of the union
-    /// of the dated keys
+    /// `BM.WINDOW family LAST nu|FROM date TO date ask [ROLLUP]`: as [`Composite::Query`] of the
+    /// union of the dated keys
     Window {
         /// The keys' common name.
         family: Bytes,
@@ -149,8 +149,8 @@ pub enum Composite {
         /// The names; those without a number get one.
         names: Vec<Bytes>,
     },
-    /// `BM.PURGE id MATCH pattern [DRYRUN]`: clears a bit in every key: `Integer`, in how many it was
-    /// set
+    /// `BM.PURGE id MATCH pattern [DRYRUN]`: clears a bit in every key: `Integer`, in how many it
+    /// was set
     Purge {
         /// The bit.
         id: u64,
@@ -210,8 +210,8 @@ pub enum Ask {
         /// and the array.
         has_cursor: bool,
     },
-    /// `Array` of this many different offsets, ascending, evenly chosen by rank; all where there are
-    /// fewer.
+    /// `Array` of this many different offsets, ascending, evenly chosen by rank; all where there
+    /// are fewer.
     Sample {
         /// How many.
         count: u64,
@@ -310,8 +310,8 @@ pub enum Span {
 pub enum PresenceAsk {
     /// `Integer`: how many are present.
     Count,
-    /// Two elements as SCAN answers: the id to go on from as a bulk, `0` at the end, and the `Array`
-    /// of ids.
+    /// Two elements as SCAN answers: the id to go on from as a bulk, `0` at the end, and the
+    /// `Array` of ids.
     List {
         /// First id.
         cursor: u64,

@@ -96,7 +96,8 @@ impl Period {
         Self { number: self.number + 1, ..self }.start()
     }
 
-    /// The period so many later, or earlier where negative; `None` outside the years that there are.
+    /// The period so many later, or earlier where negative; `None` outside the years that there
+    /// are.
     pub fn step(self, by: i64) -> Option<Self> {
         let number = u32::try_from(i64::from(self.number).checked_add(by)?).ok()?;
         let stepped = Self { number, ..self };

@@ -7,14 +7,15 @@
 //! unary := '~' unary | '(' or ')' | name
 //! ```
 //!
-//! A name is a run of bytes without blanks, `& | ^ ~ ( )` and quotation marks, or quoted with `"` or
-//! `'`, where `\"`, `\'`, `\\` and `\xHH` stand for a byte. A minus belongs to the name that it
+//! A name is a run of bytes without blanks, `& | ^ ~ ( )` and quotation marks, or quoted with `"`
+//! or `'`, where `\"`, `\'`, `\\` and `\xHH` stand for a byte. A minus belongs to the name that it
 //! touches (`a-b` is one name); alone it is the operator. `dau:{2026-11-15..2026-11-21}`, unquoted,
 //! is the union of the keys of those days; see `range` for what else has a range. Other braces are
 //! part of the name.
 //!
 //! A complement has no bits of its own past the longest bitmap, so it must meet something: `a & ~b`
-//! needs no more, anywhere else `~b` is `universe - b`. Places in errors are counted in bytes from 0.
+//! needs no more, anywhere else `~b` is `universe - b`. Places in errors are counted in bytes from
+//! 0.
 
 mod logic;
 mod range;

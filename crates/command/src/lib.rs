@@ -6,24 +6,24 @@
 //!
 //! # Map
 //!
-//! | module        | job                                                          |
-//! |---------------|--------------------------------------------------------------|
-//! | [`table`]     | one row a command: name, arity, keys, flags, help, parser    |
-//! | [`mod@parse`] | arguments to [`Command`], as Redis reads them                |
-//! | [`command`]   | what a client can ask                                        |
-//! | [`composite`] | what the router makes of several reads and writes             |
-//! | [`expression`] | expressions over keys, as people write them               |
-//! | [`dates`]     | dated keys: periods of time and their names                  |
-//! | [`payload`]    | what `DUMP` answers and `RESTORE` takes                     |
-//! | [`session`]   | what a session answers by itself                             |
-//! | [`access`]     | which keys a command touches, and how                       |
-//! | [`op`]        | what a router asks one group, and what the group answers     |
-//! | [`outcome`]   | outcomes as bytes                                            |
-//! | [`reply`]     | what a client is told                                        |
-//! | [`error`]     | every refusal, in Redis's words where Redis has them         |
-//! | [`entry`]     | ops as the bytes of a log entry                              |
-//! | `coding`      | the fields of which encoded ops and outcomes are made        |
-//! | [`glob`]      | the patterns of `KEYS` and `SCAN`                            |
+//! | module         | job                                                            |
+//! |----------------|----------------------------------------------------------------|
+//! | [`table`]      | one row a command: name, arity, keys, flags, help, parser      |
+//! | [`mod@parse`]  | arguments to [`Command`], as Redis reads them                  |
+//! | [`command`]    | what a client can ask                                          |
+//! | [`composite`]  | what the router makes of several reads and writes              |
+//! | [`expression`] | expressions over keys, as people write them                    |
+//! | [`dates`]      | dated keys: periods of time and their names                    |
+//! | [`payload`]    | what `DUMP` answers and `RESTORE` takes                        |
+//! | [`session`]    | what a session answers by itself                               |
+//! | [`access`]     | which keys a command touches, and how                          |
+//! | [`op`]         | what a router asks one group, and what the group answers       |
+//! | [`outcome`]    | outcomes as bytes                                              |
+//! | [`reply`]      | what a client is told                                          |
+//! | [`error`]      | every refusal, in Redis's words where Redis has them           |
+//! | [`entry`]      | ops as the bytes of a log entry                                |
+//! | `coding`       | the fields of which encoded ops and outcomes are made          |
+//! | [`glob`]       | the patterns of `KEYS` and `SCAN`                              |
 
 mod coding;
 

@@ -82,9 +82,9 @@ pub enum ReadOp {
         /// What to answer.
         want: Want,
     },
-    /// Which live keys have a bit set here: `Array` of an `Integer`, how many, and an `Array` of the
-    /// names of the first `limit` of them. Records and parts are looked at alike; the bit must lie
-    /// in a segment that this group owns.
+    /// Which live keys have a bit set here: `Array` of an `Integer`, how many, and an `Array` of
+    /// the names of the first `limit` of them. Records and parts are looked at alike; the bit must
+    /// lie in a segment that this group owns.
     Holding {
         /// Glob pattern of the names.
         pattern: Bytes,

@@ -1,7 +1,7 @@
 //! A command's arguments as Redis's `COMMAND DOCS` describes them, read from the row's syntax.
 //!
-//! redis-cli makes its hints of these. The syntax of a row is written as in Redis's manual: words in
-//! capitals stand for themselves, others are names of values, `[...]` is optional, `a|b` is a
+//! redis-cli makes its hints of these. The syntax of a row is written as in Redis's manual: words
+//! in capitals stand for themselves, others are names of values, `[...]` is optional, `a|b` is a
 //! choice, and `...` after an item repeats it.
 
 /// What an argument is.
@@ -225,9 +225,11 @@ mod tests {
             let body = match &argument.kind {
                 Kind::Token => String::new(),
                 Kind::Key | Kind::Integer | Kind::String => argument.name.clone(),
-                Kind::OneOf(items) => {
-                    items.iter().map(|item| written(&[item.clone()])).collect::<Vec<_>>().join("|")
-                }
+                Kind::OneOf(items) => items
+                    .iter()
+                    .map(|item| written(std::slice::from_ref(item)))
+                    .collect::<Vec<_>>()
+                    .join("|"),
                 Kind::Block(items) => written(items),
             };
             let token = argument.token.clone().unwrap_or_default();

@@ -208,6 +208,12 @@ impl CommandSpec {
         Flags(self.flags.0 & !Flags::READONLY.0).and(write)
     }
 
+    /// The word, lower case, that makes this reading command a writing one; see
+    /// [`flags_of`](Self::flags_of).
+    pub fn write_word(&self) -> Option<&'static str> {
+        self.write_word.map(|(word, ..)| word)
+    }
+
     /// As [`acl_categories`](Self::acl_categories), of one request.
     pub fn acl_categories_of(&self, args: &[&[u8]]) -> Vec<&'static str> {
         Self { flags: self.flags_of(args), ..*self }.acl_categories()
@@ -464,6 +470,10 @@ mod tests {
         for spec in COMMANDS {
             assert_eq!(spec.name, spec.name.to_ascii_lowercase());
             assert!(spec.summary.ends_with('.'), "{}", spec.name);
+            assert!(!spec.complexity.is_empty(), "{}", spec.name);
+            let takes_more = spec.arity.unsigned_abs() > 1;
+            assert!(!takes_more || !spec.syntax.is_empty(), "{}", spec.name);
+            assert!(spec.subcommands.is_sorted(), "{}", spec.name);
             let (write, read) =
                 (spec.flags.contains(Flags::WRITE), spec.flags.contains(Flags::READONLY));
             assert!(!(write && read), "{}", spec.name);

@@ -1,8 +1,9 @@
 //! Goal: expressions mean what their grammar says, and everything else is refused with its place.
 //!
 //! Method: texts with the steps or the refusal they must give; random trees, written with as few
-//! parentheses as possible and evaluated by a naive twin over sets of 16 bits, in which a complement
-//! also holds a seventeenth bit for all that lies outside; random bytes, which must never panic.
+//! parentheses as possible and evaluated by a naive twin over sets of 16 bits, in which a
+//! complement also holds a seventeenth bit for all that lies outside; random bytes, which must
+//! never panic.
 
 use bitroster_bitmap::{Bitmap, Step};
 use bitroster_command::{BitLogic, composite::Expression, expression};
@@ -336,4 +337,13 @@ fn what_is_no_expression_is_no_combination() {
     assert!(expression::combined(BitLogic::Or, keys(1025)).is_err());
     assert!(expression::combined(BitLogic::One, keys(40)).is_ok());
     assert!(expression::combined(BitLogic::One, keys(100)).is_err());
+}
+
+#[test]
+fn a_union_of_keys_names_each_once() {
+    let keys = ["b", "a", "b"].map(|name| Key::new(name.as_bytes()).unwrap());
+    let of = Expression::any_of(keys.to_vec());
+    assert_eq!(of.keys, [Key::new(b"a").unwrap(), Key::new(b"b").unwrap()]);
+    assert_eq!(of.formula, parse("a|b").formula);
+    assert_eq!(Expression::any_of(keys[..1].to_vec()), Expression::only(keys[0].clone()));
 }

@@ -28,7 +28,7 @@ fn merge(line: &str) -> (MergeMode, Vec<u64>, u64) {
         panic!("{line} is no merge")
     };
     assert_eq!(&*key, b"k");
-    let set = Bitmap::decode(&bits).unwrap();
+    let set = Bitmap::decode(&bits).expect("a set");
     (mode, set.iter_set(0..u64::MAX).collect(), set.len_bytes())
 }
 

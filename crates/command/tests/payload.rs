@@ -145,7 +145,10 @@ proptest! {
     }
 
     #[test]
-    fn no_body_panics(kind in prop::sample::select(vec![0, 0xB1]), body in vec(any::<u8>(), 0..60)) {
+    fn no_body_panics(
+        kind in prop::sample::select(vec![0, 0xB1]),
+        body in vec(any::<u8>(), 0..60),
+    ) {
         let version = if kind == 0 { 10 } else { 0xB001 };
         drop(restored(&framed(kind, &body, version)));
         let packed = [&b"\xc3\x20\x41\x00"[..], &body].concat();

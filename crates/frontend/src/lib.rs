@@ -1,4 +1,4 @@
-//! Clients: RESP sessions, admission and authentication.
+//! Clients: RESP sessions, public gRPC, admission and authentication.
 //!
 //! A connection is one task. It reads what has arrived, hands every complete request to its
 //! [`Turn`](bitroster_router::Turn), and when no complete request is left sends all of them on at
@@ -16,7 +16,7 @@
 //!
 //! | module       | job                                                          |
 //! |--------------|--------------------------------------------------------------|
-//! | [`server`]   | the listener, admission, the clock and the end               |
+//! | [`server`]   | the RESP listener, admission, the clock and the end          |
 //! | [`options`]  | what a front end is started with, and what may change later  |
 //! | [`access`]   | users, their rules, and the check of every command           |
 //! | [`tls`]      | TLS for clients, as a trait                                  |
@@ -29,6 +29,7 @@
 //! | `session`    | one connection: bytes in, turns, bytes out, transactions     |
 //! | `admin`      | HELLO, CLIENT, COMMAND, CONFIG, CLUSTER, INFO and the like   |
 //! | `encode`     | replies to bytes                                             |
+//! | `grpc`       | the public gRPC API: calls with types                        |
 //!
 //! Start at [`Frontend::serve`].
 
@@ -37,6 +38,7 @@ mod admin;
 mod catalog;
 mod client;
 mod encode;
+mod grpc;
 pub mod metrics;
 pub mod options;
 pub mod server;

@@ -103,6 +103,19 @@ impl Shared {
         self.is_ready.load(Relaxed) && self.router.has_map()
     }
 
+    /// Whether the front end ends.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Relaxed)
+    }
+
+    /// Waits until the front end ends.
+    pub(crate) async fn stopped(&self) {
+        let stopped = self.stop.notified();
+        if !self.is_stopping() {
+            stopped.await;
+        }
+    }
+
     /// Whether writes that take memory are refused.
     #[inline]
     pub(crate) fn is_over_memory(&self) -> bool {
@@ -113,7 +126,7 @@ impl Shared {
 /// The clients' side of a node. A clone is cheap and shares all.
 #[derive(Clone)]
 pub struct Frontend {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Frontend {

@@ -10,6 +10,7 @@
 //! |----------------|--------------------------------------------|
 //! | [`internal`]   | what nodes say to each other               |
 //! | [`convert`]    | between that and our own types             |
+//! | [`public`]     | what clients say, and its description      |
 
 pub mod convert;
 
@@ -18,6 +19,16 @@ pub mod convert;
 #[allow(unreachable_pub, reason = "generated")]
 pub mod internal {
     tonic::include_proto!("bitroster.internal.v1");
+}
+
+/// What clients say: `bitroster.v1`.
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, clippy::nursery)]
+#[allow(unreachable_pub, reason = "generated")]
+pub mod public {
+    tonic::include_proto!("bitroster.v1");
+
+    /// The services and messages with their comments, as an encoded `FileDescriptorSet`.
+    pub const DESCRIPTION: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/public.bin"));
 }
 
 pub use convert::ConvertError;

@@ -14,13 +14,15 @@ mod support;
 
 use std::sync::{LazyLock, atomic::Ordering};
 
-use bitroster_command::{Command, CommandError, ReadCommand, Reply, WriteCommand};
+use bitroster_command::{
+    Command, CommandError, Composite, ReadCommand, Reply, WriteCommand, composite::Ask,
+};
 use bitroster_placement::ClusterMap;
 use bitroster_router::Router;
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
 use support::{
-    Ask, Fault, block_on,
+    Ask as _, Fault, block_on,
     commands::{command, of_spread, spread},
     fresh, key, map, pipeline,
     twin::Twin,
@@ -70,7 +72,10 @@ fn is_atomic(command: &Command) -> bool {
             | WriteCommand::DropSpace { .. }
             | WriteCommand::Flush => false,
         },
-        Command::Composite(_) | Command::Session(_) => false,
+        Command::Composite(composite) => {
+            matches!(&**composite, Composite::Query { ask: Ask::Store { .. }, .. })
+        }
+        Command::Session(_) => false,
     }
 }
 

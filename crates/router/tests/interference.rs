@@ -13,6 +13,7 @@ mod support;
 
 use std::sync::{Arc, LazyLock, Mutex, atomic::Ordering};
 
+use bitroster_bitmap::Bitmap;
 use bitroster_command::{Command, ReadCommand, Reply, WriteCommand};
 use bitroster_placement::ClusterMap;
 use bitroster_types::Key;
@@ -59,7 +60,13 @@ fn is_isolated(command: &Command) -> bool {
             | WriteCommand::GetDel { .. }
             | WriteCommand::GetEx { .. }
             | WriteCommand::Expire { .. }
+            | WriteCommand::Restore { .. }
             | WriteCommand::Persist { .. } => true,
+            WriteCommand::Merge { bits, .. } => {
+                let set = Bitmap::decode(bits).unwrap();
+                let segment = |bit: Option<u64>| bit.map(|bit| bit >> 16);
+                segment(set.first_set(0..u64::MAX)) == segment(set.last_set())
+            }
             WriteCommand::Append { value, .. } => value.len() < 20,
             WriteCommand::Delete { keys } => keys.len() == 1,
             _ => false,
@@ -82,11 +89,29 @@ fn values(mut answer: impl FnMut(Command) -> Reply) -> Vec<Reply> {
     NAMES.map(|name| answer(Command::Read(ReadCommand::Get { key: key(name) }))).into()
 }
 
+/// Whether an APPEND before or after another command writes to two segments, which is not one step.
+fn straddles(before: &[Command], append: &Command, other: &Command) -> bool {
+    let Command::Write(WriteCommand::Append { key, value }) = append else { return false };
+    let mut twin = Twin::default();
+    let mut ends = Vec::new();
+    for command in before.iter().chain([other]) {
+        twin.run(command);
+        let length = Command::Read(ReadCommand::StrLen { key: key.clone() });
+        let Reply::Integer(first) = twin.run(&length) else { return false };
+        let last = first + i64::try_from(value.len()).unwrap().max(1) - 1;
+        ends.push((first >> 13, last >> 13));
+    }
+    ends.iter().rev().take(2).any(|(first, last)| first != last)
+}
+
 /// Whether a command may make an empty value, which a first touch in progress hides.
 fn makes_empty(command: &Command) -> bool {
     match command {
         Command::Write(WriteCommand::Set { value, .. } | WriteCommand::Append { value, .. }) => {
             value.is_empty()
+        }
+        Command::Write(WriteCommand::Restore { value, .. }) => {
+            Bitmap::decode(value).unwrap().is_empty()
         }
         Command::Write(WriteCommand::MSet { pairs, .. }) => {
             pairs.iter().any(|(_, value)| value.is_empty())
@@ -113,6 +138,8 @@ fn about(mut command: Command, name: &Key) -> Command {
             | WriteCommand::GetEx { key, .. }
             | WriteCommand::Expire { key, .. }
             | WriteCommand::Persist { key }
+            | WriteCommand::Merge { key, .. }
+            | WriteCommand::Restore { key, .. }
             | WriteCommand::Append { key, .. },
         ) => *key = name.clone(),
         Command::Read(ReadCommand::Exists { keys } | ReadCommand::MGet { keys })
@@ -148,6 +175,7 @@ proptest! {
         if spread_first {
             before.extend(spread("c"));
         }
+        prop_assume!(!straddles(&before, &first, &second) && !straddles(&before, &second, &first));
         let (router, cluster) = fresh(&MAP);
         for command in &before {
             poll_to_end(router.ask(command.clone()));

@@ -359,3 +359,27 @@ pub const TLS_HANDSHAKES_MAX: usize = 256;
 /// Longest encoded set that is decoded to find the group of its bits, before that group decodes it
 /// again: a microsecond. What is longer takes a plan, which decodes it once and divides it.
 pub const ROUTED_SET_BYTES_MAX: usize = 4 << 10;
+
+/// Offsets in one message of a gRPC listing: 10 to 50 KiB, so that a client that takes one at a time
+/// is not kept waiting and one that takes all pays little a message.
+pub const GRPC_PAGE_OFFSETS: u64 = 8192;
+
+/// Keys that one message of a gRPC scan looks at where the client does not say.
+pub const GRPC_SCAN_KEYS_DEFAULT: u64 = 1000;
+
+/// Bytes in one message of a gRPC export: below what clients accept without being told (4 MiB).
+pub const GRPC_CHUNK_BYTES: usize = 256 << 10;
+
+/// Longest gRPC message that carries numbers or names and no value: a million numbers. Decoded, a
+/// number takes up to eight times its bytes.
+pub const GRPC_MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes that a gRPC message with a value of `proto-max-bulk-len` has beside it: its key and the
+/// fields' tags.
+pub const GRPC_ENVELOPE_BYTES_MAX: usize = 128 << 10;
+
+/// Most calls that one gRPC connection has open at a time. Clients queue the rest.
+pub const GRPC_CALLS_MAX: u32 = 1024;
+
+const _: () = assert!(GRPC_PAGE_OFFSETS <= LIST_OFFSETS_MAX);
+const _: () = assert!(GRPC_ENVELOPE_BYTES_MAX > KEY_BYTES_MAX);

@@ -20,12 +20,14 @@
 
 pub mod case;
 pub mod expect;
+pub mod grpc;
 pub mod medium;
 
 use anyhow::{Context as _, Result, bail};
 use bitroster_resp::Frame;
 
 pub use case::{Case, Exchange, cases};
+pub use grpc::Grpc;
 pub use medium::{Medium, Resp};
 
 /// How often a cursor may be followed.
@@ -77,10 +79,8 @@ fn ask(exchange: &Exchange, medium: &mut dyn Medium) -> Result<Frame> {
     let cursor = request.iter().position(|word| word == b"0").context("no cursor to follow")?;
     let mut all = Vec::new();
     for _ in 0..CURSORS_MAX {
-        let parts = match medium.call(&request)? {
-            Frame::Array(parts) => parts,
-            said => return Ok(said),
-        };
+        let said = medium.call(&request)?;
+        let Frame::Array(parts) = said else { return Ok(said) };
         let Ok([Frame::Bulk(next), Frame::Array(elements)]) = <[Frame; 2]>::try_from(parts) else {
             bail!("the reply is not a cursor and elements");
         };

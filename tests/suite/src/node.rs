@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{server::free_port, wait};
+use crate::{
+    server::{free_port, grpc_address},
+    wait,
+};
 
 /// How long an answer of the admin server may take.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -89,6 +92,11 @@ impl Node {
         (self.address, self.ports.client).into()
     }
 
+    /// Where its gRPC API listens, once its banner says.
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        grpc_address(&self.folder.join("banner"))
+    }
+
     /// Where nodes connect.
     pub fn cluster_address(&self) -> String {
         format!("{}:{}", self.address, self.ports.cluster)
@@ -122,9 +130,10 @@ impl Node {
         let address = self.address;
         command
             .args(["--port", &client.to_string(), "--admin-port", &admin.to_string()])
-            .args(["--cluster-port", &cluster.to_string(), "--insecure"])
+            .args(["--cluster-port", &cluster.to_string(), "--grpc-port", "0", "--insecure"])
             .args(["--set", &format!("server.bind={address}")])
             .args(["--set", &format!("server.admin_bind={address}")])
+            .args(["--set", &format!("server.grpc_bind={address}")])
             .args(["--set", &format!("cluster.bind={address}")])
             .args(["--set", &format!("cluster.advertise={}", self.cluster_address())]);
         command

@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -154,7 +154,7 @@ impl Server {
         let log = log.create(true).append(true).open(data_dir.path().join("server.log"));
         let log = log.expect("the server's log file");
         let child = Command::new(binary())
-            .args(["dev", "--port", "0", "--admin-port", "0"])
+            .args(["dev", "--port", "0", "--grpc-port", "0", "--admin-port", "0"])
             .arg("--data-dir")
             .arg(data_dir.path().join("data"))
             .args(&args)
@@ -190,6 +190,16 @@ impl Server {
         })
     }
 
+    /// Where Bitroster's gRPC API listens, as its banner says.
+    ///
+    /// # Panics
+    ///
+    /// If it does not say.
+    pub fn grpc_address(&self) -> SocketAddr {
+        let folder = self.data_dir.as_ref().expect("a data directory").path();
+        grpc_address(&folder.join("banner")).expect("the banner names the gRPC address")
+    }
+
     /// What Bitroster has logged.
     ///
     /// # Panics
@@ -213,6 +223,13 @@ impl Drop for Server {
             drop(self.child.wait());
         }
     }
+}
+
+/// The address that a banner names for gRPC.
+pub(crate) fn grpc_address(banner: &Path) -> Option<SocketAddr> {
+    let banner = fs::read_to_string(banner).ok()?;
+    let line = banner.lines().find_map(|line| line.trim().strip_prefix("grpc"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// The binary under test: `SUITE_BINARY`, else the release build of this workspace.

@@ -7,12 +7,16 @@
 //! have cases: one that succeeds, one that is refused, one for each word of its syntax and one for
 //! each of its sub-commands.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use bitroster_command::COMMANDS;
 use bitroster_suite::{
     Client, Cluster, Server,
-    conformance::{Case, Resp, cases, expect::Expect, run},
+    conformance::{Case, Grpc, Resp, cases, expect::Expect, run},
+    wait,
 };
 
 /// Commands that take any arguments and refuse none.
@@ -38,10 +42,21 @@ fn resp(name: &str, connect: impl Fn() -> Client, cases: &[Case]) {
     }
 }
 
+fn grpc(name: &str, address: SocketAddr) {
+    let alone: Vec<_> = cases().into_iter().filter(|case| !case.is_session).collect();
+    run(&alone, &mut Grpc::connect(name, address));
+}
+
 #[test]
 fn cases_hold_on_one_process() {
     let server = Server::bitroster(&["--groups", "4"]);
     resp("one process", || server.client(), &cases());
+}
+
+#[test]
+fn cases_hold_over_grpc_on_one_process() {
+    let server = Server::bitroster(&["--groups", "4"]);
+    grpc("one process", server.grpc_address());
 }
 
 #[test]
@@ -50,6 +65,9 @@ fn cases_hold_on_a_cluster() {
     cluster.wait_whole();
     let router = cluster.routers().start;
     resp("a cluster", || cluster.client_of(router), &cases());
+    let address =
+        wait::until("the router tells its gRPC address", || cluster.node(router).grpc_address());
+    grpc("a cluster", address);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::pairs::Pairs;
 use super::plan::{Part, Place, Plan};
 use crate::BitOp;
 use crate::address::{CHUNK_BITS, NODE_BITS, NODE_CHUNKS, narrow_size, slot_spans};
@@ -77,7 +78,7 @@ type Visit = (u32, u32, u32);
 pub(super) struct Walk<'a> {
     plan: &'a Plan,
     trees: &'a [Arc<Tree>],
-    /// Operands that are used often.
+    /// Operands that many parts join, where everything is counted.
     often: Vec<Place>,
     seen: Vec<Sight<'a>>,
     /// The slots of this node that are needed.
@@ -120,13 +121,10 @@ impl<'a> Walk<'a> {
     pub(super) fn new(plan: &'a Plan, trees: &'a [Arc<Tree>]) -> Self {
         let parts = plan.parts.len();
         let containers = std::iter::repeat_with(|| None).take(parts).collect();
-        let is_often = |place: &usize| {
-            plan.uses[*place] >= DECODE_USES_MIN && matches!(plan.parts[*place], Part::Operand(_))
-        };
         Self {
             plan,
             trees,
-            often: (0..parts).filter(is_often).map(narrow_size).collect(),
+            often: Vec::new(),
             seen: vec![Sight::Absent; parts],
             need: vec![0; parts],
             work: Vec::new(),
@@ -191,13 +189,7 @@ impl<'a> Walk<'a> {
 
     /// Computes a part in a slot; what it joins has been computed.
     fn join(&mut self, place: Place, slot: u32, want: Want) -> (Out<'_>, &mut Scratch<'a>) {
-        let containers = &self.made.containers;
-        let container =
-            |place: &Place| match (&containers[*place as usize], &self.seen[*place as usize]) {
-                (Some(made), _) => Some(made),
-                (None, Sight::Node(node)) => node.container(slot),
-                (None, Sight::Absent | Sight::Mixed(_)) => None,
-            };
+        let container = |place: &Place| container(&self.made, &self.seen, *place, slot);
         let out = match &self.plan.parts[place as usize] {
             Part::Join(op, args) if matches!(self.seen[place as usize], Sight::Mixed(_)) => {
                 let list: SmallVec<[Option<&Container>; 16]> = args.iter().map(container).collect();
@@ -215,10 +207,12 @@ impl<'a> Walk<'a> {
         self.made.put(place, container);
     }
 
-    /// Lets go of what `place` was the last to join.
-    fn let_go(&mut self, place: Place) {
+    /// Lets go of what `place` was the last to join, unless it is `kept`.
+    fn let_go(&mut self, place: Place, kept: impl Fn(Place) -> bool) {
         if let Part::Join(_, args) = &self.plan.parts[place as usize] {
-            for arg in args.iter().filter(|arg| self.plan.last_use[**arg as usize] == place) {
+            let is_last =
+                |arg: &&Place| self.plan.last_use[**arg as usize] == place && !kept(**arg);
+            for arg in args.iter().filter(is_last) {
                 self.made.drop(*arg, &mut self.scratch);
             }
         }
@@ -257,7 +251,7 @@ impl<'a> Walk<'a> {
                 let place = self.work[at];
                 if self.need[place as usize] >> slot & 1 == 1 {
                     self.make(place, slot);
-                    self.let_go(place);
+                    self.let_go(place, |_| false);
                 }
             }
             let chunk = u64::from(index) * u64::from(NODE_CHUNKS) + u64::from(slot);
@@ -273,6 +267,8 @@ impl<'a> Walk<'a> {
 
     /// Counts every formula, by place in the plan.
     pub(super) fn count(&mut self, range: &Range<u64>) -> Vec<u64> {
+        let mut pairs = Pairs::new(self.plan);
+        self.often = often(self.plan, &pairs);
         let mut counts = vec![0; self.plan.parts.len()];
         for (index, lo, hi) in self.visits(range, Order::Ascending) {
             self.look(index);
@@ -283,22 +279,49 @@ impl<'a> Walk<'a> {
             }
             self.plan_work(u64::MAX);
             for (slot, lo, hi) in slot_spans(lo, hi) {
-                self.decode(slot);
-                for at in 0..self.work.len() {
-                    let place = self.work[at];
-                    if self.need[place as usize] >> slot & 1 == 1 {
-                        counts[place as usize] += u64::from(self.count_slot(place, slot, lo, hi));
-                        self.let_go(place);
-                    }
-                }
-                self.made.clear(&mut self.scratch);
+                self.count_slot(slot, (lo, hi), &mut pairs, &mut counts);
             }
         }
         counts
     }
 
+    /// Counts every formula in a slot.
+    fn count_slot(
+        &mut self,
+        slot: u32,
+        (lo, hi): (u32, u32),
+        pairs: &mut Pairs,
+        counts: &mut [u64],
+    ) {
+        self.decode(slot);
+        let is_whole = hi - lo == CHUNK_BITS;
+        for at in 0..self.work.len() {
+            let place = self.work[at];
+            let is_needed = self.need[place as usize] >> slot & 1 == 1;
+            if is_needed && !(is_whole && pairs.has(place)) {
+                counts[place as usize] += u64::from(self.count_part(place, slot, lo, hi));
+                self.let_go(place, |side| pairs.join(side));
+            }
+        }
+        if is_whole {
+            let Self { seen, made, need, scratch, .. } = self;
+            let next = |place: Place| match seen[place as usize] {
+                Sight::Node(node) if slot + 1 < NODE_CHUNKS => node.container(slot + 1),
+                Sight::Node(_) | Sight::Absent | Sight::Mixed(_) => None,
+            };
+            pairs.count(
+                |place| need[place as usize] >> slot & 1 == 1,
+                |place| container(made, seen, place, slot),
+                next,
+                scratch,
+                counts,
+            );
+        }
+        self.made.clear(&mut self.scratch);
+    }
+
     /// Computes a part in a slot, and counts it where it is the part of a formula.
-    fn count_slot(&mut self, place: Place, slot: u32, lo: u32, hi: u32) -> u32 {
+    fn count_part(&mut self, place: Place, slot: u32, lo: u32, hi: u32) -> u32 {
         let at = place as usize;
         if self.plan.uses[at] == 0 {
             let want = if hi - lo == CHUNK_BITS { Want::Count } else { Want::Bits };
@@ -331,6 +354,36 @@ impl<'a> Walk<'a> {
                 self.made.put(*place, Container::Dense { card, page: Arc::new(page) });
             }
         }
+    }
+}
+
+/// The operands that many parts join, pairs aside.
+fn often(plan: &Plan, pairs: &Pairs) -> Vec<Place> {
+    let mut uses = vec![0; plan.parts.len()];
+    for (place, part) in plan.parts.iter().enumerate() {
+        if let Part::Join(_, args) = part
+            && !pairs.has(narrow_size(place))
+        {
+            args.iter().for_each(|arg| uses[*arg as usize] += 1);
+        }
+    }
+    let places = plan.parts.iter().zip(uses).enumerate();
+    let is_often = |part: &Part, uses| matches!(part, Part::Operand(_)) && uses >= DECODE_USES_MIN;
+    let often = places.filter(|(_, (part, uses))| is_often(part, *uses));
+    often.map(|(place, _)| narrow_size(place)).collect()
+}
+
+/// What is known of a part in a slot.
+fn container<'c>(
+    made: &'c Made,
+    seen: &'c [Sight<'_>],
+    place: Place,
+    slot: u32,
+) -> Option<&'c Container> {
+    match (&made.containers[place as usize], &seen[place as usize]) {
+        (Some(made), _) => Some(made),
+        (None, Sight::Node(node)) => node.container(slot),
+        (None, Sight::Absent | Sight::Mixed(_)) => None,
     }
 }
 

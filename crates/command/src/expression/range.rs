@@ -1,8 +1,8 @@
 //! Ranges in names: `prefix{A..B}suffix` stands for several names.
 //!
 //! `A` and `B` are two dates of the same form (`2026-11-21`, `2026-11`, `2026-W47`,
-//! `2026-11-21T09`) or two integers (`1..30`; `01..30` keeps the width). Braces around anything else
-//! are part of the name, as those of a hash tag are.
+//! `2026-11-21T09`) or two integers (`1..30`; `01..30` keeps the width). Braces around anything
+//! else are part of the name, as those of a hash tag are.
 
 use crate::dates::{Period, unit_of};
 

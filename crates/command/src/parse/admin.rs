@@ -60,7 +60,5 @@ pub(crate) fn replica_of(request: &Request<'_>) -> Parsed {
 
 /// `MONITOR`: what all clients of a cluster send passes no single place.
 pub(crate) fn monitor(_: &Request<'_>) -> Parsed {
-    Err(CommandError::Text(
-        "ERR MONITOR is not supported: no node sees all requests. See SLOWLOG and INFO commandstats",
-    ))
+    Err(CommandError::Text("ERR MONITOR is not supported: no node sees all requests; see SLOWLOG"))
 }

@@ -2,8 +2,8 @@
 
 use super::{COUNT, CommandSpec, SORTED};
 
-/// Places in the hash: so many for each name that a seed without collisions is found soon. Only those
-/// of names in use are ever in a cache.
+/// Places in the hash: so many for each name that a seed without collisions is found soon. Only
+/// those of names in use are ever in a cache.
 const PLACES: usize = 16 << 10;
 
 /// No name here.

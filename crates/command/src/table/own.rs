@@ -132,7 +132,7 @@ pub(super) const DOMAIN: &[CommandSpec] = &[
         .help("space name [name ...]", "Answers the numbers that names have in an id space."),
     own("bm.id", -3, WRITE_FAST, ONE_KEY, name::assign)
         .costs(NAMES)
-        .help("space name [name ...]", "Answers the numbers of names and gives one to each new name."),
+        .help("space name [name ...]", "Answers names' numbers and gives one to each new name."),
     own("bm.mark", -3, WRITE.and(Flags::MOVABLEKEYS), NO_KEYS, dated::mark)
         .costs("O(N) where N is the number of units")
         .help(
@@ -173,7 +173,8 @@ pub(super) const DOMAIN: &[CommandSpec] = &[
         .costs(CONTAINERS)
         .help(
             "family LAST count(h|d|w|m) | FROM date TO date [ROLLUP] \
-             [COUNT | LIST [CURSOR cursor] [LIMIT count] | SAMPLE [LIMIT count] | STORE destination]",
+             [COUNT | LIST [CURSOR cursor] [LIMIT count] | SAMPLE [LIMIT count] | \
+             STORE destination]",
             "Counts, lists, samples or stores the union of a family's dated bitmaps.",
         ),
 ];

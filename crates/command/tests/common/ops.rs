@@ -2,13 +2,16 @@
 
 #![allow(dead_code, reason = "each test file uses its own share of this")]
 
+use bitroster_bitmap::{Formula, Step};
 use bitroster_command::{
     BitLogic, Change, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType,
-    Grant, IndexRange, IndexUnit, Moved, Numbered, Op, OpBatch, Overflow, PartQuery, ReadCommand,
-    ReadOp, Seen, SetReply, SourceRef, StageFrom, TimeForm, WriteCommand, WriteOp,
+    Grant, IndexRange, IndexUnit, MergeMode, Moved, Numbered, Op, OpBatch, Overflow, PartQuery,
+    ReadCommand, ReadOp, Seen, SetReply, SourceRef, StageFrom, TimeForm, Want, WriteCommand,
+    WriteOp,
 };
 use bitroster_types::{
-    GroupId, Key, LogIndex, SessionId, Slot, UnixMillis, Version, limits::BITMAP_BITS_MAX,
+    GroupId, Key, LogIndex, SessionId, Slot, UnixMillis, Version,
+    limits::{BITMAP_BITS_MAX, PRESENCE_ID_MAX},
 };
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
@@ -143,8 +146,26 @@ pub(crate) fn write_command() -> BoxedStrategy<WriteCommand> {
             replace
         }),
         Just(W::Flush),
+        own_write_command(),
     ]
     .boxed()
+}
+
+fn own_write_command() -> impl Strategy<Value = WriteCommand> {
+    use WriteCommand as W;
+    let mode = prop::sample::select(vec![MergeMode::Or, MergeMode::AndNot, MergeMode::Xor]);
+    prop_oneof![
+        (key(), mode, value()).prop_map(|(key, mode, bits)| W::Merge { key, mode, bits }),
+        (key(), value(), expiry(), any::<bool>())
+            .prop_map(|(key, value, expiry, replace)| W::Restore { key, value, expiry, replace }),
+        (key(), 0..=PRESENCE_ID_MAX, 1..=u32::MAX).prop_map(|(key, id, ttl_secs)| W::Touch {
+            key,
+            id,
+            ttl_secs
+        }),
+        (key(), vec(value(), 0..5)).prop_map(|(space, names)| W::AssignIds { space, names }),
+        key().prop_map(|space| W::DropSpace { space }),
+    ]
 }
 
 pub(crate) fn read_command() -> BoxedStrategy<ReadCommand> {
@@ -184,6 +205,10 @@ pub(crate) fn read_command() -> BoxedStrategy<ReadCommand> {
         value().prop_map(|pattern| R::Keys { pattern }),
         Just(R::DbSize),
         Just(R::RandomKey),
+        (key(), vec(value(), 0..5)).prop_map(|(space, names)| R::FindIds { space, names }),
+        (key(), vec(any::<u64>(), 0..5)).prop_map(|(space, ids)| R::FindNames { space, ids }),
+        key().prop_map(|space| R::SpaceInfo { space }),
+        Just(R::Spaces),
     ]
     .boxed()
 }
@@ -206,7 +231,48 @@ pub(crate) fn part_query() -> impl Strategy<Value = PartQuery> {
             end
         }),
         range().prop_map(|(start, end)| PartQuery::Value { start, end }),
+        Just(PartQuery::Info),
+        (range(), any::<u32>(), option::of(any::<u64>())).prop_map(
+            |((start, end), after_secs, limit)| {
+                PartQuery::Present { start, end, after_secs, limit }
+            }
+        ),
     ]
+}
+
+/// A formula over four operands.
+pub(crate) fn formula() -> impl Strategy<Value = Formula> {
+    let step = prop::sample::select(vec![Step::And, Step::Or, Step::Xor, Step::AndNot]);
+    (0..4_u16, vec((0..4_u16, step), 0..6)).prop_map(|(first, rest)| {
+        let mut steps = vec![Step::Operand(first)];
+        for (place, step) in rest {
+            steps.extend([Step::Operand(place), step]);
+        }
+        Formula::new(steps, 4).expect("balanced")
+    })
+}
+
+/// Four operands.
+fn operands() -> impl Strategy<Value = Vec<SourceRef>> {
+    vec(source(), 4)
+}
+
+fn evaluate() -> impl Strategy<Value = ReadOp> {
+    let limit =
+        (any::<u64>(), any::<bool>()).prop_map(|(limit, from_end)| Want::List { limit, from_end });
+    let one = prop_oneof![
+        (1..=u64::MAX).prop_map(|step| Want::Histogram { step }),
+        limit,
+        Just(Want::Value),
+    ];
+    let one = (vec(formula(), 1), one);
+    let want = prop_oneof![(vec(formula(), 0..4), Just(Want::Counts)), one];
+    (want, operands(), range()).prop_map(|((formulas, want), sources, range)| ReadOp::Evaluate {
+        formulas,
+        sources,
+        range,
+        want,
+    })
 }
 
 pub(crate) fn read_op() -> impl Strategy<Value = ReadOp> {
@@ -226,6 +292,9 @@ pub(crate) fn read_op() -> impl Strategy<Value = ReadOp> {
             }
         ),
         1 => key().prop_map(|key| ReadOp::Fingerprint { key }),
+        1 => evaluate(),
+        1 => (value(), any::<u64>(), any::<u64>())
+            .prop_map(|(pattern, offset, limit)| ReadOp::Holding { pattern, offset, limit }),
     ]
 }
 
@@ -240,6 +309,11 @@ pub(crate) fn stage_from() -> impl Strategy<Value = StageFrom> {
         (source(), range()).prop_map(|(source, range)| StageFrom::Copy { source, range }),
         Just(StageFrom::Void),
         version().prop_map(|of| StageFrom::Expiry { of }),
+        (formula(), operands(), range(), any::<u64>()).prop_map(
+            |(formula, sources, range, len_bytes)| {
+                StageFrom::Evaluate { formula, sources, range, len_bytes }
+            }
+        ),
     ]
 }
 

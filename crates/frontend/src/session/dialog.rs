@@ -66,7 +66,7 @@ pub(crate) struct Dialog {
 }
 
 impl Dialog {
-    pub(super) fn new(shared: Arc<Shared>, client: Arc<Client>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, client: Arc<Client>) -> Self {
         let identity = shared.access().default_identity();
         client.identity.lock().clone_from(&identity);
         Self {
@@ -373,7 +373,7 @@ impl Dialog {
     }
 
     /// Answers a command whose turn has come; `None` where CLIENT REPLY asks for silence.
-    async fn answer_later(&mut self, command: SessionCommand) -> Option<Reply> {
+    pub(super) async fn answer_later(&mut self, command: SessionCommand) -> Option<Reply> {
         let reply = match command {
             SessionCommand::Hello { version, auth, name } => self.hello(version, auth, name).into(),
             SessionCommand::Quit => {
@@ -443,7 +443,7 @@ impl Dialog {
         }
     }
 
-    fn count_turn(&mut self) {
+    pub(super) fn count_turn(&mut self) {
         self.shared.metrics.add_commands(self.run.0, self.run.1);
         self.shared.metrics.add_turn(self.turn_commands);
         self.run.1 = 0;

@@ -18,13 +18,42 @@ use bitroster_placement::{ClusterMap, slot_of_key};
 use bitroster_router::{Reading, Router, RouterOptions, Target, Transport, TransportError};
 use bitroster_types::{Consistency, Deadline, GroupId, LogIndex, SegmentWidth, UnixMillis};
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+    sync::watch,
+};
 
 /// Longest wait for a reply: far beyond any that comes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One group: an engine that applies at once.
-struct OneGroup(Mutex<Engine>);
+/// One group: an engine that applies at once, and may hold its answers to writes back.
+struct OneGroup(Mutex<Engine>, Arc<Hold>);
+
+/// Whether answers to writes are held back, and of how many that was so.
+pub(crate) struct Hold {
+    is_on: watch::Sender<bool>,
+    held: watch::Sender<usize>,
+    dropped: watch::Sender<usize>,
+}
+
+impl Default for Hold {
+    fn default() -> Self {
+        let (is_on, held, dropped) =
+            (watch::Sender::default(), Default::default(), Default::default());
+        Self { is_on, held, dropped }
+    }
+}
+
+/// Counts itself as dropped, unless it was let go.
+struct Held(Option<Arc<Hold>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(hold) = &self.0 {
+            hold.dropped.send_modify(|count| *count += 1);
+        }
+    }
+}
 
 /// How old every stale answer is.
 const STALE_AGE_MS: u64 = 12;
@@ -65,7 +94,19 @@ impl Transport for OneGroup {
                 Op::Write(write) => engine.apply(&write),
             });
         }
-        ready(Ok(outcomes)).boxed()
+        let hold = Arc::clone(&self.1);
+        if !*hold.is_on.borrow() {
+            return ready(Ok(outcomes)).boxed();
+        }
+        async move {
+            let mut held = Held(Some(Arc::clone(&hold)));
+            hold.held.send_modify(|count| *count += 1);
+            let mut is_on = hold.is_on.subscribe();
+            is_on.wait_for(|is_on| !is_on).await.unwrap();
+            held.0 = None;
+            Ok(outcomes)
+        }
+        .boxed()
     }
 }
 
@@ -130,6 +171,7 @@ pub(crate) struct Harness {
     pub(crate) frontend: Frontend,
     pub(crate) router: Router,
     map: Arc<ClusterMap>,
+    hold: Arc<Hold>,
     pub(crate) status: Arc<FixedStatus>,
     pub(crate) is_over_memory: Arc<AtomicBool>,
 }
@@ -141,14 +183,15 @@ impl Harness {
         let mut engine = Engine::new(EngineConfig::new(GroupId(1), map.width()));
         engine.begin(LogIndex(1), UnixMillis(1));
         engine.apply(&WriteOp::Adopt { slots: map.slots_of(GroupId(1)) });
-        let transport = Arc::new(OneGroup(Mutex::new(engine)));
+        let hold = Arc::<Hold>::default();
+        let transport = Arc::new(OneGroup(Mutex::new(engine), Arc::clone(&hold)));
         let router_options =
             RouterOptions { request_timeout: PATIENCE, fan_out_max: 8, value_bytes_max: 512 << 20 };
         let router = Router::without_map(transport, router_options);
         let (status, is_over_memory) = (Arc::<FixedStatus>::default(), Arc::default());
         let (node, over) = (Arc::clone(&status) as _, Arc::clone(&is_over_memory));
         let frontend = Frontend::new(router.clone(), node, Arc::new(TokioSpawn), over, options);
-        Self { frontend, router, map: Arc::new(map), status, is_over_memory }
+        Self { frontend, router, map: Arc::new(map), hold, status, is_over_memory }
     }
 
     /// A front end that answers everything.
@@ -162,6 +205,21 @@ impl Harness {
     /// Tells the router of the map.
     pub(crate) fn give_map(&self) {
         assert!(self.router.follow(Arc::clone(&self.map)));
+    }
+
+    /// Whether the group answers writes, which it does all the same.
+    pub(crate) fn hold(&self, is_on: bool) {
+        self.hold.is_on.send_replace(is_on);
+    }
+
+    /// Waits until `count` answers have been held back.
+    pub(crate) async fn held(&self, count: usize) {
+        self.hold.held.subscribe().wait_for(|held| *held >= count).await.unwrap();
+    }
+
+    /// Waits until nobody waits any more for `count` answers that are held back.
+    pub(crate) async fn dropped(&self, count: usize) {
+        self.hold.dropped.subscribe().wait_for(|dropped| *dropped >= count).await.unwrap();
     }
 
     /// A client of it.

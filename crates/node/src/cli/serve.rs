@@ -35,6 +35,9 @@ pub(crate) struct DevArgs {
     /// Shard groups [default: one a core, 1 to 16]
     #[arg(long)]
     groups: Option<u16>,
+    /// Port for gRPC clients; 0 chooses a free one [default: 50051]
+    #[arg(long)]
+    grpc_port: Option<u16>,
     /// Port of the admin HTTP server; 0 chooses a free one [default: 9380]
     #[arg(long)]
     admin_port: Option<u16>,
@@ -57,6 +60,9 @@ pub(crate) struct ServerArgs {
     /// Port for clients; 0 chooses a free one [default: 6379]
     #[arg(long)]
     port: Option<u16>,
+    /// Port for gRPC clients; 0 chooses a free one [default: 50051]
+    #[arg(long)]
+    grpc_port: Option<u16>,
     /// Port of the admin HTTP server; 0 chooses a free one [default: 9380]
     #[arg(long)]
     admin_port: Option<u16>,
@@ -102,6 +108,7 @@ pub(crate) fn dev(args: DevArgs) -> anyhow::Result<()> {
         ("--data-dir", "server.data_dir", args.data_dir),
         ("--port", "server.port", args.port.map(|port| port.to_string())),
         ("--groups", "cluster.groups", args.groups.map(|groups| groups.to_string())),
+        ("--grpc-port", "server.grpc_port", args.grpc_port.map(|port| port.to_string())),
         ("--admin-port", "server.admin_port", args.admin_port.map(|port| port.to_string())),
     ]);
     let loaded = gather(&args.config, presets, flags)?;
@@ -116,6 +123,7 @@ pub(crate) fn server(args: ServerArgs) -> anyhow::Result<()> {
         ("--role", "server.role", args.role.map(|role| role.name().to_owned())),
         ("--data-dir", "server.data_dir", args.data_dir),
         ("--port", "server.port", text(args.port)),
+        ("--grpc-port", "server.grpc_port", text(args.grpc_port)),
         ("--admin-port", "server.admin_port", text(args.admin_port)),
         ("--cluster-port", "cluster.port", text(args.cluster_port)),
         ("--seed", "cluster.seeds", seeds),

@@ -120,6 +120,17 @@ tables! {
         ///
         /// 1 to 65535; 0 lets the system choose one.
         port: u16 = 6379,
+        /// Whether clients may use the gRPC API as well.
+        grpc: bool = true,
+        /// Address that gRPC clients connect to.
+        ///
+        /// Any IP address; `0.0.0.0` for all. Other than loopback needs `requirepass`, or the
+        /// flag `--insecure`.
+        grpc_bind: IpAddr = IpAddr::from([127, 0, 0, 1]),
+        /// Port that gRPC clients connect to.
+        ///
+        /// 1 to 65535; 0 lets the system choose one.
+        grpc_port: u16 = 50051,
         /// Address of the admin HTTP server: `/livez`, `/readyz`, `/metrics`.
         ///
         /// Any IP address. It has no password: keep it on loopback or a private network.
@@ -405,12 +416,7 @@ impl Config {
         if self.server.data_dir.is_empty() {
             problems.push("server.data_dir is empty; must name a folder".to_owned());
         }
-        if self.server.port != 0 && self.server.port == self.server.admin_port {
-            problems.push(format!(
-                "server.port and server.admin_port are both {}; must differ",
-                self.server.port
-            ));
-        }
+        self.port_problems(&mut problems);
         self.cluster_problems(&mut problems);
         self.tls_problems(&mut problems);
         if let Err(error) = log::check_level(&self.log.level) {
@@ -438,6 +444,22 @@ impl Config {
         }
         if *port != 0 && clients.has_tls() && *port == self.server.port {
             problems.push(format!("tls.port and server.port are both {port}; must differ"));
+        }
+    }
+
+    /// Clients, gRPC clients and operators have ports of their own.
+    fn port_problems(&self, problems: &mut Vec<String>) {
+        let ServerConfig { port, admin_port, grpc, grpc_port, .. } = self.server;
+        let mut differ = |a: (&str, u16), b: (&str, u16)| {
+            if a.1 != 0 && a.1 == b.1 {
+                problems.push(format!("{} and {} are both {}; must differ", a.0, b.0, a.1));
+            }
+        };
+        let (clients, operators) = (("server.port", port), ("server.admin_port", admin_port));
+        differ(clients, operators);
+        if grpc {
+            differ(clients, ("server.grpc_port", grpc_port));
+            differ(("server.grpc_port", grpc_port), operators);
         }
     }
 

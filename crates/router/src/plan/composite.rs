@@ -86,9 +86,7 @@ pub(crate) async fn run(call: &Call, composite: &Composite) -> Step<Reply> {
         Composite::Export { of, format } => transfer::export(call, of, *format).await,
         Composite::Import { key, bits, mode } => transfer::import(call, key, bits, *mode).await,
         Composite::SpaceList => inspect::spaces(call).await,
-        Composite::Dump { .. } => {
-            Err(bitroster_command::CommandError::Text("ERR not served yet").into())
-        }
+        Composite::Dump { key } => transfer::dump(call, key).await,
         Composite::MemoryUsage { key } => inspect::memory(call, key).await,
         Composite::ObjectEncoding { key } => inspect::encoding(call, key).await,
     }

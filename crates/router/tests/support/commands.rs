@@ -1,22 +1,25 @@
 //! Commands at random: few keys, and offsets that crowd at the edges of segments.
 
+use bitroster_bitmap::Bitmap;
 use bitroster_command::{
     BitLogic, Command, Existence, Expiry, ExpiryCondition, Field, FieldAction, FieldOp, FieldType,
-    IndexRange, IndexUnit, Op, Overflow, ReadCommand, ReadOp, SetReply, TimeForm, WriteCommand,
-    WriteOp,
+    IndexRange, IndexUnit, MergeMode, Op, Overflow, ReadCommand, ReadOp, SetReply, TimeForm,
+    WriteCommand, WriteOp,
 };
 use bitroster_types::{Key, UnixMillis};
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
+use super::twin::sets::{merge, store_union};
+
 /// Far enough that no test lives to see it.
 const FAR: u64 = 9_000_000_000_000;
 
-fn key() -> impl Strategy<Value = Key> {
+pub(crate) fn key() -> impl Strategy<Value = Key> {
     select(vec!["a", "b", "{a}2", "c", "events:today"]).prop_map(super::key)
 }
 
-fn offset() -> impl Strategy<Value = u64> {
+pub(crate) fn offset() -> impl Strategy<Value = u64> {
     let edge = (0_u64..12, -40_i64..40)
         .prop_map(|(segment, near)| (segment << 16).saturating_add_signed(near));
     prop_oneof![0_u64..200, edge, 0_u64..1 << 20]
@@ -107,6 +110,16 @@ fn expiry() -> impl Strategy<Value = Expiry> {
     ]
 }
 
+fn merge_mode() -> impl Strategy<Value = MergeMode> {
+    select(vec![MergeMode::Or, MergeMode::AndNot, MergeMode::Xor])
+}
+
+fn encoded(bitmap: &Bitmap) -> Bytes {
+    let mut bytes = Vec::new();
+    bitmap.encode(&mut bytes);
+    bytes.into()
+}
+
 fn read() -> impl Strategy<Value = ReadCommand> {
     prop_oneof![
         3 => (key(), offset()).prop_map(|(key, offset)| ReadCommand::GetBit { key, offset }),
@@ -183,6 +196,18 @@ fn write() -> impl Strategy<Value = WriteCommand> {
             condition: ExpiryCondition::default(),
         }),
         1 => key().prop_map(|key| WriteCommand::Persist { key }),
+        4 => (key(), merge_mode(), vec(offset(), 0..6))
+            .prop_map(|(key, mode, offsets)| merge(key, mode, &offsets)),
+        1 => (key(), offset(), 1_u64..400_000, merge_mode()).prop_map(|(key, start, len, mode)| {
+            let mut set = Bitmap::new();
+            set.fill(start..start + len, true);
+            WriteCommand::Merge { key, mode, bits: encoded(&set) }
+        }),
+        1 => (key(), value(), any::<bool>(), expiry()).prop_map(|(key, value, replace, expiry)| {
+            let expiry = if expiry == Expiry::Keep { Expiry::Clear } else { expiry };
+            let value = encoded(&Bitmap::from_bytes(&value));
+            WriteCommand::Restore { key, value, expiry, replace }
+        }),
         3 => (combination(), key()).prop_map(|((logic, sources), target)| {
             WriteCommand::BitOp { logic, target, sources }
         }),
@@ -234,14 +259,30 @@ pub(crate) fn of_spread(name: &'static str) -> impl Strategy<Value = Command> {
         ReadCommand::StrLen { key: name.clone() }.into(),
         ReadCommand::BitPos { key: name.clone(), bit: true, start: Some(99), end: None, unit }
             .into(),
-        ReadCommand::Get { key: name }.into(),
+        ReadCommand::Get { key: name.clone() }.into(),
+    ];
+    let merges = [
+        merge(name.clone(), MergeMode::Or, &[3, 70_000, 70_009, 700_000]),
+        merge(name.clone(), MergeMode::AndNot, &[9, (1 << 16) + 9, 5 << 16, (7 << 16) + 9]),
+        merge(name.clone(), MergeMode::Xor, &[(3 << 16) + 9, (3 << 16) + 10]),
+    ];
+    let others = [
+        Command::Composite(store_union(name.clone(), vec![super::key("b"), name.clone()]).into()),
+        Command::Composite(
+            store_union(name.clone(), vec![super::key("b"), super::key("events:today")]).into(),
+        ),
     ];
     let command = |op| match op {
         Op::Read(ReadOp::Command(read)) => Command::Read(read),
         Op::Write(WriteOp::Command(write)) => Command::Write(write),
         Op::Read(_) | Op::Write(_) => panic!("commands only"),
     };
-    prop_oneof![2 => select(writes), 1 => select(reads)].prop_map(command)
+    let own = prop_oneof![2 => select(writes), 1 => select(reads)].prop_map(command);
+    prop_oneof![
+        4 => own,
+        1 => select(merges.map(Command::Write).to_vec()),
+        1 => select(others.to_vec()),
+    ]
 }
 
 /// A bit in each of the first segments, so that the key is spread.

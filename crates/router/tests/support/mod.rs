@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it breaks")]
 
 pub(crate) mod commands;
+pub(crate) mod composites;
 #[allow(
     clippy::cast_possible_truncation,
     clippy::wildcard_enum_match_arm,

@@ -1,5 +1,7 @@
 //! The keyspace as byte strings: slow, plain, and without any group.
 
+pub(crate) mod sets;
+
 use std::{collections::BTreeMap, ops::Range};
 
 use bitroster_bitmap::Bitmap;
@@ -26,7 +28,8 @@ impl Twin {
         match command {
             Command::Read(read) => self.read(read),
             Command::Write(write) => self.write(write),
-            Command::Composite(_) | Command::Session(_) => panic!("not for this twin"),
+            Command::Composite(composite) => self.composite(composite),
+            Command::Session(_) => panic!("a twin has no sessions"),
         }
     }
 

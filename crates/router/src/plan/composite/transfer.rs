@@ -4,6 +4,7 @@ use bitroster_bitmap::Bitmap;
 use bitroster_command::{
     CommandError, Expiry, MergeMode, Reply, WriteCommand,
     composite::{Expression, Format},
+    payload,
 };
 use bitroster_types::Key;
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use super::{operands::Operands, places::Places};
 use crate::{
     call::{Call, Step, Stop, decoded},
-    plan::gather,
+    plan::{gather, merge},
 };
 
 /// BM.EXPORT.
@@ -63,6 +64,15 @@ async fn replace(call: &Call, key: &Key, bits: &Bytes) -> Step<Reply> {
         Reply::Error(error) => Err(Stop::Error(*error)),
         _ => Ok(gather::number(set.cardinality())),
     }
+}
+
+/// DUMP.
+pub(super) async fn dump(call: &Call, key: &Key) -> Step<Reply> {
+    let of = Expression::only(key.clone());
+    let Some(value) = value(call, &of).await? else { return Ok(Reply::Nil) };
+    let bytes = payload::dump(&merge::encoded(&value));
+    check(call, bytes.len() as u64)?;
+    Ok(Reply::Bulk(bytes.into()))
 }
 
 /// The value of an expression, as long as its longest operand; `None` where no operand is there.

@@ -168,6 +168,7 @@ impl Programs<'_> {
         let mut running = self.running(&format!("lone-{groups}"), port)?;
         let mut command = Command::new(self.bitroster);
         command.args(["dev", "--port", &port.to_string(), "--admin-port", &admin.to_string()]);
+        command.args(["--grpc-port", "0"]);
         command.args(["--groups", &groups.to_string()]).arg("--data-dir").arg(&running.data);
         running.admins.push(local(admin));
         spawn(&mut running, "bitroster", command)?;
@@ -182,7 +183,7 @@ impl Programs<'_> {
         for at in 0..=NODES {
             let mut command = Command::new(self.bitroster);
             command.arg("server").args(["--cluster-port", &node_ports[at].to_string()]);
-            command.args(["--admin-port", &admins[at].to_string()]);
+            command.args(["--admin-port", &admins[at].to_string(), "--grpc-port", "0"]);
             for seed in &node_ports[..NODES] {
                 command.args(["--seed", &local(*seed).to_string()]);
             }

@@ -1,0 +1,146 @@
+//! Conversations of clients that do not speak RESP: commands in, replies out, without bytes.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use bitroster_command::{CommandError, Reply};
+use bytes::Bytes;
+
+use super::{
+    Dialog,
+    dialog::{Mute, Pending},
+};
+use crate::client::Client;
+
+/// Commands that only mean something to what follows them on the same connection.
+const OF_A_CONNECTION: [&[u8]; 10] = [
+    b"multi", b"exec", b"discard", b"watch", b"unwatch", b"auth", b"hello", b"reset", b"quit",
+    b"select",
+];
+
+const NOT_ALONE: CommandError = CommandError::Text(
+    "ERR this command means something to a connection only: send it in a pipeline",
+);
+
+const NO_SILENCE: CommandError = CommandError::Text("ERR every command of a pipeline is answered");
+
+impl Dialog {
+    /// Tells who asks.
+    ///
+    /// # Errors
+    ///
+    /// `WRONGPASS` where they are not who they say they are, `NOAUTH` where they had to say it.
+    pub(crate) fn introduce(
+        &mut self,
+        credentials: Option<(&[u8], &[u8])>,
+    ) -> Result<(), CommandError> {
+        if let Some((user, password)) = credentials {
+            self.authenticate("authorization", Some(user), password)?;
+        }
+        match self.identity {
+            Some(_) => Ok(()),
+            None => Err(CommandError::Text("NOAUTH Authentication required.")),
+        }
+    }
+
+    /// What reads may miss from now on, by its name.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such consistency.
+    pub(crate) fn read_as(&mut self, consistency: &Bytes) -> Result<(), CommandError> {
+        self.consistency(std::slice::from_ref(consistency)).map(drop)
+    }
+
+    /// Runs one command that stands for itself.
+    ///
+    /// # Cancel safety
+    ///
+    /// A write may be applied although the future was dropped; the dialog must not be used again.
+    pub(crate) async fn ask(&mut self, args: &[Bytes]) -> Reply {
+        if args.first().is_some_and(|name| is_of_a_connection(name, args.get(1))) {
+            return NOT_ALONE.into();
+        }
+        let mut replies = Vec::with_capacity(1);
+        self.ask_next(args, &mut replies).await;
+        self.settle(&mut replies).await;
+        replies.pop().expect("one command has one reply")
+    }
+
+    /// Runs the next command of a pipeline, or queues it; the replies that are there are appended
+    /// to `replies`, in the order of the commands.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ask`](Self::ask).
+    pub(crate) async fn ask_next(&mut self, args: &[Bytes], replies: &mut Vec<Reply>) {
+        if args.first().is_some_and(|name| is_silencing(name, args.get(1))) {
+            self.turn.push_reply(NO_SILENCE.into());
+            return;
+        }
+        let len = args.iter().map(Bytes::len).sum();
+        let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
+        match self.take(&args, len) {
+            None => {}
+            Some(Pending::Groups(command)) => Box::pin(self.turn.run(command)).await,
+            Some(Pending::Session(command)) => {
+                self.settle(replies).await;
+                let reply = Box::pin(self.answer_later(command)).await;
+                self.turn.push_reply(reply.unwrap_or(Reply::Ok));
+            }
+        }
+        if self.is_full() {
+            self.settle(replies).await;
+        }
+    }
+
+    /// Waits for every reply of the turn and appends them to `replies`.
+    pub(crate) async fn settle(&mut self, replies: &mut Vec<Reply>) {
+        if self.turn.is_empty() {
+            return;
+        }
+        self.turn.flush().await;
+        let shared = &self.shared;
+        self.turn.drain(|reply| {
+            if let Reply::Error(error) = &reply {
+                shared.metrics.add_error(error);
+            }
+            replies.push(reply);
+        });
+        self.mute = Mute::Nothing;
+        self.count_turn();
+    }
+
+    /// How old the oldest answer since the last question was, in milliseconds.
+    pub(crate) fn age_ms(&self) -> u64 {
+        self.reading.age_ms.swap(0, Relaxed)
+    }
+
+    /// Whether the client has said that it goes.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.is_closing || self.client.is_ending()
+    }
+
+    /// Notes that the client is not idle.
+    pub(crate) fn note_activity(&self) {
+        self.client.note_activity(self.shared.now_secs());
+    }
+}
+
+fn is_of_a_connection(name: &[u8], sub: Option<&Bytes>) -> bool {
+    OF_A_CONNECTION.iter().any(|other| name.eq_ignore_ascii_case(other))
+        || is_silencing(name, sub)
+        || (name.eq_ignore_ascii_case(b"client")
+            && sub.is_some_and(|sub| sub.eq_ignore_ascii_case(b"consistency")))
+}
+
+fn is_silencing(name: &[u8], sub: Option<&Bytes>) -> bool {
+    name.eq_ignore_ascii_case(b"client")
+        && sub.is_some_and(|sub| sub.eq_ignore_ascii_case(b"reply"))
+}
+
+impl Client {
+    /// Notes that the client has said something, at the front end's clock.
+    pub(crate) fn note_activity(&self, now_secs: u64) {
+        self.active_secs.store(now_secs, Relaxed);
+    }
+}
