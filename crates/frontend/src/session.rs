@@ -30,7 +30,10 @@ use bitroster_types::limits::{
 use bytes::{Buf as _, BytesMut};
 use futures_util::FutureExt as _;
 use smallvec::SmallVec;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time::{error::Elapsed, timeout},
+};
 use tracing::warn;
 
 pub(crate) use self::dialog::Dialog;
@@ -230,18 +233,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         }
                         other => other,
                     });
-                    tokio::time::timeout(WRITE_STALL_MAX, write).await.map_err(|_elapsed| {
-                        io::Error::new(
-                            io::ErrorKind::TimedOut,
-                            format!("the client read none of its replies for {WRITE_STALL_MAX:?}"),
-                        )
-                    })??
+                    timeout(WRITE_STALL_MAX, write).await.map_err(stalled)??
                 }
             };
             if count == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             written += count;
+        }
+        // What TLS has taken it may still hold; for a plain socket this does nothing.
+        if written > 0 {
+            match self.stream.flush().now_or_never() {
+                Some(flushed) => flushed?,
+                None => timeout(WRITE_STALL_MAX, self.stream.flush()).await.map_err(stalled)??,
+            }
         }
         self.dialog.note_sent(written);
         if self.output.capacity() > SESSION_BUFFER_RETAINED_BYTES_MAX {
@@ -251,4 +256,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         Ok(())
     }
+}
+
+/// The end of a client that does not read.
+fn stalled(_elapsed: Elapsed) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("the client read none of its replies for {WRITE_STALL_MAX:?}"),
+    )
 }

@@ -60,8 +60,8 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use self::{
-    data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, tls::Tls, topology::Topology,
-    users::Users,
+    banner::Addresses, data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, tls::Tls,
+    topology::Topology, users::Users,
 };
 use crate::config::{Config, Loaded, SyncWord};
 
@@ -225,27 +225,10 @@ impl Base {
         router: Router,
         users: Arc<dyn Users>,
     ) -> anyhow::Result<Serving> {
-        let (plain, tls) = (config.tls.clients.has_plain(), config.tls.clients.has_tls());
-        let plain = match plain {
-            true => Some(bind(SocketAddr::new(config.server.bind, config.server.port)).await?),
-            false => None,
-        };
-        let tls = match self.tls.as_ref().filter(|_| tls) {
-            Some(tls) => {
-                let address = SocketAddr::new(config.server.bind, config.tls.port);
-                Some((bind(address).await?, Arc::clone(tls)))
-            }
-            None => None,
-        };
-        let address = plain.as_ref().map(TcpListener::local_addr).transpose()?;
-        let tls_address = tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
-        let shown = address.or(tls_address).context("clients have somewhere to connect")?;
-        let grpc = if config.server.grpc {
-            let address = SocketAddr::new(config.server.grpc_bind, config.server.grpc_port);
-            Some(bind(address).await.context("the gRPC API needs it: server.grpc_port")?)
-        } else {
-            None
-        };
+        let listeners = Listeners::bind(config, self.tls.clone()).await?;
+        let addresses = listeners.addresses()?;
+        let shown = addresses.plain.or(addresses.tls);
+        let shown = shown.context("clients have somewhere to connect")?;
         let frontend = Frontend::new(
             router,
             Arc::clone(&self.figures) as _,
@@ -260,34 +243,66 @@ impl Base {
         let follow = users.follow(frontend.clone());
         self.tasks.spawn("users", follow);
         let (listening, clock) = (frontend.clone(), frontend.clone());
-        if let Some(listener) = plain {
+        if let Some(listener) = listeners.plain {
             let listening = listening.clone();
             self.tasks.spawn("listener", Box::pin(async move { listening.serve(listener).await }));
         }
-        if let Some((listener, tls)) = tls {
+        if let Some((listener, tls)) = listeners.tls {
             let serve = async move { listening.serve_tls(listener, tls).await };
             self.tasks.spawn("tls-listener", Box::pin(serve));
         }
         self.tasks.spawn("clock", Box::pin(async move { clock.run_clock().await }));
-        let grpc_address = grpc.as_ref().map(TcpListener::local_addr).transpose()?;
-        if let Some(listener) = grpc {
+        if let Some(listener) = listeners.grpc {
             let serving = frontend.clone();
             let tls = self.tls.as_ref().filter(|_| config.tls.clients.has_tls());
             let handshake = tls.map(|tls| Arc::clone(tls) as Arc<dyn Handshake>);
             self.tasks.spawn("grpc", Box::pin(serve_grpc(serving, listener, handshake)));
         }
         self.admin.front.set(frontend.clone()).ok().context("clients are served once")?;
-        Ok(Serving { frontend, address, tls_address, grpc: grpc_address })
+        Ok(Serving { frontend, addresses })
     }
 }
 
 /// Clients and where they connect.
 struct Serving {
     frontend: Frontend,
-    address: Option<SocketAddr>,
-    tls_address: Option<SocketAddr>,
-    /// Where gRPC clients connect, where they may.
-    grpc: Option<SocketAddr>,
+    addresses: Addresses,
+}
+
+/// The ports for clients, before they are served.
+struct Listeners {
+    plain: Option<TcpListener>,
+    tls: Option<(TcpListener, Arc<Tls>)>,
+    grpc: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(config: &Config, tls: Option<Arc<Tls>>) -> anyhow::Result<Self> {
+        let (server, clients) = (&config.server, config.tls.clients);
+        let plain = match clients.has_plain() {
+            true => Some(bind(SocketAddr::new(server.bind, server.port)).await?),
+            false => None,
+        };
+        let tls = match tls.filter(|_| clients.has_tls()) {
+            Some(tls) => Some((bind(SocketAddr::new(server.bind, config.tls.port)).await?, tls)),
+            None => None,
+        };
+        let grpc = if server.grpc {
+            let address = SocketAddr::new(server.grpc_bind, server.grpc_port);
+            Some(bind(address).await.context("the gRPC API needs it: server.grpc_port")?)
+        } else {
+            None
+        };
+        Ok(Self { plain, tls, grpc })
+    }
+
+    fn addresses(&self) -> anyhow::Result<Addresses> {
+        Ok(Addresses {
+            plain: self.plain.as_ref().map(TcpListener::local_addr).transpose()?,
+            tls: self.tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
+            grpc: self.grpc.as_ref().map(TcpListener::local_addr).transpose()?,
+        })
+    }
 }
 
 /// Serves gRPC clients until the front end ends, by TLS where there is a handshake.

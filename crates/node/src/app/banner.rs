@@ -6,13 +6,22 @@ use bitroster_telemetry::build;
 
 use crate::config::{Config, RoleWord, SyncWord};
 
+/// Where clients connect, by each way that is served.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Addresses {
+    /// RESP.
+    pub(crate) plain: Option<SocketAddr>,
+    /// RESP by TLS.
+    pub(crate) tls: Option<SocketAddr>,
+    /// gRPC.
+    pub(crate) grpc: Option<SocketAddr>,
+}
+
 /// Where the node listens and what it keeps.
 #[derive(Clone, Debug)]
 pub(crate) struct Banner {
-    /// For clients, plain and by TLS, where it serves any.
-    pub(crate) clients: Option<(Option<SocketAddr>, Option<SocketAddr>)>,
-    /// For gRPC clients, where it serves any.
-    pub(crate) grpc: Option<SocketAddr>,
+    /// For clients.
+    pub(crate) clients: Addresses,
     /// The admin server.
     pub(crate) operators: SocketAddr,
     /// For other nodes, and this node's number (0 for a router).
@@ -34,14 +43,14 @@ impl Banner {
         let mut line = |name: &str, text: String| {
             writeln!(out, "  {name:<11} {text}").expect("writing to a string does not fail");
         };
-        let (plain, tls) = self.clients.unwrap_or_default();
+        let Addresses { plain, tls, grpc } = self.clients;
         if let Some(clients) = plain {
             line("clients", format!("{clients} (RESP2, RESP3; authentication: {auth})"));
         }
         if let Some(clients) = tls {
             line("clients TLS", format!("{clients} (RESP2, RESP3; authentication: {auth})"));
         }
-        if let Some(grpc) = self.grpc {
+        if let Some(grpc) = grpc {
             line("grpc", format!("{grpc} (gRPC with reflection, gRPC-Web)"));
         }
         line("admin", format!("http://{}/ (livez, readyz, metrics)", self.operators));

@@ -344,8 +344,7 @@ impl Running {
         let node = member.map_or(0, |(_, node)| node.0);
         let groups = self.base.shard.get().map_or(0, |shard| shard.groups().count());
         let banner = banner::Banner {
-            clients: serving.map(|serving| (serving.address, serving.tls_address)),
-            grpc: serving.and_then(|serving| serving.grpc),
+            clients: serving.map(|serving| serving.addresses).unwrap_or_default(),
             operators: self.base.admin.address,
             nodes: Some((nodes, node)),
             data: member.map(|(disk, _)| (disk.path().display().to_string(), groups)),

@@ -53,8 +53,7 @@ pub(super) async fn run(
     let finish = finish::run(router, Arc::clone(&opened), patience(&config));
     base.tasks.spawn("finish", Box::pin(finish));
     let banner = banner::Banner {
-        clients: Some((serving.address, serving.tls_address)),
-        grpc: serving.grpc,
+        clients: serving.addresses,
         operators: base.admin.address,
         nodes: None,
         data: Some((home.path.display().to_string(), home.map.groups().len())),
@@ -63,8 +62,8 @@ pub(super) async fn run(
     info!(
         version = build::VERSION,
         commit = build::COMMIT,
-        clients = told(serving.address),
-        clients_tls = told(serving.tls_address),
+        clients = told(serving.addresses.plain),
+        clients_tls = told(serving.addresses.tls),
         admin = %base.admin.address,
         data_dir = %home.path.display(),
         groups = home.map.groups().len(),

@@ -430,22 +430,6 @@ impl Config {
 }
 
 impl Config {
-    /// Clients, gRPC clients and operators have ports of their own.
-    fn port_problems(&self, problems: &mut Vec<String>) {
-        let ServerConfig { port, admin_port, grpc, grpc_port, .. } = self.server;
-        let mut differ = |a: (&str, u16), b: (&str, u16)| {
-            if a.1 != 0 && a.1 == b.1 {
-                problems.push(format!("{} and {} are both {}; must differ", a.0, b.0, a.1));
-            }
-        };
-        let (clients, operators) = (("server.port", port), ("server.admin_port", admin_port));
-        differ(clients, operators);
-        if grpc {
-            differ(clients, ("server.grpc_port", grpc_port));
-            differ(("server.grpc_port", grpc_port), operators);
-        }
-    }
-
     fn tls_problems(&self, problems: &mut Vec<String>) {
         let TlsConfig { clients, port, cert_file, key_file, ca_file, auth_clients, nodes, .. } =
             &self.tls;
@@ -460,6 +444,22 @@ impl Config {
         }
         if *port != 0 && clients.has_tls() && *port == self.server.port {
             problems.push(format!("tls.port and server.port are both {port}; must differ"));
+        }
+    }
+
+    /// Clients, gRPC clients and operators have ports of their own.
+    fn port_problems(&self, problems: &mut Vec<String>) {
+        let ServerConfig { port, admin_port, grpc, grpc_port, .. } = self.server;
+        let mut differ = |a: (&str, u16), b: (&str, u16)| {
+            if a.1 != 0 && a.1 == b.1 {
+                problems.push(format!("{} and {} are both {}; must differ", a.0, b.0, a.1));
+            }
+        };
+        let (clients, operators) = (("server.port", port), ("server.admin_port", admin_port));
+        differ(clients, operators);
+        if grpc {
+            differ(clients, ("server.grpc_port", grpc_port));
+            differ(("server.grpc_port", grpc_port), operators);
         }
     }
 
