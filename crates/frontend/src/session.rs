@@ -231,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         Poll::Pending if client.poll_aborting(cx.waker()) => {
                             Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
                         }
-                        other => other,
+                        progress @ (Poll::Ready(_) | Poll::Pending) => progress,
                     });
                     timeout(WRITE_STALL_MAX, write).await.map_err(stalled)??
                 }

@@ -70,11 +70,15 @@ async fn object(shared: &Shared, args: &[Bytes]) -> Result<Reply, CommandError> 
         ("freq" | "idletime" | "refcount", [key]) => {
             let key = Key::new(key).ok_or(CommandError::NO_SUCH_KEY)?;
             let exists = Command::Read(ReadCommand::Exists { keys: vec![key] });
-            match shared.router.run(exists, &Reading::default()).await {
-                Reply::Integer(0) => Ok(Reply::Nil),
-                Reply::Integer(_) if name == "freq" => Err(NO_LFU),
-                Reply::Integer(_) => Ok(Reply::Integer(i64::from(name == "refcount"))),
-                failure => Ok(failure),
+            let found = shared.router.run(exists, &Reading::default()).await;
+            if found.is_error() {
+                Ok(found)
+            } else if found == Reply::Integer(0) {
+                Ok(Reply::Nil)
+            } else if name == "freq" {
+                Err(NO_LFU)
+            } else {
+                Ok(Reply::Integer(i64::from(name == "refcount")))
             }
         }
         ("freq" | "idletime" | "refcount" | "help", _) => {

@@ -100,7 +100,9 @@ fn of_write(write: &WriteCommand) -> Events {
         WriteCommand::GetDel { key } => smallvec![generic("del", key, When::Present)],
         WriteCommand::GetEx { key, expiry } => match expiry {
             Expiry::Clear => smallvec![generic("persist", key, When::Present)],
-            other => of_expiry(key, *other, When::Present).into_iter().collect(),
+            Expiry::Keep | Expiry::In(_) | Expiry::At(_) => {
+                of_expiry(key, *expiry, When::Present).into_iter().collect()
+            }
         },
         WriteCommand::MSet { pairs, .. } => {
             pairs.iter().map(|(key, _)| string("set", key, When::Agreed)).collect()

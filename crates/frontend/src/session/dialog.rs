@@ -270,7 +270,7 @@ impl Dialog {
         }
         match command {
             Command::Session(command) => self.take_session(command),
-            command => {
+            command @ (Command::Read(_) | Command::Write(_) | Command::Composite(_)) => {
                 self.note_events(&command);
                 self.turn.try_push(command).err().map(Pending::Groups)
             }
@@ -459,7 +459,7 @@ impl Dialog {
                     None => return Duration::ZERO,
                 }
             }
-            other => other,
+            other @ (Pending::Groups(_) | Pending::Session(_)) => other,
         };
         match pending {
             Pending::Groups(command) => {
