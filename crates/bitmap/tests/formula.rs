@@ -3,6 +3,12 @@
 //!
 //! Method: random formulas over operands of every form, one of them named more than once and some
 //! absent, against a loop over plain bytes.
+//!
+//! Mutants seen to fail: what was computed of a chunk left for the next one, a block of a pair left
+//! marked, the sides of AND-NOT exchanged, the last container of a list not cut, slots not taken
+//! from the end, a part let go that a pair still joins, a part taken into one of several that use
+//! it, a container counted in one step that two share, AND-NOT that is always absent, slots
+//! thought not to be needed.
 
 #![allow(clippy::cast_possible_truncation, reason = "test values are small")]
 
@@ -113,7 +119,7 @@ fn operand() -> impl Strategy<Value = (Bitmap, Twin)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn a_formula_means_what_its_steps_mean_bit_by_bit(
@@ -168,6 +174,22 @@ proptest! {
             prop_assert_eq!(count_all(&formulas, &bitmaps, &cut), expected);
         }
     }
+}
+
+#[test]
+fn a_part_is_kept_as_long_as_any_formula_needs_it() {
+    let operands = [0x5Au8, 0x3C, 0xF1, 0x0F].map(|byte| Bitmap::from_bytes(&[byte; 9000]));
+    let operands: Vec<&Bitmap> = operands.iter().collect();
+    let [a, b, c, d] = [0, 1, 2, 3].map(Step::Operand);
+    // The pair is counted last, after the longer formula has joined what both have in common.
+    let pair = vec![a, b, Step::Xor, c, Step::And];
+    let longer = vec![a, b, Step::Xor, c, Step::AndNot, d, Step::AndNot];
+    let formulas = [pair, longer].map(|steps| Formula::new(steps, 4).unwrap());
+    let counts = count_all(&formulas, &operands, &(0..u64::MAX));
+    assert_eq!(
+        counts,
+        [2 * 9000, 9000 * u64::from(((0x5A ^ 0x3C) & !0xF1 & !0x0Fu8).count_ones())]
+    );
 }
 
 #[test]

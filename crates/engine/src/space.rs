@@ -5,8 +5,8 @@
 //! nine of `table` and a quarter of order. Everything is copied only where it changes, in pieces of
 //! a few KiB, so that a snapshot of all spaces is one reference count.
 //!
-//! Spaces are no keys: they have a namespace, no type and no expiry, and live in the group that owns
-//! the slot of their name.
+//! Spaces are no keys: they have a namespace, no type and no expiry, and live in the group that
+//! owns the slot of their name.
 
 mod name;
 mod names;
@@ -78,19 +78,13 @@ type Bucket = BTreeMap<Key, Arc<Space>>;
 const SPACE_BYTES: usize = class(size_of::<Space>() + 16) + 48;
 
 /// All id spaces of a group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Spaces {
+    /// None until there is a space.
     buckets: Box<[Arc<Bucket>]>,
     spaces: u64,
     names: u64,
     bytes: u64,
-}
-
-impl Default for Spaces {
-    fn default() -> Self {
-        let empty = Arc::<Bucket>::default();
-        Self { buckets: vec![empty; BUCKETS].into(), spaces: 0, names: 0, bytes: 0 }
-    }
 }
 
 fn bucket_of(space: &[u8]) -> usize {
@@ -104,12 +98,15 @@ fn bytes_of(key: &Key, space: &Space) -> u64 {
 
 impl Spaces {
     pub(crate) fn get(&self, space: &[u8]) -> Option<&Arc<Space>> {
-        self.buckets[bucket_of(space)].get(space)
+        self.buckets.get(bucket_of(space))?.get(space)
     }
 
     /// Changes a space, made if absent. After a snapshot it costs a look at every block of names,
     /// some nanoseconds for each 64 KiB.
     pub(crate) fn edit<R>(&mut self, key: &Key, change: impl FnOnce(&mut Space) -> R) -> R {
+        if self.buckets.is_empty() {
+            self.buckets = vec![Arc::default(); BUCKETS].into();
+        }
         let bucket = Arc::make_mut(&mut self.buckets[bucket_of(key)]);
         if !bucket.contains_key(key.as_bytes()) {
             let space = Space::default();
@@ -117,8 +114,10 @@ impl Spaces {
             self.bytes += bytes_of(key, &space);
             bucket.insert(key.clone(), Arc::new(space));
         }
-        let space = Arc::make_mut(bucket.get_mut(key.as_bytes()).expect("there by now"));
+        let space = bucket.get_mut(key.as_bytes()).expect("there by now");
+        // A copy has no spare room, so what it changes counts too.
         let (names, bytes) = (space.len(), space.heap_bytes());
+        let space = Arc::make_mut(space);
         let result = change(space);
         self.names = self.names - names + space.len();
         self.bytes = self.bytes - bytes + space.heap_bytes();

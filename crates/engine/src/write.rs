@@ -279,8 +279,8 @@ impl Engine {
         Ok(spot)
     }
 
-    /// Where a write of some ranges of bits to this group's entry of a key goes, and whether this is
-    /// the key's home.
+    /// Where a write of some ranges of bits to this group's entry of a key goes, and whether this
+    /// is the key's home.
     ///
     /// # Errors
     ///

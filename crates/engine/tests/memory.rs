@@ -23,9 +23,10 @@ use std::{
     cell::Cell,
 };
 
-use bitroster_command::{Expiry, SetReply, WriteCommand};
+use bitroster_bitmap::Bitmap;
+use bitroster_command::{Expiry, MergeMode, SetReply, WriteCommand};
 use bytes::Bytes;
-use common::{Lone, key};
+use common::{Lone, cluster::codec, key};
 
 struct Counting;
 
@@ -154,4 +155,47 @@ fn one_far_bit_costs_hundreds_of_bytes() {
         lone.write(&WriteCommand::SetBit { key: key("far"), offset, value: true });
     });
     assert!(held < 800.0 && said < 800.0, "{held} bytes held, {said} said");
+}
+
+#[test]
+fn a_uuid_and_its_number_cost_at_most_32_bytes() {
+    let uuid = |n: u64| {
+        let text = format!("{:016x}{n:016x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let (a, b, c) = (&text[..8], &text[8..12], &text[12..16]);
+        Bytes::from(format!("{a}-{b}-{c}-{}-{}", &text[16..20], &text[20..]))
+    };
+    // After each of these fills the pages are as empty as they ever are, or as full.
+    for names in [70_000, 100_000, 200_000, 400_000] {
+        let (held, said, mut lone) = cost(|lone| {
+            for first in (0..names).step_by(1_000) {
+                let names = (first..first + 1_000).map(uuid).collect();
+                lone.write(&WriteCommand::AssignIds { space: key("users"), names });
+            }
+        });
+        assert_honest("names", held, said);
+        assert!(held / (names as f64) < 32.0, "{} bytes a name", held / names as f64);
+        lone.write(&WriteCommand::DropSpace { space: key("users") });
+        assert_eq!(lone.engine.stats().dataset_bytes, 0);
+    }
+}
+
+#[test]
+fn merged_bits_and_presence_are_counted() {
+    let (held, said, mut lone) = cost(|lone| {
+        for n in 0..300u64 {
+            let offsets: Vec<u64> = (0..n).map(|m| (n * 977 + m * m * 31) % 3_000_000).collect();
+            let mode = match n % 3 {
+                0 => MergeMode::Xor,
+                1 => MergeMode::AndNot,
+                _ => MergeMode::Or,
+            };
+            let bits = codec(&Bitmap::from_offsets(&offsets));
+            lone.write(&WriteCommand::Merge { key: key(&format!("m{}", n % 5)), mode, bits });
+            lone.write(&WriteCommand::Touch { key: key("online"), id: n * 1_013, ttl_secs: 9 });
+        }
+    });
+    assert_honest("merged bits", held, said);
+    let keys = ["m0", "m1", "m2", "m3", "m4", "online"].map(key).to_vec();
+    lone.write(&WriteCommand::Delete { keys });
+    assert_eq!(lone.engine.stats().dataset_bytes, 0);
 }

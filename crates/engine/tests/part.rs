@@ -21,9 +21,10 @@
 
 mod common;
 
+use bitroster_bitmap::Bitmap;
 use bitroster_command::{
-    BitLogic, Field, FieldAction, FieldOp, FieldType, Grant, Op, Outcome, Overflow, ReadCommand,
-    ReadOp, Reply, SourceRef, StageFrom, WriteCommand, WriteOp,
+    BitLogic, Field, FieldAction, FieldOp, FieldType, Grant, MergeMode, Op, Outcome, Overflow,
+    ReadCommand, ReadOp, Reply, SourceRef, StageFrom, WriteCommand, WriteOp,
 };
 use bitroster_engine::Engine;
 use bitroster_types::{
@@ -33,6 +34,7 @@ use bitroster_types::{
 use bytes::Bytes;
 use common::{
     START,
+    cluster::codec,
     scene::{OK, Scene, one_bit},
 };
 
@@ -57,6 +59,10 @@ fn a_group_in_doubt_sends_every_request_for_bits_to_home() {
     let op = |action| FieldOp { field, action, overflow: Overflow::Wrap };
     let write_field = |action| WriteCommand::BitField { key: key.clone(), ops: vec![op(action)] };
     let value = Bytes::from_static(b"x");
+    let merge = |mode| {
+        let bits = codec(&Bitmap::from_offsets(&[bit]));
+        WriteCommand::Merge { key: key.clone(), mode, bits }.into()
+    };
     let requests: Vec<Op> = vec![
         ReadCommand::GetBit { key: key.clone(), offset: bit }.into(),
         ReadCommand::BitFieldRo { key: key.clone(), fields: vec![field] }.into(),
@@ -64,6 +70,10 @@ fn a_group_in_doubt_sends_every_request_for_bits_to_home() {
         write_field(FieldAction::Get).into(),
         write_field(FieldAction::Set(3)).into(),
         WriteCommand::SetRange { key: key.clone(), offset: bit / 8, value }.into(),
+        WriteCommand::Touch { key: key.clone(), id: bit / 32, ttl_secs: 1 }.into(),
+        merge(MergeMode::Or),
+        merge(MergeMode::AndNot),
+        merge(MergeMode::Xor),
     ];
     for from in [one_bit(bit), StageFrom::Void, StageFrom::Expiry { of }] {
         let version = scene.reserve();

@@ -1,8 +1,8 @@
 //! Goal: an id space gives each name one number, dense from 0, for good; an op that is not done
 //! leaves none behind.
 //!
-//! Method: the scripts of `one_group` and `groups` compare spaces with lists; here the rest: limits,
-//! transactions, ownership, FLUSHALL, many names under snapshots.
+//! Method: the scripts of `one_group` and `groups` compare spaces with lists; here the rest:
+//! limits, transactions, ownership, FLUSHALL, many names under snapshots.
 //!
 //! Mutants killed: names assigned before a later one is refused; a transaction taken back without
 //! its spaces; a space that answers in a group that does not own it; a snapshot that changes with

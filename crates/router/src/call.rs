@@ -31,6 +31,8 @@ use crate::{
 
 const KEPT_CHANGING: &str = "the key kept changing; nothing was applied";
 
+const TOO_LONG: &str = "the request took too long; nothing was applied";
+
 /// Why a plan stopped before its reply.
 #[derive(Debug)]
 pub(crate) enum Stop {
@@ -198,6 +200,11 @@ impl Call {
     /// Whether its deadline has passed.
     pub(crate) fn is_over(&self) -> bool {
         self.deadline.left(Instant::now()).is_zero()
+    }
+
+    /// Stops a read of many steps that has taken too long: answers in place know no deadline.
+    pub(crate) fn check_deadline(&self) -> Step<()> {
+        if self.is_over() { Err(CommandError::Busy(TOO_LONG).into()) } else { Ok(()) }
     }
 
     /// Why a request to a group that gave no outcome stops a plan.

@@ -31,7 +31,7 @@ mod explore {
     pub(crate) mod world;
 }
 
-use bitroster_command::Command;
+use bitroster_command::{Command, MergeMode};
 use bitroster_types::{Key, planted::Fault};
 use explore::{scenario::*, search::explore};
 
@@ -229,6 +229,79 @@ fn a_combination_meets_the_removal_of_its_destination() {
             .after([set_bit(&source, one + 16), set_bit(&source, two + 16)])
             .client([union(&key, &[&source])])
             .client([delete(&key), get_bit(&key, two + 16)]),
+    );
+}
+
+#[test]
+fn a_stored_expression_meets_a_write_to_its_target() {
+    let (mut scenario, Spread { key, one, two, .. }) = spread("STORE, SETBIT", 2);
+    let source = scenario.key(2, 0);
+    holds(
+        scenario
+            .after([set_bit(&source, one + 16), set_bit(&source, two + 16)])
+            .client([store(&key, &[&source])])
+            .client([set_bit(&key, two + 8)])
+            .client([get_bit(&key, two + 16)]),
+    );
+}
+
+#[test]
+fn a_stored_expression_counts_what_it_stores() {
+    let (mut scenario, Spread { key, one, two, .. }) = spread("STORE, SETBIT of an operand", 2);
+    let target = scenario.key(2, 0);
+    holds(
+        scenario
+            .client([store(&target, &[&key])])
+            .client([set_bit(&key, two + 8), set_bit(&key, one + 8)])
+            .client([count(&target)])
+            .faults(0)
+            .split(),
+    );
+}
+
+#[test]
+fn an_expression_stored_onto_its_operand_keeps_what_is_written_to_it() {
+    let (mut scenario, Spread { key, two, .. }) = spread("STORE onto its operand, SETBIT", 2);
+    let other = scenario.key(2, 0);
+    holds(
+        scenario
+            .after([set_bit(&other, two + 16)])
+            .client([store(&key, &[&key, &other])])
+            .client([set_bit(&key, two + 8)])
+            .faults(0),
+    );
+}
+
+#[test]
+fn first_touches_by_many_bits_stay() {
+    let (scenario, Spread { key, two, .. }) = absent("merge, merge, count", 2);
+    holds(
+        scenario
+            .client([merge(&key, MergeMode::Or, &[two, two + 8])])
+            .client([merge(&key, MergeMode::Xor, &[two + 8, two + 16])])
+            .client([count(&key)]),
+    );
+}
+
+#[test]
+fn bits_are_cleared_before_or_after_a_removal() {
+    let (scenario, Spread { key, two, .. }) = spread("clear, DEL, SETBIT", 2);
+    holds(
+        scenario
+            .client([merge(&key, MergeMode::AndNot, &[two, two + 8])])
+            .client([delete(&key), set_bit(&key, two + 8)])
+            .client([get_bit(&key, two)]),
+    );
+}
+
+#[test]
+fn bits_are_cleared_before_or_after_a_new_value() {
+    let (scenario, Spread { key, one, two, .. }) = spread("clear, SET", 2);
+    holds(
+        scenario
+            .client([merge(&key, MergeMode::AndNot, &[two, two + 8])])
+            .client([set(&key, &[one + 8, two + 8])])
+            .client([get_bit(&key, two + 8)]),
     );
 }
 

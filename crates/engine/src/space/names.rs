@@ -124,8 +124,8 @@ pub(crate) struct Damage;
 
 /// The names that are kept in a block.
 ///
-/// Answers [`Damage`] once, at the end, where the bytes end within a name, and for each name that is
-/// too long or not in the one form that it has.
+/// Answers [`Damage`] once, at the end, where the bytes end within a name, and for each name that
+/// is too long or not in the one form that it has.
 pub(crate) fn parse(mut block: &[u8]) -> impl Iterator<Item = Result<Name<'_>, Damage>> {
     std::iter::from_fn(move || {
         if block.is_empty() {

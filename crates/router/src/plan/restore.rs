@@ -10,9 +10,6 @@ use super::{
 };
 use crate::call::{Answer, Call, Step, Stop, answer, decoded, wall_clock};
 
-/// Redis's refusal of a key that is there.
-const BUSY_KEY: CommandError = CommandError::Text("BUSYKEY Target key name already exists.");
-
 /// Makes the value the one given.
 pub(crate) async fn restore(call: &Call, command: &WriteCommand) -> Step<Reply> {
     let WriteCommand::Restore { key, value, expiry, replace } = command else {
@@ -30,7 +27,7 @@ pub(crate) async fn restore(call: &Call, command: &WriteCommand) -> Step<Reply> 
     if let Some(header) = &header
         && gather::is_filled(call, key, header).await?
     {
-        return Err(BUSY_KEY.into());
+        return Err(CommandError::BUSY_KEY.into());
     }
     let time = time_of(*expiry);
     if time.is_some_and(|time| time <= wall_clock()) {
@@ -63,7 +60,7 @@ async fn over_leave(
     let mut held = hold(call, key, header, None).await?;
     match gather::is_filled(call, key, &held.header).await {
         Ok(false) => {}
-        Ok(true) => return Err(held.draft.abandon(BUSY_KEY.into()).await),
+        Ok(true) => return Err(held.draft.abandon(CommandError::BUSY_KEY.into()).await),
         Err(stop) => return Err(held.draft.abandon(stop).await),
     }
     let seen = held.seen();

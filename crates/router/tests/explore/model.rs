@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bitroster_bitmap::Bitmap;
 use bitroster_command::{
-    BitLogic, Command, CommandError, Existence, Expiry, ReadCommand, Reply, SetReply, WriteCommand,
+    BitLogic, Command, CommandError, Composite, Existence, Expiry, MergeMode, ReadCommand, Reply,
+    SetReply, WriteCommand, composite::Ask,
 };
 use bitroster_types::Key;
 
@@ -89,6 +91,7 @@ pub(crate) enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Store {
     BitOp,
+    Query,
     Copy { replace: bool },
     Rename,
 }
@@ -107,6 +110,13 @@ pub(crate) fn steps(command: &Command, is_split: bool) -> Vec<Step> {
             let load = Step::Load { logic: None, sources: vec![source.clone()] };
             (load, target, Store::Rename)
         }
+        Command::Composite(composite) => match &**composite {
+            Composite::Query { of, ask: Ask::Store { target } } => {
+                let load = Step::Load { logic: Some(BitLogic::Or), sources: of.keys.clone() };
+                (load, target, Store::Query)
+            }
+            other => panic!("the model does not know {other:?}"),
+        },
         command => return vec![Step::Whole(command.clone())],
     };
     let store = Step::Store { target: target.clone(), to };
@@ -203,7 +213,10 @@ impl Model {
         }
         match (to, loaded) {
             (Store::BitOp, Some(held)) => Seen::Integer(held.value.len.cast_signed()),
-            (Store::BitOp, None) => {
+            (Store::Query, Some(held)) => {
+                Seen::Integer(i64::try_from(held.value.bits.len()).unwrap())
+            }
+            (Store::BitOp | Store::Query, None) => {
                 self.keys.remove(target);
                 Seen::Integer(0)
             }
@@ -276,8 +289,31 @@ impl Model {
                 let held = self.keys.get_mut(key);
                 Seen::Integer(held.is_some_and(|held| held.expiry.take().is_some()).into())
             }
+            WriteCommand::Merge { key, mode, bits } => self.merge(key, *mode, bits),
             other => panic!("the model does not know {other:?}"),
         }
+    }
+
+    fn merge(&mut self, key: &Key, mode: MergeMode, bits: &[u8]) -> Seen {
+        let set = Bitmap::decode(bits).unwrap();
+        if mode == MergeMode::AndNot && !self.keys.contains_key(key) {
+            return Seen::Integer(0);
+        }
+        let held = &mut self.keys.entry(key.clone()).or_default().value;
+        if mode != MergeMode::AndNot {
+            held.len = held.len.max(set.len_bytes());
+        }
+        let mut changed = 0;
+        for bit in set.iter_set(0..u64::MAX) {
+            let is_set = held.bits.contains(&bit);
+            changed += match mode {
+                MergeMode::Or => i64::from(held.bits.insert(bit)),
+                MergeMode::AndNot => i64::from(held.bits.remove(&bit)),
+                MergeMode::Xor if is_set => i64::from(held.bits.remove(&bit)),
+                MergeMode::Xor => i64::from(held.bits.insert(bit)),
+            };
+        }
+        Seen::Integer(changed)
     }
 
     fn set(

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bitroster_bitmap::{Bitmap, Formula, Step as FormulaStep};
 use bitroster_command::{
-    BitLogic, Command, Existence, Expiry, ExpiryCondition, ReadCommand, SetReply, TimeForm,
-    WriteCommand, WriteOp,
+    BitLogic, Command, Composite, Existence, Expiry, ExpiryCondition, MergeMode, ReadCommand,
+    SetReply, TimeForm, WriteCommand, WriteOp,
+    composite::{Ask, Expression},
 };
 use bitroster_engine::{Engine, EngineConfig};
 use bitroster_placement::{ClusterMap, slot_of, slot_of_key};
@@ -182,6 +184,9 @@ fn bits_of(command: &Command) -> Vec<u64> {
     match command {
         Command::Read(ReadCommand::GetBit { offset, .. })
         | Command::Write(WriteCommand::SetBit { offset, .. }) => vec![*offset],
+        Command::Write(WriteCommand::Merge { bits, .. }) => {
+            Bitmap::decode(bits).unwrap().iter_set(0..u64::MAX).collect()
+        }
         Command::Write(WriteCommand::Set { value, .. }) => {
             Value::of(value).bits.into_iter().collect()
         }
@@ -278,6 +283,23 @@ pub(crate) fn persist(key: &Key) -> Command {
 pub(crate) fn union(target: &Key, sources: &[&Key]) -> Command {
     let sources = sources.iter().map(|key| (*key).clone()).collect();
     Command::Write(WriteCommand::BitOp { logic: BitLogic::Or, target: target.clone(), sources })
+}
+
+/// Stores the union of keys by an expression.
+pub(crate) fn store(target: &Key, sources: &[&Key]) -> Command {
+    let operands = (0..u16::try_from(sources.len()).unwrap()).map(FormulaStep::Operand);
+    let joins = std::iter::repeat_n(FormulaStep::Or, sources.len() - 1);
+    let formula = Formula::new(operands.chain(joins).collect(), sources.len()).unwrap();
+    let of = Expression { formula, keys: sources.iter().map(|key| (*key).clone()).collect() };
+    let ask = Ask::Store { target: target.clone() };
+    Command::Composite(Composite::Query { of, ask }.into())
+}
+
+/// Changes bits of one segment at once.
+pub(crate) fn merge(key: &Key, mode: MergeMode, offsets: &[u64]) -> Command {
+    let mut bits = Vec::new();
+    Bitmap::from_offsets(offsets).encode(&mut bits);
+    Command::Write(WriteCommand::Merge { key: key.clone(), mode, bits: bits.into() })
 }
 
 pub(crate) fn rename(source: &Key, target: &Key) -> Command {

@@ -214,7 +214,9 @@ impl<'s> World<'s> {
         let script = self.scenario.clients.get(actor);
         script.is_none_or(|script| {
             let at = self.actors[actor].begun.saturating_sub(1);
-            script.get(at).is_some_and(|command| matches!(command, Command::Write(_)))
+            script
+                .get(at)
+                .is_some_and(|command| matches!(command, Command::Write(_) | Command::Composite(_)))
         })
     }
 

@@ -103,6 +103,7 @@ async fn count_batch(
     known: &mut Known,
     counts: &mut [u64],
 ) -> Step<()> {
+    call.check_deadline()?;
     let home = |place: usize| call.map.home(&operands.keys[place]);
     let trees: Vec<&Tree> = batch.iter().map(|(_, tree)| *tree).collect();
     let mut by_home: BTreeMap<GroupId, Vec<usize>> = BTreeMap::new();

@@ -166,6 +166,7 @@ impl Ranking<'_> {
     }
 
     async fn add_batch(&mut self, batch: &[Key]) -> Step<()> {
+        self.call.check_deadline()?;
         let own = self.of.keys.len();
         let keys: Vec<Key> = self.of.keys.iter().chain(batch).cloned().collect();
         let operands = Operands::open(self.call, &keys).await?;
@@ -178,11 +179,11 @@ impl Ranking<'_> {
         let counted = counts(self.call, &operands, &trees, &mut self.known).await?;
         operands.confirm(self.call).await?;
         for (key, count) in batch.iter().zip(counted).filter(|(_, count)| *count > 0) {
+            // MATCH may name a key on two pages.
+            self.best.retain(|(_, known)| known != key);
             self.best.push((Reverse(count), key.clone()));
         }
         self.best.sort_unstable();
-        // MATCH may name a key on two pages.
-        self.best.dedup();
         self.best.truncate(usize::try_from(self.k).unwrap_or(usize::MAX));
         Ok(())
     }

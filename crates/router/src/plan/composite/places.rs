@@ -251,6 +251,7 @@ impl<'a> Places<'a> {
         let mut whole = Bitmap::new();
         let mut start = 0;
         while start < end {
+            self.call.check_deadline()?;
             let next = start + piece;
             whole.merge_disjoint(&self.value(start..next).await?);
             if whole.heap_bytes() as u64 > self.call.value_bytes_max() {
