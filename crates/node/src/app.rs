@@ -259,7 +259,7 @@ struct Serving {
 
 /// Serves gRPC clients until the front end ends.
 async fn serve_grpc(frontend: Frontend, listener: TcpListener) {
-    if let Err(error) = frontend.serve_grpc(listener, None).await {
+    if let Err(error) = frontend.serve_grpc(listener).await {
         error!(%error, "the server for gRPC clients ended");
     }
 }

@@ -130,10 +130,11 @@ impl Call {
     /// As [`ask`](Self::ask), with the client's own words.
     pub(super) async fn ask_as_given(&mut self, args: &[Bytes]) -> Result<Answer, Status> {
         let deadline = self.deadline;
-        match within(deadline, self.dialog.ask(args)).await? {
-            Reply::Error(error) => Err(fault::status_of(&error)),
-            reply => Ok(Answer(reply)),
+        let reply = within(deadline, self.dialog.ask(args)).await?;
+        if let Reply::Error(error) = &reply {
+            return Err(fault::status_of(error));
         }
+        Ok(Answer(reply))
     }
 
     /// The call's deadline, where it has one.
