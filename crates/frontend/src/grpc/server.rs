@@ -45,7 +45,8 @@ impl Frontend {
     /// answers those that are open. Each connection is a client, counts towards the most clients
     /// and is in CLIENT LIST; where there are too many it is closed at once.
     ///
-    /// HTTP/2, and gRPC-Web over HTTP/1.1. The services `Bitmaps`, `Keys`, `Ids` and `Commands` of
+    /// HTTP/2, and gRPC-Web over HTTP/1.1; by TLS where there is a `handshake`, which must agree
+    /// on `h2` or `http/1.1` (ALPN). The services `Bitmaps`, `Keys`, `Ids` and `Commands` of
     /// `bitroster.v1`, health, and reflection.
     ///
     /// # Errors
@@ -55,25 +56,7 @@ impl Frontend {
     /// # Cancel safety
     ///
     /// Dropping the future ends the listener and leaves the open connections to themselves.
-    pub async fn serve_grpc(&self, listener: TcpListener) -> Result<(), GrpcError> {
-        self.accept_grpc(listener, None).await
-    }
-
-    /// As [`serve_grpc`](Self::serve_grpc), for clients that speak TLS. The `handshake` must agree
-    /// on `h2` or `http/1.1` (ALPN), without which most clients refuse to go on.
-    ///
-    /// # Errors
-    ///
-    /// As [`serve_grpc`](Self::serve_grpc).
-    pub async fn serve_grpc_tls(
-        &self,
-        listener: TcpListener,
-        handshake: Arc<dyn Handshake>,
-    ) -> Result<(), GrpcError> {
-        self.accept_grpc(listener, Some(handshake)).await
-    }
-
-    async fn accept_grpc(
+    pub async fn serve_grpc(
         &self,
         listener: TcpListener,
         handshake: Option<Arc<dyn Handshake>>,

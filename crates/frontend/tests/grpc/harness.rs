@@ -34,7 +34,7 @@ impl Grpc {
         let port = listener.local_addr().unwrap().port();
         let frontend = node.frontend.clone();
         #[allow(clippy::disallowed_methods, reason = "a test owns its tasks")]
-        drop(tokio::spawn(async move { frontend.serve_grpc(listener).await.unwrap() }));
+        drop(tokio::spawn(async move { frontend.serve_grpc(listener, None).await.unwrap() }));
         let channel = Self::dial(port).await;
         Self { node, port, channel }
     }
