@@ -26,7 +26,6 @@
 pub(crate) mod commands;
 pub(crate) mod log;
 mod password;
-mod reach;
 mod subcommands;
 pub(crate) mod user;
 
@@ -39,7 +38,9 @@ use std::{
     },
 };
 
-use bitroster_command::{Command, CommandError, SessionCommand, table::CommandSpec};
+use bitroster_command::{
+    Access as Touch, Command, CommandError, SessionCommand, table::CommandSpec,
+};
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 
@@ -47,7 +48,6 @@ use self::{
     commands::{CommandSet, Place},
     log::{Context, Log},
     password::Digest,
-    reach::reach,
     user::User,
 };
 
@@ -133,13 +133,14 @@ impl Rules {
         if self.user.is_free() {
             return Ok(());
         }
-        let reach = reach(command);
-        if reach.is_everywhere && !self.user.may_touch_all() {
+        if let Some(touch) = command.needs_all_keys()
+            && !self.user.may_touch_all(touch == Touch::Read)
+        {
             return Err(Denial::Key(b"*".to_vec()));
         }
-        for (key, reads) in reach.keys {
-            if !self.user.may_touch(key.as_bytes(), reads) {
-                return Err(Denial::Key(key.as_bytes().to_vec()));
+        for (key, touch) in command.accesses() {
+            if !self.user.may_touch(&key, touch == Touch::Read) {
+                return Err(Denial::Key(key.into_owned()));
             }
         }
         match command {
@@ -445,7 +446,7 @@ impl Identity {
         if self.is_free() {
             return Ok(());
         }
-        let place = Place::of(spec, args.get(1).copied());
+        let place = Place::of(spec, args);
         let checked = self.cell.rules().check(place, command);
         self.refusal(checked, Context::TopLevel, || String::from("id=0"))
     }

@@ -14,9 +14,14 @@ use std::{
     task::Waker,
 };
 
+use bitroster_resp::Version;
+use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tracing::warn;
+
+use crate::pubsub::{Listener, MailboxLimit};
 
 use crate::access::{DEFAULT_USER, Identity};
 
@@ -39,9 +44,12 @@ pub(crate) struct Client {
     /// 2 or 3.
     pub(crate) protocol: AtomicU16,
     pub(crate) names: Mutex<Names>,
+    /// What it listens to, and the messages that wait for it.
+    pub(crate) listener: Listener,
     /// Who it is; `None` before it has said so.
     pub(crate) identity: Mutex<Option<Identity>>,
     ending: AtomicBool,
+    aborting: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -70,6 +78,31 @@ impl Client {
         self.ending.load(Relaxed)
     }
 
+    /// Whether the session must end at once; registers who is to be told of it.
+    pub(crate) fn poll_aborting(&self, waker: &Waker) -> bool {
+        self.waker.register(waker);
+        self.aborting.load(Relaxed)
+    }
+
+    /// Hands over a message, or ends a client that takes too few of them: false then.
+    pub(crate) fn post(&self, message: Bytes, limit: &MailboxLimit, now_secs: u64) -> bool {
+        if self.listener.mailbox.post(message, limit, now_secs) {
+            self.waker.wake();
+            return true;
+        }
+        if !self.aborting.swap(true, Relaxed) {
+            warn!(client = %self.addr, "client dropped: it does not take its messages");
+            self.end();
+            return false;
+        }
+        true
+    }
+
+    /// The protocol that the client has chosen.
+    pub(crate) fn version(&self) -> Version {
+        if self.protocol.load(Relaxed) == 3 { Version::Resp3 } else { Version::Resp2 }
+    }
+
     /// The name of the user that it is; `default` before it has said so.
     pub(crate) fn user_name(&self) -> String {
         let identity = self.identity.lock();
@@ -81,21 +114,30 @@ impl Client {
     pub(crate) fn describe(&self, now_secs: u64, command: &str, out: &mut String) {
         let names = self.names.lock();
         let queued = self.queued.load(Relaxed);
+        let [channels, patterns, shards] = self.listener.counts();
+        let flags = match (channels + patterns + shards > 0, queued >= 0) {
+            (true, true) => "Px",
+            (true, false) => "P",
+            (false, true) => "x",
+            (false, false) => "N",
+        };
         let written = write!(
             out,
-            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db=0 sub=0 psub=0 \
-             ssub=0 multi={} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 \
-             oll=0 omem=0 tot-mem=0 events=r cmd={} user={} redir=-1 resp={} lib-name={} \
-             lib-ver={}",
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db=0 sub={channels} \
+             psub={patterns} ssub={shards} multi={} watch={} qbuf=0 qbuf-free=0 argv-mem=0 \
+             multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem=0 events=r cmd={} user={} \
+             redir=-1 resp={} lib-name={} lib-ver={}",
             self.id,
             self.addr,
             self.local_addr,
             names.name,
             now_secs.saturating_sub(self.since_secs),
             now_secs.saturating_sub(self.active_secs.load(Relaxed)),
-            if queued >= 0 { "x" } else { "N" },
+            flags,
             queued,
             self.watched.load(Relaxed),
+            self.listener.mailbox.len(),
+            self.listener.mailbox.waiting_bytes(),
             command,
             self.user_name(),
             self.protocol.load(Relaxed),
@@ -139,8 +181,10 @@ impl Clients {
             watched: AtomicU64::new(0),
             protocol: AtomicU16::new(2),
             names: Mutex::default(),
+            listener: Listener::default(),
             identity: Mutex::default(),
             ending: AtomicBool::new(false),
+            aborting: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
         open.insert(id, Arc::clone(&client));
@@ -170,7 +214,9 @@ impl Clients {
             return;
         }
         for client in self.open.lock().values() {
-            if now_secs.saturating_sub(client.active_secs.load(Relaxed)) > timeout_secs {
+            // Who listens may be silent, as in Redis.
+            let is_idle = now_secs.saturating_sub(client.active_secs.load(Relaxed)) > timeout_secs;
+            if is_idle && !client.listener.is_listening() {
                 client.end();
             }
         }

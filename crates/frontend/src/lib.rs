@@ -24,6 +24,9 @@
 //! | [`view`]     | the cluster as CLUSTER, WAIT and INFO tell of it             |
 //! | [`spawn`]    | who starts tasks                                             |
 //! | [`metrics`]  | what is counted                                              |
+//! | [`pubsub`]   | channels, their listeners, and what is told of keys          |
+//! | `slowlog`    | the requests that took longest                               |
+//! | `latency`    | how long commands take                                       |
 //! | `catalog`    | places in the command table                                  |
 //! | `client`     | the open connections, and how to end one                     |
 //! | `session`    | one connection: bytes in, turns, bytes out, transactions     |
@@ -39,10 +42,13 @@ mod catalog;
 mod client;
 mod encode;
 mod grpc;
+mod latency;
 pub mod metrics;
 pub mod options;
+pub mod pubsub;
 pub mod server;
 mod session;
+mod slowlog;
 pub mod spawn;
 pub mod status;
 pub mod tls;
@@ -51,6 +57,7 @@ pub mod view;
 pub use access::{Access, Identity, UserStore, Users};
 pub use metrics::Metrics;
 pub use options::Options;
+pub use pubsub::Relay;
 pub use server::Frontend;
 pub use spawn::Spawn;
 pub use status::{NodeStatus, SpreadStatus, Status};

@@ -10,14 +10,19 @@ use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, g
 
 use bitroster_command::{CommandError, table::COMMANDS};
 
+use crate::latency::{Histogram, Percentile};
+
 /// The codes that errors begin with; others count as the last.
-const ERROR_CODES: [&str; 13] = [
+const ERROR_CODES: [&str; 16] = [
     "ERR",
     "WRONGTYPE",
     "OOM",
     "NOAUTH",
+    "NOPERM",
     "WRONGPASS",
     "NOPROTO",
+    "NOTBUSY",
+    "DENIED",
     "EXECABORT",
     "BUSY",
     "BUSYKEY",
@@ -31,10 +36,32 @@ const ERROR_CODES: [&str; 13] = [
 const TURN_CLASSES: [(usize, &str); 5] =
     [(1, "1"), (4, "2-4"), (16, "5-16"), (64, "17-64"), (usize::MAX, "65+")];
 
+/// What is counted of one command.
+#[derive(Debug, Default)]
+struct Tally {
+    calls: AtomicU64,
+    nanos: AtomicU64,
+    rejected: AtomicU64,
+    failed: AtomicU64,
+    durations: Histogram,
+}
+
+/// How often a command ran and what that took.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CommandFigures {
+    pub(crate) name: &'static str,
+    pub(crate) calls: u64,
+    pub(crate) nanos: u64,
+    /// Refused before they ran.
+    pub(crate) rejected: u64,
+    /// Answered with an error.
+    pub(crate) failed: u64,
+}
+
 /// The front end's counters. Shared by all sessions.
 #[derive(Debug)]
 pub struct Metrics {
-    commands: Vec<AtomicU64>,
+    commands: Vec<Tally>,
     errors: [AtomicU64; ERROR_CODES.len()],
     turns: [AtomicU64; TURN_CLASSES.len()],
     received_bytes: AtomicU64,
@@ -47,7 +74,7 @@ pub struct Metrics {
 impl Metrics {
     pub(crate) fn new() -> Self {
         Self {
-            commands: COMMANDS.iter().map(|_| AtomicU64::new(0)).collect(),
+            commands: COMMANDS.iter().map(|_| Tally::default()).collect(),
             errors: Default::default(),
             turns: Default::default(),
             received_bytes: AtomicU64::new(0),
@@ -58,11 +85,29 @@ impl Metrics {
         }
     }
 
-    /// Adds `count` runs of the command at `index` in the table.
+    /// Adds `count` runs of the command at `index` in the table, of `nanos` each.
     #[inline]
-    pub(crate) fn add_commands(&self, index: u16, count: u64) {
-        if let Some(commands) = self.commands.get(usize::from(index)) {
-            commands.fetch_add(count, Relaxed);
+    pub(crate) fn add_commands(&self, index: u16, count: u64, nanos: u64) {
+        if let Some(command) = self.commands.get(usize::from(index)) {
+            command.calls.fetch_add(count, Relaxed);
+            command.nanos.fetch_add(nanos.saturating_mul(count), Relaxed);
+            command.durations.add(nanos, count);
+        }
+    }
+
+    /// Counts a request for the command at `index` that was refused before it ran.
+    #[cold]
+    pub(crate) fn add_rejected(&self, index: u16) {
+        if let Some(command) = self.commands.get(usize::from(index)) {
+            command.rejected.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a run of the command at `index` that ended in an error.
+    #[cold]
+    pub(crate) fn add_failed(&self, index: u16) {
+        if let Some(command) = self.commands.get(usize::from(index)) {
+            command.failed.fetch_add(1, Relaxed);
         }
     }
 
@@ -111,18 +156,45 @@ impl Metrics {
             &self.refused,
             &self.protocol_errors,
         ];
-        for counter in self.commands.iter().chain(&self.errors).chain(&self.turns).chain(single) {
+        let of_commands =
+            self.commands.iter().flat_map(|c| [&c.calls, &c.nanos, &c.rejected, &c.failed]);
+        for counter in of_commands.chain(&self.errors).chain(&self.turns).chain(single) {
             counter.store(0, Relaxed);
         }
+        self.reset_durations();
     }
 
-    /// Names and counts of the commands that ran at least once, in the table's order.
-    pub(crate) fn commands(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    /// Forgets how long commands took (`LATENCY RESET` does not, `CONFIG RESETSTAT` does).
+    fn reset_durations(&self) {
+        self.commands.iter().for_each(|command| command.durations.reset());
+    }
+
+    /// The commands that ran or were refused at least once, in the table's order.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = CommandFigures> {
         COMMANDS
             .iter()
             .zip(&self.commands)
-            .map(|(spec, count)| (spec.name, count.load(Relaxed)))
-            .filter(|(_, count)| *count > 0)
+            .map(|(spec, tally)| CommandFigures {
+                name: spec.name,
+                calls: tally.calls.load(Relaxed),
+                nanos: tally.nanos.load(Relaxed),
+                rejected: tally.rejected.load(Relaxed),
+                failed: tally.failed.load(Relaxed),
+            })
+            .filter(|figures| figures.calls + figures.rejected > 0)
+    }
+
+    /// How long runs of the command at `index` took; `None` before its first.
+    pub(crate) fn durations(&self, index: u16) -> Option<&Histogram> {
+        let durations = &self.commands.get(usize::from(index))?.durations;
+        (!durations.is_empty()).then_some(durations)
+    }
+
+    /// The usual percentiles of the commands that ran, in the table's order.
+    pub(crate) fn percentiles(&self) -> impl Iterator<Item = (&'static str, [Percentile; 3])> {
+        let rows = COMMANDS.iter().zip(&self.commands);
+        rows.filter(|(_, tally)| !tally.durations.is_empty())
+            .map(|(spec, tally)| (spec.name, tally.durations.percentiles()))
     }
 
     /// Codes and counts of the errors that were sent at least once.
@@ -136,7 +208,9 @@ impl Metrics {
 
     pub(crate) fn totals(&self) -> Totals {
         Totals {
-            commands: self.commands.iter().map(|count| count.load(Relaxed)).sum(),
+            commands: self.commands.iter().map(|command| command.calls.load(Relaxed)).sum(),
+            protocol_errors: self.protocol_errors.load(Relaxed),
+            turns: self.turns.iter().map(|count| count.load(Relaxed)).sum(),
             errors: self.errors.iter().map(|count| count.load(Relaxed)).sum(),
             received_bytes: self.received_bytes.load(Relaxed),
             sent_bytes: self.sent_bytes.load(Relaxed),
@@ -149,6 +223,8 @@ impl Metrics {
 /// Sums for INFO.
 pub(crate) struct Totals {
     pub(crate) commands: u64,
+    pub(crate) protocol_errors: u64,
+    pub(crate) turns: u64,
     pub(crate) errors: u64,
     pub(crate) received_bytes: u64,
     pub(crate) sent_bytes: u64,
@@ -198,11 +274,10 @@ impl Publisher {
     #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
     pub(crate) fn publish(&self, metrics: &Metrics, connections: usize) {
         self.connections.set(connections as f64);
-        let rows = [
-            (&self.commands, &metrics.commands[..]),
-            (&self.errors, &metrics.errors),
-            (&self.turns, &metrics.turns),
-        ];
+        for (counter, command) in self.commands.iter().zip(&metrics.commands) {
+            counter.absolute(command.calls.load(Relaxed));
+        }
+        let rows = [(&self.errors, &metrics.errors[..]), (&self.turns, &metrics.turns)];
         for (counters, counts) in rows {
             for (counter, count) in counters.iter().zip(counts) {
                 counter.absolute(count.load(Relaxed));

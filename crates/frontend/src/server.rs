@@ -13,7 +13,9 @@ use std::{
 };
 
 use bitroster_router::Router;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -24,10 +26,14 @@ use tracing::{debug, info, warn};
 
 use crate::{
     Access, Handshake, NodeStatus, Options, Spawn, Users,
+    admin::pause::Pause,
     client::{Client, Clients},
-    metrics::{Metrics, Publisher},
+    latency::Monitor,
+    metrics::{Metrics, Publisher, Totals},
     options::Settings,
+    pubsub::{PubSub, Relay},
     session::Session,
+    slowlog::SlowLog,
     tls::HANDSHAKE_MAX,
 };
 
@@ -36,6 +42,29 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// How often the front end's clock moves and idle clients are looked for.
 const CLOCK_TICK: Duration = Duration::from_secs(1);
+
+/// What was done in one second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rates {
+    pub(crate) commands: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) sent_bytes: u64,
+}
+
+impl Rates {
+    fn of(totals: &Totals) -> Self {
+        let Totals { commands, received_bytes, sent_bytes, .. } = *totals;
+        Self { commands, received_bytes, sent_bytes }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            commands: self.commands.saturating_sub(before.commands),
+            received_bytes: self.received_bytes.saturating_sub(before.received_bytes),
+            sent_bytes: self.sent_bytes.saturating_sub(before.sent_bytes),
+        }
+    }
+}
 
 /// What a client is told that is one too many.
 const CLIENTS_MAX: &str = "-ERR max number of clients reached\r\n";
@@ -58,12 +87,18 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) clients: Clients,
     pub(crate) metrics: Metrics,
+    pub(crate) slowlog: SlowLog,
+    pub(crate) latency: Monitor,
+    pub(crate) pubsub: PubSub,
+    pub(crate) pause: Pause,
+    /// Whether clients of this machine may use DEBUG.
+    pub(crate) debug_is_local: AtomicBool,
     publisher: Publisher,
     spawn: Arc<dyn Spawn>,
     started: Instant,
     /// Seconds since the start; moved by [`Frontend::run_clock`], read by everybody.
     now_secs: AtomicU64,
-    ops_per_sec: AtomicU64,
+    rates: Mutex<Rates>,
     is_ready: AtomicBool,
     is_over_memory: Arc<AtomicBool>,
     is_stopping: AtomicBool,
@@ -92,9 +127,9 @@ impl Shared {
         self.started.elapsed()
     }
 
-    /// Commands a second over the last tick of the clock.
-    pub(crate) fn ops_per_sec(&self) -> u64 {
-        self.ops_per_sec.load(Relaxed)
+    /// What was done a second over the last tick of the clock.
+    pub(crate) fn rates(&self) -> Rates {
+        *self.rates.lock()
     }
 
     /// Whether the groups have recovered and are known, so that keys can be asked for.
@@ -148,11 +183,16 @@ impl Frontend {
             settings: Settings::new(options),
             clients: Clients::default(),
             metrics: Metrics::new(),
+            slowlog: SlowLog::default(),
+            latency: Monitor::default(),
+            pubsub: PubSub::default(),
+            pause: Pause::default(),
+            debug_is_local: AtomicBool::new(false),
             publisher: Publisher::new(),
             spawn,
             started: Instant::now(),
             now_secs: AtomicU64::new(0),
-            ops_per_sec: AtomicU64::new(0),
+            rates: Mutex::default(),
             is_ready: AtomicBool::new(false),
             is_over_memory,
             is_stopping: AtomicBool::new(false),
@@ -306,6 +346,7 @@ impl Frontend {
     {
         let session = Session::new(Arc::clone(&self.shared), Arc::clone(&client), stream);
         let ended = session.run().await;
+        self.shared.pubsub.leave(&client);
         self.shared.clients.remove(&client);
         match ended {
             Ok(()) => {}
@@ -317,16 +358,27 @@ impl Frontend {
     /// Moves the clock and drops idle clients, for ever: a task of the node's.
     pub async fn run_clock(&self) {
         let mut ticks = tokio::time::interval(CLOCK_TICK);
-        let mut commands_before = 0;
+        let mut before = Rates::default();
         loop {
             ticks.tick().await;
-            let commands = self.shared.metrics.totals().commands;
-            self.shared.ops_per_sec.store(commands.saturating_sub(commands_before), Relaxed);
-            commands_before = commands;
+            let done = Rates::of(&self.shared.metrics.totals());
+            *self.shared.rates.lock() = done.since(before);
+            before = done;
             let now_secs = self.shared.uptime().as_secs();
             self.shared.now_secs.store(now_secs, Relaxed);
             self.shared.clients.end_idle(now_secs, self.shared.settings.timeout_secs());
         }
+    }
+
+    /// Names the way of messages to the other nodes; later calls change nothing.
+    pub fn set_relay(&self, relay: Arc<dyn Relay>) {
+        self.shared.pubsub.set_relay(relay);
+    }
+
+    /// Hands a message that was published at another node to the clients of this one that listen
+    /// to `channel`; how many there are. Costs one copy of the message a protocol.
+    pub fn deliver(&self, channel: &Bytes, message: &Bytes, sharded: bool) -> usize {
+        self.shared.pubsub.deliver(channel, message, sharded, self.shared.now_secs())
     }
 
     /// Copies what was counted to the metric recorder; called at a scrape.

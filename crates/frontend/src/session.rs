@@ -8,6 +8,9 @@ mod acl;
 mod calls;
 mod dialog;
 mod greeting;
+mod listen;
+mod replies;
+mod tally;
 mod transaction;
 
 use std::{
@@ -31,6 +34,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tracing::warn;
 
 pub(crate) use self::dialog::Dialog;
+use self::{dialog::Pending, tally::Turned};
 use crate::{client::Client, server::Shared};
 
 /// Longest time without progress of a write.
@@ -46,6 +50,18 @@ pub(crate) struct Session<S> {
     output: BytesMut,
     decoder: Decoder,
     dialog: Dialog,
+    /// Where in the input the first request of the turn is.
+    turn_start: usize,
+    /// Where in the input the first request is that was not taken.
+    consumed: usize,
+}
+
+/// Why a session that waited goes on.
+enum Arrival {
+    /// So many bytes came; none at the stream's end.
+    Bytes(usize),
+    /// Messages wait for the client.
+    Mail,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -57,6 +73,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             output: BytesMut::new(),
             decoder: Decoder::new(dialog.limits()),
             dialog,
+            turn_start: 0,
+            consumed: 0,
         }
     }
 
@@ -68,13 +86,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn run(mut self) -> io::Result<()> {
         loop {
             let need = self.take_turn().await?;
-            self.dialog.answer(&mut self.output).await;
+            self.answer().await;
+            self.input.advance(self.consumed);
+            (self.turn_start, self.consumed) = (0, 0);
+            while self.dialog.take_mail(&mut self.output) {
+                self.write().await?;
+            }
             self.write().await?;
             if self.dialog.is_closing() || self.dialog.client().is_ending() {
                 return self.stream.shutdown().await;
             }
-            if self.read(need).await? == 0 {
-                return Ok(());
+            match self.read(need).await? {
+                Arrival::Bytes(0) => return Ok(()),
+                Arrival::Bytes(_) => {}
+                Arrival::Mail => self.dialog.note_mail(),
             }
         }
     }
@@ -82,39 +107,70 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Works through every complete request in the buffer. Returns how many bytes the next one
     /// lacks at least.
     async fn take_turn(&mut self) -> io::Result<usize> {
-        let mut consumed = 0;
-        let mut need = 0;
         while !self.dialog.is_closing() {
-            match self.decoder.decode(&self.input[consumed..]) {
+            match self.decoder.decode(&self.input[self.consumed..]) {
                 Ok(Decoded::Request { consumed: len }) => {
                     let pending = {
-                        let args = self.decoder.args(&self.input[consumed..]);
+                        let args = self.decoder.args(&self.input[self.consumed..]);
                         let args: SmallVec<[&[u8]; INLINE_ARGS]> = args.iter().collect();
                         self.dialog.take(&args, len)
                     };
-                    consumed += len;
                     if let Some(pending) = pending {
-                        self.dialog.complete(pending, &mut self.output).await;
+                        self.finish(pending).await?;
                         self.decoder.set_limits(self.dialog.limits());
                     }
+                    self.consumed += len;
                     if self.dialog.is_full() {
-                        self.dialog.answer(&mut self.output).await;
+                        self.answer().await;
                         self.write().await?;
                     }
                 }
-                Ok(Decoded::Empty { consumed: len }) => consumed += len,
-                Ok(Decoded::Incomplete { need_hint }) => {
-                    need = need_hint;
-                    break;
-                }
+                Ok(Decoded::Empty { consumed: len }) => self.consumed += len,
+                Ok(Decoded::Incomplete { need_hint }) => return Ok(need_hint),
                 Err(error) => {
                     self.refuse(error);
                     break;
                 }
             }
         }
-        self.input.advance(consumed);
-        Ok(need)
+        Ok(0)
+    }
+
+    /// Finishes the request at hand, which has to wait.
+    async fn finish(&mut self, pending: Pending) -> io::Result<()> {
+        if pending.comes_after_all() {
+            self.answer().await;
+        }
+        if pending.is_held() {
+            self.write().await?;
+        }
+        let took = self.dialog.complete(pending, &mut self.output).await;
+        if self.dialog.is_slow(took) {
+            let args = self.decoder.args(&self.input[self.consumed..]);
+            let args: SmallVec<[&[u8]; INLINE_ARGS]> = args.iter().collect();
+            self.dialog.log_slow(&args, 0, took);
+        }
+        Ok(())
+    }
+
+    /// Answers what the turn holds.
+    async fn answer(&mut self) {
+        if let Some(turned) = self.dialog.answer(&mut self.output).await {
+            self.log_slow(turned);
+        }
+        self.turn_start = self.consumed;
+    }
+
+    /// Reads the first request of a slow turn once more, for the slow log.
+    #[cold]
+    fn log_slow(&self, turned: Turned) {
+        let input = &self.input[self.turn_start..];
+        let mut decoder = Decoder::new(self.dialog.limits());
+        if let Ok(Decoded::Request { .. }) = decoder.decode(input) {
+            let args = decoder.args(input);
+            let args: SmallVec<[&[u8]; INLINE_ARGS]> = args.iter().collect();
+            self.dialog.log_slow(&args, turned.requests.saturating_sub(1), turned.took);
+        }
     }
 
     fn refuse(&mut self, error: ProtocolError) {
@@ -124,20 +180,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.dialog.refuse(error);
     }
 
-    /// Reads what has arrived, at least one byte; 0 at the stream's end or when the client is
-    /// asked to go.
-    async fn read(&mut self, need: usize) -> io::Result<usize> {
+    /// Reads what has arrived, at least one byte, or waits for a message; no bytes at the stream's
+    /// end or when the client is asked to go.
+    async fn read(&mut self, need: usize) -> io::Result<Arrival> {
         self.make_room(need);
         let client = self.dialog.client();
         let mut read = pin!(self.stream.read_buf(&mut self.input));
-        let count = poll_fn(|cx| match read.as_mut().poll(cx) {
-            Poll::Ready(count) => Poll::Ready(count),
-            Poll::Pending if client.poll_ending(cx.waker()) => Poll::Ready(Ok(0)),
+        let arrival = poll_fn(|cx| match read.as_mut().poll(cx) {
+            Poll::Ready(count) => Poll::Ready(count.map(Arrival::Bytes)),
+            Poll::Pending if client.poll_ending(cx.waker()) => Poll::Ready(Ok(Arrival::Bytes(0))),
+            Poll::Pending if client.listener.mailbox.waiting_bytes() > 0 => {
+                Poll::Ready(Ok(Arrival::Mail))
+            }
             Poll::Pending => Poll::Pending,
         })
         .await?;
-        self.dialog.note_received(count);
-        Ok(count)
+        if let Arrival::Bytes(count) = arrival {
+            self.dialog.note_received(count);
+        }
+        Ok(arrival)
     }
 
     /// Room for the next read: as much as has arrived so far, or the rest of the request.
@@ -161,7 +222,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let count = match self.stream.write(rest).now_or_never() {
                 Some(count) => count?,
                 None => {
-                    let write = self.stream.write(rest);
+                    let client = self.dialog.client();
+                    let mut write = pin!(self.stream.write(rest));
+                    let write = poll_fn(|cx| match write.as_mut().poll(cx) {
+                        Poll::Pending if client.poll_aborting(cx.waker()) => {
+                            Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+                        }
+                        other => other,
+                    });
                     tokio::time::timeout(WRITE_STALL_MAX, write).await.map_err(|_elapsed| {
                         io::Error::new(
                             io::ErrorKind::TimedOut,

@@ -70,6 +70,15 @@ pub trait NodeStatus: Send + Sync + 'static {
     /// A refusal in Redis's words, such as that one is running already.
     fn start_snapshot(&self) -> Result<(), CommandError>;
 
+    /// Begins to stop the node, as SIGTERM does, and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// A refusal, where clients may not stop this node.
+    fn stop(&self) -> Result<(), CommandError> {
+        Err(CommandError::Text("ERR this node cannot be stopped by a client"))
+    }
+
     /// Unix time in seconds of the last snapshot that succeeded, or of the start.
     fn snapshot_time_secs(&self) -> u64;
 

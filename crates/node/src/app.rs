@@ -12,6 +12,7 @@
 //! | `data_dir`  | a lone node's identity and map: made once, kept with data  |
 //! | `files`     | small files, replaced whole                                |
 //! | `transport` | the router's way to the groups of this process             |
+//! | `tls`       | certificates: read, read again, and shown                  |
 //! | `topology`  | the map, the nodes and the replicas, as known now          |
 //! | `figures`   | what INFO, CONFIG and the scrape ask                       |
 //! | `memory`    | what the allocator has handed out, and `maxmemory`         |
@@ -29,6 +30,7 @@ mod finish;
 mod lone;
 mod memory;
 mod tasks;
+pub(crate) mod tls;
 mod topology;
 mod transport;
 mod users;
@@ -43,7 +45,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use bitroster_command::ParseLimits;
-use bitroster_frontend::{Frontend, Options, Spawn as _, options::is_safe_without_password};
+use bitroster_frontend::{Frontend, Handshake, Options, Spawn as _, options::is_safe_without_password};
 use bitroster_router::{Router, RouterOptions};
 use bitroster_shard::{Shard, ShardOptions};
 use bitroster_telemetry::{build, log, metric::Recorder, process};
@@ -52,12 +54,13 @@ use bitroster_wal::SyncMode;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::Notify,
     time::interval,
 };
 use tracing::{error, info, warn};
 
 use self::{
-    data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, topology::Topology,
+    data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, tls::Tls, topology::Topology,
     users::Users,
 };
 use crate::config::{Config, Loaded, SyncWord};
@@ -147,6 +150,7 @@ struct Base {
     admin: AdminEnd,
     /// Whether other machines are served although the user `default` needs no password.
     insecure: bool,
+    tls: Option<Arc<Tls>>,
 }
 
 /// Where the admin server listens, and how it is told to end.
@@ -178,6 +182,11 @@ impl Base {
             Arc::clone(&tasks),
             log,
         ));
+        let tls = Tls::open(&config.tls)?;
+        if let Some(tls) = &tls {
+            let tls = Arc::clone(tls);
+            tasks.spawn("certificates", Box::pin(async move { tls.watch().await }));
+        }
         let address = SocketAddr::new(config.server.admin_bind, config.server.admin_port);
         let listener = bind(address).await?;
         let address = listener.local_addr()?;
@@ -204,6 +213,7 @@ impl Base {
             figures,
             admin: AdminEnd { address, front, clients_ready, end },
             insecure,
+            tls,
         })
     }
 
@@ -215,8 +225,21 @@ impl Base {
         router: Router,
         users: Arc<dyn Users>,
     ) -> anyhow::Result<Serving> {
-        let listener = bind(SocketAddr::new(config.server.bind, config.server.port)).await?;
-        let address = listener.local_addr()?;
+        let (plain, tls) = (config.tls.clients.has_plain(), config.tls.clients.has_tls());
+        let plain = match plain {
+            true => Some(bind(SocketAddr::new(config.server.bind, config.server.port)).await?),
+            false => None,
+        };
+        let tls = match self.tls.as_ref().filter(|_| tls) {
+            Some(tls) => {
+                let address = SocketAddr::new(config.server.bind, config.tls.port);
+                Some((bind(address).await?, Arc::clone(tls)))
+            }
+            None => None,
+        };
+        let address = plain.as_ref().map(TcpListener::local_addr).transpose()?;
+        let tls_address = tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
+        let shown = address.or(tls_address).context("clients have somewhere to connect")?;
         let grpc = if config.server.grpc {
             let address = SocketAddr::new(config.server.grpc_bind, config.server.grpc_port);
             Some(bind(address).await.context("the gRPC API needs it: server.grpc_port")?)
@@ -228,7 +251,7 @@ impl Base {
             Arc::clone(&self.figures) as _,
             Arc::clone(&self.tasks) as _,
             self.memory.is_over(),
-            frontend_options(config, address, self.insecure),
+            frontend_options(config, shown, self.insecure),
         );
         // Before the first client comes: it would be whoever the configuration alone allows.
         let (revision, first) = users.current();
@@ -237,29 +260,43 @@ impl Base {
         let follow = users.follow(frontend.clone());
         self.tasks.spawn("users", follow);
         let (listening, clock) = (frontend.clone(), frontend.clone());
-        self.tasks.spawn("listener", Box::pin(async move { listening.serve(listener).await }));
+        if let Some(listener) = plain {
+            let listening = listening.clone();
+            self.tasks.spawn("listener", Box::pin(async move { listening.serve(listener).await }));
+        }
+        if let Some((listener, tls)) = tls {
+            let serve = async move { listening.serve_tls(listener, tls).await };
+            self.tasks.spawn("tls-listener", Box::pin(serve));
+        }
         self.tasks.spawn("clock", Box::pin(async move { clock.run_clock().await }));
         let grpc_address = grpc.as_ref().map(TcpListener::local_addr).transpose()?;
         if let Some(listener) = grpc {
             let serving = frontend.clone();
-            self.tasks.spawn("grpc", Box::pin(serve_grpc(serving, listener)));
+            let tls = self.tls.as_ref().filter(|_| config.tls.clients.has_tls());
+            let handshake = tls.map(|tls| Arc::clone(tls) as Arc<dyn Handshake>);
+            self.tasks.spawn("grpc", Box::pin(serve_grpc(serving, listener, handshake)));
         }
         self.admin.front.set(frontend.clone()).ok().context("clients are served once")?;
-        Ok(Serving { frontend, address, grpc: grpc_address })
+        Ok(Serving { frontend, address, tls_address, grpc: grpc_address })
     }
 }
 
 /// Clients and where they connect.
 struct Serving {
     frontend: Frontend,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
+    tls_address: Option<SocketAddr>,
     /// Where gRPC clients connect, where they may.
     grpc: Option<SocketAddr>,
 }
 
-/// Serves gRPC clients until the front end ends.
-async fn serve_grpc(frontend: Frontend, listener: TcpListener) {
-    if let Err(error) = frontend.serve_grpc(listener).await {
+/// Serves gRPC clients until the front end ends, by TLS where there is a handshake.
+async fn serve_grpc(
+    frontend: Frontend,
+    listener: TcpListener,
+    handshake: Option<Arc<dyn Handshake>>,
+) {
+    if let Err(error) = frontend.serve_grpc(listener, handshake).await {
         error!(%error, "the server for gRPC clients ended");
     }
 }
@@ -275,13 +312,17 @@ impl Serving {
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
+/// Told when a client asks the node to stop.
+static STOP_WANTED: Notify = Notify::const_new();
+
+/// Waits for SIGTERM, SIGINT, or a client's SHUTDOWN.
 async fn wait_for_signal() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
+        () = STOP_WANTED.notified() => "SHUTDOWN",
     };
     info!(signal = name, "stopping");
     Ok(())

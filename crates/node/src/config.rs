@@ -17,6 +17,8 @@ mod seeds;
 mod size;
 
 pub(crate) use layer::{Loaded, Origin, Sources, load};
-pub(crate) use schema::{Config, RoleWord, SyncWord, example};
+#[cfg(test)]
+pub(crate) use schema::ClientsWord;
+pub(crate) use schema::{AuthWord, Config, RoleWord, SyncWord, TlsConfig, example};
 pub(crate) use seeds::Seeds;
 pub(crate) use size::Size;

@@ -6,8 +6,9 @@
 //! reply must be the same, and so must every value at the end. Time, names and costs, which a twin
 //! does not know, have named cases.
 //!
-//! Mutants killed: first segments left out of `Places::shares`; a step of a histogram that the first
-//! segment ends in counted with it; AND-NOT made a join in `Tree::divide`; a cursor one too far.
+//! Mutants killed: a step of a histogram that the first segment ends in counted with the next one.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it breaks")]
 
 mod support;
 
@@ -197,9 +198,9 @@ fn presence_is_counted_over_groups_and_ends() {
     loop {
         let Reply::Array(page) = online(PresenceAsk::List { cursor, limit: 7 }) else { panic!() };
         let Reply::Array(found) = &page[1] else { panic!() };
-        seen.extend(found.iter().map(|id| match id {
-            Reply::Integer(id) => u64::try_from(*id).unwrap(),
-            other => panic!("{other:?}"),
+        seen.extend(found.iter().map(|id| {
+            let Reply::Integer(id) = id else { panic!("{id:?}") };
+            u64::try_from(*id).unwrap()
         }));
         let Reply::Bulk(next) = &page[0] else { panic!() };
         cursor = std::str::from_utf8(next).unwrap().parse().unwrap();

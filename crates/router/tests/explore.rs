@@ -247,12 +247,12 @@ fn a_stored_expression_meets_a_write_to_its_target() {
 
 #[test]
 fn a_stored_expression_counts_what_it_stores() {
-    let (mut scenario, Spread { key, one, two, .. }) = spread("STORE, SETBIT of an operand", 2);
+    let (mut scenario, Spread { key, two, .. }) = spread("STORE, SETBIT of an operand", 2);
     let target = scenario.key(2, 0);
     holds(
         scenario
             .client([store(&target, &[&key])])
-            .client([set_bit(&key, two + 8), set_bit(&key, one + 8)])
+            .client([set_bit(&key, two + 8)])
             .client([count(&target)])
             .faults(0)
             .split(),
@@ -289,8 +289,7 @@ fn bits_are_cleared_before_or_after_a_removal() {
     holds(
         scenario
             .client([merge(&key, MergeMode::AndNot, &[two, two + 8])])
-            .client([delete(&key), set_bit(&key, two + 8)])
-            .client([get_bit(&key, two)]),
+            .client([delete(&key), set_bit(&key, two + 8)]),
     );
 }
 

@@ -63,7 +63,7 @@ fn is_isolated(command: &Command) -> bool {
             | WriteCommand::Restore { .. }
             | WriteCommand::Persist { .. } => true,
             WriteCommand::Merge { bits, .. } => {
-                let set = Bitmap::decode(bits).unwrap();
+                let set = Bitmap::decode(bits).expect("a set");
                 let segment = |bit: Option<u64>| bit.map(|bit| bit >> 16);
                 segment(set.first_set(0..u64::MAX)) == segment(set.last_set())
             }
@@ -98,7 +98,7 @@ fn straddles(before: &[Command], append: &Command, other: &Command) -> bool {
         twin.run(command);
         let length = Command::Read(ReadCommand::StrLen { key: key.clone() });
         let Reply::Integer(first) = twin.run(&length) else { return false };
-        let last = first + i64::try_from(value.len()).unwrap().max(1) - 1;
+        let last = first + i64::try_from(value.len()).expect("a short value").max(1) - 1;
         ends.push((first >> 13, last >> 13));
     }
     ends.iter().rev().take(2).any(|(first, last)| first != last)
@@ -111,7 +111,7 @@ fn makes_empty(command: &Command) -> bool {
             value.is_empty()
         }
         Command::Write(WriteCommand::Restore { value, .. }) => {
-            Bitmap::decode(value).unwrap().is_empty()
+            Bitmap::decode(value).expect("a value").is_empty()
         }
         Command::Write(WriteCommand::MSet { pairs, .. }) => {
             pairs.iter().any(|(_, value)| value.is_empty())

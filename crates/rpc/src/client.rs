@@ -9,6 +9,7 @@ use tonic::{Response, Status, transport::Channel};
 use crate::{
     error::{Error, with_causes},
     link::endpoint,
+    tls::LinkTls,
 };
 
 /// A client of the service `Cluster`. Its methods are the service's.
@@ -21,8 +22,21 @@ pub type ClusterClient = cluster_client::ClusterClient<Channel>;
 ///
 /// [`Error::Address`], [`Error::Unreachable`].
 pub async fn connect(address: &str, patience: Duration) -> Result<ClusterClient, Error> {
+    connect_with(address, patience, None).await
+}
+
+/// As [`connect`], by TLS where `tls` is given.
+///
+/// # Errors
+///
+/// [`Error::Address`], [`Error::Unreachable`].
+pub async fn connect_with(
+    address: &str,
+    patience: Duration,
+    tls: Option<&dyn LinkTls>,
+) -> Result<ClusterClient, Error> {
     let unreachable = |reason| Error::Unreachable { address: address.to_owned(), reason };
-    let endpoint = endpoint(address)?.timeout(patience);
+    let endpoint = endpoint(address, tls)?.timeout(patience);
     let channel = timeout(patience, endpoint.connect()).await;
     let channel = channel
         .map_err(|_| unreachable(format!("no connection within {patience:?}")))?

@@ -27,9 +27,11 @@
 //! | [`dispatcher`] | answers requests to this node's replicas                     |
 //! | [`backend`]    | the shard as the dispatcher's back end                       |
 //! | `peers`        | links as the shard's way to other replicas                   |
+//! | [`publish`]    | messages of clients on their way to clients of other nodes   |
 //! | [`transport`]  | links as the router's way to groups                          |
 //! | [`server`]     | the node's port                                              |
 //! | [`client`]     | a client of another node's service `Cluster`                 |
+//! | [`tls`]        | certificates on both ends of links                           |
 //! | [`spawn`]      | who starts tasks                                             |
 //! | `metrics`      | what is counted                                              |
 
@@ -43,10 +45,12 @@ pub mod links;
 mod metrics;
 mod outbox;
 mod peers;
+pub mod publish;
 pub mod request;
 pub mod server;
 pub mod spawn;
 pub mod state;
+pub mod tls;
 pub mod transport;
 
 pub use backend::ShardBackend;
@@ -55,8 +59,10 @@ pub use dispatcher::{Backend, Dispatcher, Refusal};
 pub use error::{CallError, Error};
 pub use identity::Identity;
 pub use links::Links;
+pub use publish::Audience;
 pub use request::{Body, Outcomes, Request, Response};
 pub use server::{Control, ControlError, PeerHost, Services, serve};
 pub use spawn::Spawn;
 pub use state::StateCell;
+pub use tls::LinkTls;
 pub use transport::ClusterTransport;

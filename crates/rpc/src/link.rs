@@ -15,6 +15,7 @@ mod run;
 
 use std::sync::Arc;
 
+use bitroster_proto::internal::Published;
 use bitroster_types::{Deadline, NodeId};
 use tokio::{sync::Notify, time::timeout_at};
 
@@ -89,6 +90,15 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// Sends a published message, if the lane is up.
+    pub(crate) fn publish(&self, published: Published) -> bool {
+        let is_up = self.is_up();
+        if is_up {
+            self.outbox.put_published(published);
+        }
+        is_up
     }
 
     /// Whether the lane is up.

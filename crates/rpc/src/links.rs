@@ -7,6 +7,7 @@ use std::{
 };
 
 use bitroster_placement::ClusterState;
+use bitroster_proto::internal::Published;
 use bitroster_types::{Deadline, NodeId, limits::RPC_PIECE_BYTES};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::timeout_at};
@@ -17,9 +18,11 @@ use crate::{
     identity::Identity,
     link::{Ends, Lane, Route, Run},
     metrics::Metrics,
+    publish::Audience,
     request::{Request, Response},
     spawn::Spawn,
     state::StateCell,
+    tls::LinkTls,
 };
 
 /// How much later than its deadline a call to this node itself is given up.
@@ -67,7 +70,19 @@ impl Links {
         dispatcher: Arc<Dispatcher>,
         spawn: Arc<dyn Spawn>,
     ) -> Self {
-        let ends = Ends { identity: Arc::new(identity), states, metrics: Metrics::new() };
+        Self::open_with(identity, states, dispatcher, spawn, None)
+    }
+
+    /// As [`open`](Self::open), by TLS where `tls` is given.
+    pub fn open_with(
+        identity: Identity,
+        states: StateCell,
+        dispatcher: Arc<Dispatcher>,
+        spawn: Arc<dyn Spawn>,
+        tls: Option<Arc<dyn LinkTls>>,
+    ) -> Self {
+        let (identity, metrics) = (Arc::new(identity), Metrics::new());
+        let ends = Ends { identity, states, metrics, audience: Arc::default(), tls };
         let peers = Mutex::new(Some(HashMap::new()));
         let shared = Shared { ends, dispatcher, spawn, peers, closing: Notify::new() };
         let links = Self { shared: Arc::new(shared) };
@@ -144,6 +159,26 @@ impl Links {
         let lane = self.lane(node, request.body_len() > RPC_PIECE_BYTES);
         let lane = lane.ok_or_else(|| CallError::not_sent(format!("node {node} is not known")))?;
         lane.call(request, deadline).await
+    }
+
+    /// Sends a message that a client published to every other member that a link is up to, as well
+    /// as may be. With `passes_on` the first of them hands it to routers.
+    pub(crate) fn publish(&self, published: &Published, passes_on: bool) {
+        let lanes: Vec<Arc<Lane>> = {
+            let peers = self.shared.peers.lock();
+            peers.iter().flat_map(HashMap::values).map(|peer| Arc::clone(&peer.short)).collect()
+        };
+        let mut pass_on = passes_on;
+        for lane in lanes {
+            if lane.publish(Published { pass_on, ..published.clone() }) {
+                pass_on = false;
+            }
+        }
+    }
+
+    /// Names who hears what other nodes' clients publish; later calls change nothing.
+    pub fn set_audience(&self, audience: Arc<dyn Audience>) {
+        self.shared.ends.audience.get_or_init(|| audience);
     }
 
     /// Closes all links for good; open calls fail.

@@ -6,12 +6,14 @@
 //! say goes with it.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use bitroster_proto::internal::{Frame, Hello};
+use bitroster_proto::internal::{Frame, Hello, Published};
+use bitroster_types::limits::{RELAY_BYTES_MAX, RPC_FRAME_BYTES};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio_stream::Stream;
@@ -36,6 +38,8 @@ struct Inner<C> {
     stream: u64,
     hello: Option<Hello>,
     state: Bytes,
+    published: VecDeque<Published>,
+    published_bytes: usize,
     is_ending: bool,
     /// Whether the stream has yielded since the outbox was last empty.
     has_yielded: bool,
@@ -50,6 +54,8 @@ impl<C: Contents> Outbox<C> {
                 stream: 0,
                 hello: None,
                 state: Bytes::new(),
+                published: VecDeque::new(),
+                published_bytes: 0,
                 is_ending: false,
                 has_yielded: false,
                 waker: None,
@@ -63,6 +69,9 @@ impl<C: Contents> Outbox<C> {
         inner.stream += 1;
         inner.hello = Some(hello);
         inner.state = Bytes::new();
+        // What was published while there was no way is old now.
+        inner.published.clear();
+        inner.published_bytes = 0;
         let (stream, waker) = (inner.stream, inner.waker.take());
         drop(inner);
         wake(waker);
@@ -88,6 +97,20 @@ impl<C: Contents> Outbox<C> {
         wake(waker);
     }
 
+    /// Sends a published message with one of the next frames, unless too many wait.
+    pub(crate) fn put_published(&self, published: Published) {
+        let bytes = bytes_of(&published);
+        let mut inner = self.inner.lock();
+        if inner.published_bytes + bytes > RELAY_BYTES_MAX {
+            return;
+        }
+        inner.published_bytes += bytes;
+        inner.published.push_back(published);
+        let waker = inner.waker.take();
+        drop(inner);
+        wake(waker);
+    }
+
     /// Ends the stream once nothing waits.
     pub(crate) fn end(&self) {
         let mut inner = self.inner.lock();
@@ -107,7 +130,7 @@ impl<C: Contents> Outbox<C> {
         if frame.hello.is_some() {
             return Poll::Ready(Some(frame));
         }
-        if inner.state.is_empty() && inner.contents.is_empty() {
+        if inner.state.is_empty() && inner.contents.is_empty() && inner.published.is_empty() {
             if inner.is_ending {
                 return Poll::Ready(None);
             }
@@ -123,8 +146,28 @@ impl<C: Contents> Outbox<C> {
         }
         frame.state = std::mem::take(&mut inner.state);
         inner.contents.fill(&mut frame);
+        inner.fill_published(&mut frame);
         Poll::Ready(Some(frame))
     }
+}
+
+impl<C> Inner<C> {
+    /// Moves published messages into a frame, as many as one frame takes.
+    fn fill_published(&mut self, frame: &mut Frame) {
+        let mut bytes = 0;
+        while bytes < RPC_FRAME_BYTES
+            && let Some(published) = self.published.pop_front()
+        {
+            bytes += bytes_of(&published);
+            frame.published.push(published);
+        }
+        self.published_bytes -= bytes;
+    }
+}
+
+/// What a message counts, in bytes.
+fn bytes_of(published: &Published) -> usize {
+    published.channel.len() + published.message.len() + size_of::<Published>()
 }
 
 fn wake(waker: Option<Waker>) {

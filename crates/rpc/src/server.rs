@@ -14,6 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use bitroster_proto::internal::{cluster_server::ClusterServer, peer_server::PeerServer};
 use bitroster_types::limits::RPC_MESSAGE_BYTES_MAX;
+use futures_util::future::Either;
 use tokio::{net::TcpListener, sync::watch};
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::ServingStatus;
@@ -21,6 +22,7 @@ use tonic_health::ServingStatus;
 use crate::{
     error::{Error, with_causes},
     link::WINDOW_BYTES,
+    tls::{LinkTls, incoming},
 };
 use control::ControlService;
 use peer::PeerService;
@@ -45,6 +47,8 @@ pub struct Services {
     pub peers: Arc<PeerHost>,
     /// Whether the node serves, for `grpc.health.v1.Health`.
     pub serving: watch::Receiver<bool>,
+    /// How connections are made; plain where `None`.
+    pub tls: Option<Arc<dyn LinkTls>>,
 }
 
 /// Serves the node's port until `shutdown` is done; then takes no new calls, answers what is open,
@@ -62,7 +66,7 @@ pub async fn serve(
     services: Services,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let Services { control, peers, mut serving } = services;
+    let Services { control, peers, mut serving, tls } = services;
     let (close, closing) = watch::channel(false);
     let (reporter, health) = tonic_health::server::health_reporter();
     let peer = PeerServer::new(PeerService { host: peers, closing: closing.clone() })
@@ -80,8 +84,16 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .add_service(peer)
         .add_service(ClusterServer::new(ControlService { control }))
-        .add_service(health)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), closed);
+        .add_service(health);
+    let server = match tls {
+        None => {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            Either::Left(server.serve_with_incoming_shutdown(incoming, closed))
+        }
+        Some(tls) => Either::Right(
+            server.serve_with_incoming_shutdown(Box::pin(incoming(listener, tls)), closed),
+        ),
+    };
     let follow_health = async move {
         loop {
             let status = if *serving.borrow_and_update() {

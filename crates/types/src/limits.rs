@@ -334,6 +334,52 @@ pub const LOG_KEPT_BYTES: u64 = 8 << 20;
 /// counts as a voter that answers late.
 pub const MEMBER_BEHIND_MAX: u64 = 64;
 
+/// Requests that the slow log keeps where nothing else is set: Redis's.
+pub const SLOWLOG_ENTRIES_DEFAULT: usize = 128;
+
+/// Most requests that the slow log may be told to keep: at most some 5 KB each.
+pub const SLOWLOG_ENTRIES_MAX: usize = 10_000;
+
+/// A request is slow from here on where nothing else is set, in microseconds: Redis's.
+pub const SLOWLOG_USECS_DEFAULT: i64 = 10_000;
+
+/// Arguments of a slow request that are kept, the note of how many more there are included. Redis's.
+pub const SLOWLOG_ARGS_MAX: usize = 32;
+
+/// Bytes of an argument of a slow request that are kept. Redis's.
+pub const SLOWLOG_ARG_BYTES_MAX: usize = 128;
+
+/// Samples that `LATENCY HISTORY` has of an event. Redis's.
+pub const LATENCY_SAMPLES_MAX: usize = 160;
+
+/// Most bytes of the names of the channels that one client listens to.
+pub const SUBSCRIPTION_BYTES_MAX: usize = 16 << 20;
+
+/// Messages that wait for one client, in bytes: above, the client is dropped
+/// (`client-output-buffer-limit pubsub`). Redis's.
+pub const MAILBOX_BYTES_MAX: u64 = 32 << 20;
+
+/// A client whose messages wait with more bytes than these for longer than
+/// [`MAILBOX_SOFT_SECS_MAX`] is dropped. Redis's.
+pub const MAILBOX_SOFT_BYTES_MAX: u64 = 8 << 20;
+
+/// See [`MAILBOX_SOFT_BYTES_MAX`]; seconds. Redis's.
+pub const MAILBOX_SOFT_SECS_MAX: u64 = 60;
+
+/// Messages that are written to a client at once, in bytes, so that a full mailbox is not copied as
+/// a whole.
+pub const MAIL_BYTES_MAX: usize = 256 << 10;
+
+/// Longest sleep that `DEBUG SLEEP` may ask for, in seconds: it holds its own connection only.
+pub const DEBUG_SLEEP_SECS_MAX: f64 = 60.0;
+
+/// Longest published message, its channel included, that is passed on to other nodes: a heartbeat
+/// then never waits behind megabytes.
+pub const RELAY_MESSAGE_BYTES_MAX: usize = RPC_PIECE_BYTES;
+
+/// Published messages that wait for their way to one node; more are dropped.
+pub const RELAY_BYTES_MAX: usize = 8 << 20;
+
 /// Longest name of a user of the access control list.
 pub const USER_NAME_BYTES_MAX: usize = 256;
 

@@ -124,6 +124,19 @@ impl Server {
         (code, self.restart())
     }
 
+    /// Sends the process a signal, such as `HUP`.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be signalled.
+    pub fn signal(&self, name: &str) {
+        let signalled = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .expect("kill starts");
+        assert!(signalled.success(), "kill -{name} failed");
+    }
+
     /// Resident memory in bytes, as the kernel counts it.
     ///
     /// # Panics

@@ -64,13 +64,9 @@ impl Entries {
         let mut families = Vec::new();
         for spec in COMMANDS {
             let first = names.len();
-            for (name, its) in SUBCOMMANDS
-                .iter()
-                .filter(|(row, ..)| *row == spec.name)
-                .flat_map(|(_, list)| list.iter())
-            {
+            for name in spec.subcommands.iter().copied().chain(writing_word(spec)) {
                 names.push(format!("{}|{name}", spec.name));
-                categories.push(its.to_vec());
+                categories.push(categories_of(spec, name));
                 is_always.push(false);
             }
             families.push((first, names.len() - first));
@@ -81,18 +77,48 @@ impl Entries {
     }
 }
 
+/// The word that makes a reading command without sub-commands a writing one: rules name that use
+/// of it as if it were a sub-command, `bm.window|store`.
+fn writing_word(spec: &CommandSpec) -> Option<&'static str> {
+    (spec.name == "bm.window").then_some("store")
+}
+
+/// The categories of a sub-command: Redis's, or what follows from its row.
+fn categories_of(spec: &'static CommandSpec, name: &str) -> Vec<&'static str> {
+    let known = SUBCOMMANDS.iter().find(|(row, _)| *row == spec.name);
+    let known = known.and_then(|(_, list)| list.iter().find(|(known, _)| *known == name));
+    known.map_or_else(
+        || {
+            // A window's word comes after the span.
+            let words = [spec.name, name, "", "", name].map(str::as_bytes);
+            spec.acl_categories_of(&words)
+        },
+        |(_, categories)| categories.to_vec(),
+    )
+}
+
 impl Place {
-    /// The place of what a client asks for: the row, or its sub-command where the first argument
-    /// names one.
-    pub(crate) fn of(spec: &'static CommandSpec, first_argument: Option<&[u8]>) -> Self {
+    /// The place of a request, whose first argument is the name of `spec`: the row, or its
+    /// sub-command where one is named.
+    pub(crate) fn of(spec: &'static CommandSpec, args: &[&[u8]]) -> Self {
         let row = catalog::index(spec);
         let (first, len) = ENTRIES.families[usize::from(row)];
-        let Some(argument) = first_argument.filter(|_| len > 0) else { return Self(row) };
+        if len == 0 {
+            return Self(row);
+        }
         let prefix = spec.name.len() + 1;
-        let found = ENTRIES.names[first..first + len]
-            .iter()
-            .position(|name| name.as_bytes()[prefix..].eq_ignore_ascii_case(argument));
-        found.map_or(Self(row), |at| Self(u16::try_from(first + at).unwrap_or(row)))
+        let named = |wanted: &[u8]| {
+            let mut names = ENTRIES.names[first..first + len].iter();
+            let at = names.position(|name| name.as_bytes()[prefix..].eq_ignore_ascii_case(wanted));
+            at.and_then(|at| u16::try_from(first + at).ok()).map(Self)
+        };
+        let found = if spec.subcommands.is_empty() {
+            let is_writing = spec.flags_of(args).contains(Flags::WRITE);
+            writing_word(spec).filter(|_| is_writing).and_then(|word| named(word.as_bytes()))
+        } else {
+            args.get(1).and_then(|word| named(word))
+        };
+        found.unwrap_or(Self(row))
     }
 
     /// The place of a command, `get`, or sub-command, `config|get`, in any case.
@@ -187,11 +213,11 @@ mod tests {
     #[test]
     fn every_row_has_its_place_and_sub_commands_theirs() {
         for spec in COMMANDS {
-            assert_eq!(Place::of(spec, None), place(spec.name));
-            assert_eq!(Place::of(spec, Some(b"no-such-thing")), place(spec.name));
+            assert_eq!(Place::of(spec, &[b"x"]), place(spec.name));
+            assert_eq!(Place::of(spec, &[b"x", b"no-such-thing"]), place(spec.name));
         }
         let config = lookup(b"config").unwrap();
-        assert_eq!(Place::of(config, Some(b"GeT")), place("config|get"));
+        assert_eq!(Place::of(config, &[b"CONFIG", b"GeT", b"x"]), place("config|get"));
         assert_eq!(place("config|get").name(), "config|get");
         assert!(place("config|get").is_under(place("config")));
         assert!(!place("config|get").is_under(place("client")));
@@ -212,6 +238,24 @@ mod tests {
             let speeds = its.iter().filter(|it| ["fast", "slow"].contains(*it)).count();
             assert_eq!(speeds, 1, "{}", place.name());
         }
+    }
+
+    #[test]
+    fn what_stores_is_a_writing_use_of_a_reading_command() {
+        let of = |request: &str| {
+            let args: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+            Place::of(lookup(args[0]).unwrap(), &args)
+        };
+        assert_eq!(of("bm.query store d a"), place("bm.query|store"));
+        assert_eq!(of("bm.query count a"), place("bm.query|count"));
+        assert_eq!(of("bm.window dau LAST 28d COUNT"), place("bm.window"));
+        assert_eq!(of("bm.window dau LAST 28d STORE d"), place("bm.window|store"));
+        let mut reader = CommandSet::new(false);
+        reader.set_category("read", true);
+        let allowed = ["bm.query|count", "bm.window"].map(|name| reader.contains(place(name)));
+        let refused =
+            ["bm.query|store", "bm.window|store"].map(|name| reader.contains(place(name)));
+        assert_eq!((allowed, refused), ([true; 2], [false; 2]));
     }
 
     #[test]

@@ -277,9 +277,12 @@ impl User {
         self.all_keys || self.keys.iter().any(fits)
     }
 
-    /// Whether the user may read and write every key.
-    pub(crate) fn may_touch_all(&self) -> bool {
-        self.all_keys
+    /// Whether the user may read (or, where not `reads`, write) every key.
+    pub(crate) fn may_touch_all(&self, reads: bool) -> bool {
+        let fits = |known: &KeyPattern| {
+            known.pattern == b"*" && if reads { known.reads } else { known.writes }
+        };
+        self.all_keys || self.keys.iter().any(fits)
     }
 
     /// Whether the user may send to a channel or listen to it; a pattern of channels must be one of

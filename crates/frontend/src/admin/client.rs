@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use bitroster_command::{CommandError, Reply, table::COMMANDS};
+use bitroster_command::{CommandError, Reply, parse_i64, table::COMMANDS};
 use bytes::Bytes;
 
 use super::{help, integer, subcommand, unknown_subcommand, utf8, wrong_arity};
@@ -13,8 +13,12 @@ const HELP: &[&str] = &[
     "CONSISTENCY [LINEARIZABLE|LEADER|STALE]",
     "    Set what reads of the current connection may miss, or return it and the largest age",
     "    in milliseconds of their answers since it was last asked.",
+    "CACHING (YES|NO)",
+    "    Refused: there is no tracking.",
     "GETNAME",
     "    Return the name of the current connection.",
+    "GETREDIR",
+    "    Return -1: there is no tracking.",
     "ID",
     "    Return the ID of the current connection.",
     "INFO",
@@ -27,14 +31,22 @@ const HELP: &[&str] = &[
     "    Accepted; nothing is ever evicted.",
     "NO-TOUCH (ON|OFF)",
     "    Accepted; there is no LRU clock.",
+    "PAUSE <timeout> [WRITE|ALL]",
+    "    Suspend all, or just write, clients of this node for <timeout> milliseconds.",
     "REPLY (ON|OFF|SKIP)",
     "    Control the replies sent to the current connection.",
     "SETINFO <option> <value>",
     "    Set client meta attributes: LIB-NAME, LIB-VER.",
     "SETNAME <name>",
     "    Assign the name <name> to the current connection.",
-    "UNBLOCK <clientid>",
+    "TRACKING (ON|OFF) [...]",
+    "    Refused but for OFF: keys are not tracked.",
+    "TRACKINGINFO",
+    "    Report that tracking is off.",
+    "UNBLOCK <clientid> [TIMEOUT|ERROR]",
     "    Answers 0: no command blocks a client.",
+    "UNPAUSE",
+    "    Stop the current client pause, resuming traffic.",
     "HELP",
     "    Print this help.",
 ];
@@ -79,6 +91,26 @@ pub(super) fn run(shared: &Shared, me: &Client, args: &[Bytes]) -> Result<Reply,
         ("kill", [addr]) => kill_addr(shared, addr),
         ("kill", options @ [_, _, ..]) => kill(shared, me, options),
         ("no-evict" | "no-touch", [mode]) => on_or_off(mode).map(|_| Reply::Ok),
+        ("tracking" | "trackinginfo" | "getredir" | "caching" | "unblock", rest) => {
+            untracked(&name, rest)
+        }
+        ("pause", rest) => shared.pause.pause(rest),
+        ("unpause", []) => Ok(shared.pause.unpause()),
+        ("reply", [_]) => Err(CommandError::Syntax),
+        ("help", []) => Ok(help(HELP)),
+        (
+            "id" | "getname" | "setname" | "setinfo" | "info" | "kill" | "no-evict" | "no-touch"
+            | "unpause" | "reply" | "help",
+            _,
+        ) => Err(wrong_arity(&format!("client|{name}"))),
+        _ => Err(unknown_subcommand("client", args)),
+    }
+}
+
+/// What is said of caches that clients keep, of which the server knows nothing, and of blocked
+/// clients, of which there are none.
+fn untracked(name: &str, args: &[Bytes]) -> Result<Reply, CommandError> {
+    match (name, args) {
         ("tracking", [mode, ..]) => {
             if on_or_off(mode)? {
                 Err(CommandError::Text("ERR CLIENT TRACKING is not supported"))
@@ -86,15 +118,31 @@ pub(super) fn run(shared: &Shared, me: &Client, args: &[Bytes]) -> Result<Reply,
                 Ok(Reply::Ok)
             }
         }
-        ("unblock", [_] | [_, _]) => Ok(Reply::Integer(0)),
-        ("reply", [_]) => Err(CommandError::Syntax),
-        ("help", []) => Ok(help(HELP)),
-        (
-            "id" | "getname" | "setname" | "setinfo" | "info" | "kill" | "no-evict" | "no-touch"
-            | "tracking" | "unblock" | "reply" | "help",
-            _,
-        ) => Err(wrong_arity(&format!("client|{name}"))),
-        _ => Err(unknown_subcommand("client", args)),
+        ("trackinginfo", []) => Ok(Reply::Map(vec![
+            (Reply::bulk("flags"), Reply::Set(vec![Reply::bulk("off")])),
+            (Reply::bulk("redirect"), Reply::Integer(-1)),
+            (Reply::bulk("prefixes"), Reply::Array(Vec::new())),
+        ])),
+        ("getredir", []) => Ok(Reply::Integer(-1)),
+        ("caching", [mode]) => match mode.to_ascii_lowercase().as_slice() {
+            b"yes" | b"no" => Err(CommandError::Text(
+                "ERR CLIENT CACHING can be called only when the client is in tracking mode with \
+                 OPTIN or OPTOUT mode enabled",
+            )),
+            _ => Err(CommandError::Syntax),
+        },
+        ("unblock", [id, reason @ ..]) if reason.len() <= 1 => {
+            let is_known = |reason: &Bytes| {
+                reason.eq_ignore_ascii_case(b"timeout") || reason.eq_ignore_ascii_case(b"error")
+            };
+            if !reason.iter().all(is_known) {
+                return Err(CommandError::Text(
+                    "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
+                ));
+            }
+            parse_i64(id).map(|_| Reply::Integer(0)).ok_or(CommandError::NotAnInteger)
+        }
+        _ => Err(wrong_arity(&format!("client|{name}"))),
     }
 }
 
@@ -146,7 +194,9 @@ fn list(shared: &Shared, options: &[Bytes]) -> Result<Reply, CommandError> {
     match options {
         [] => Ok(text(shared, &all)),
         [option, kind] if option.eq_ignore_ascii_case(b"type") => {
-            Ok(text(shared, if is_normal(kind)? { &all } else { &[] }))
+            let kind = ClientKind::parse(kind)?;
+            let chosen: Vec<&Client> = all.into_iter().filter(|c| kind.has(c)).collect();
+            Ok(text(shared, &chosen))
         }
         [option, ids @ ..] if option.eq_ignore_ascii_case(b"id") && !ids.is_empty() => {
             let ids: Vec<u64> = ids.iter().map(|id| client_id(id)).collect::<Result<_, _>>()?;
@@ -158,20 +208,39 @@ fn list(shared: &Shared, options: &[Bytes]) -> Result<Reply, CommandError> {
     }
 }
 
-/// Whether a client type is that of our clients; all other known types have none.
-fn is_normal(kind: &[u8]) -> Result<bool, CommandError> {
-    let kind = String::from_utf8_lossy(kind);
-    match kind.to_ascii_lowercase().as_str() {
-        "normal" => Ok(true),
-        "master" | "replica" | "slave" | "pubsub" => Ok(false),
-        _ => Err(CommandError::Message(format!("ERR Unknown client type '{kind}'"))),
+/// What Redis calls a client's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ClientKind {
+    Normal,
+    PubSub,
+    /// Replicas and masters: nodes do not come as clients.
+    Nobody,
+}
+
+impl ClientKind {
+    fn parse(kind: &[u8]) -> Result<Self, CommandError> {
+        let kind = String::from_utf8_lossy(kind);
+        match kind.to_ascii_lowercase().as_str() {
+            "normal" => Ok(Self::Normal),
+            "pubsub" => Ok(Self::PubSub),
+            "master" | "replica" | "slave" => Ok(Self::Nobody),
+            _ => Err(CommandError::Message(format!("ERR Unknown client type '{kind}'"))),
+        }
+    }
+
+    fn has(self, client: &Client) -> bool {
+        match self {
+            Self::Normal => !client.listener.is_listening(),
+            Self::PubSub => client.listener.is_listening(),
+            Self::Nobody => false,
+        }
     }
 }
 
 fn client_id(text: &[u8]) -> Result<u64, CommandError> {
     match utf8(text).parse() {
-        Ok(id) if id > 0 => Ok(id),
-        _ => Err(CommandError::Text("ERR Invalid client ID")),
+        Ok(id) => Ok(id),
+        Err(_) => Err(CommandError::Text("ERR Invalid client ID")),
     }
 }
 
@@ -193,7 +262,7 @@ struct Filter {
     local_addr: Option<String>,
     user: Option<String>,
     age_secs_min: Option<u64>,
-    is_nobody: bool,
+    kind: Option<ClientKind>,
     takes_me: bool,
 }
 
@@ -207,14 +276,13 @@ impl Filter {
             let text = utf8(value).to_owned();
             match utf8(option).to_ascii_lowercase().as_str() {
                 "id" => {
-                    let id = client_id(value).map_err(|_| {
-                        CommandError::Text("ERR client-id should be greater than 0")
-                    })?;
-                    filter.id = Some(id);
+                    let id = client_id(value).ok().filter(|id| *id > 0);
+                    let refusal = CommandError::Text("ERR client-id should be greater than 0");
+                    filter.id = Some(id.ok_or(refusal)?);
                 }
                 "addr" => filter.addr = Some(text),
                 "laddr" => filter.local_addr = Some(text),
-                "type" => filter.is_nobody |= !is_normal(value)?,
+                "type" => filter.kind = Some(ClientKind::parse(value)?),
                 "user" if shared.access().rules_of(value).is_some() => filter.user = Some(text),
                 "user" => {
                     return Err(CommandError::Message(format!("ERR No such user '{text}'")));
@@ -232,7 +300,7 @@ impl Filter {
     }
 
     fn matches(&self, client: &Client, me: &Client, now_secs: u64) -> bool {
-        !self.is_nobody
+        self.kind.is_none_or(|kind| kind.has(client))
             && (self.takes_me || client.id != me.id)
             && self.id.is_none_or(|id| id == client.id)
             && self.user.as_ref().is_none_or(|user| *user == client.user_name())

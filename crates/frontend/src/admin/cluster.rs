@@ -43,7 +43,7 @@ const HELP: &[&str] = &[
 ];
 
 /// Redis's refusal of what changes a cluster: clients are not who changes this one.
-const NOT_BY_CLIENTS: CommandError =
+pub(super) const NOT_BY_CLIENTS: CommandError =
     CommandError::Text("ERR This instance has cluster support disabled");
 
 /// Sub-commands that Redis has and that change a cluster or look into one slot.

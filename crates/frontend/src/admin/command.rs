@@ -1,11 +1,14 @@
 //! COMMAND: the command table, for clients that ask.
 
+mod spec;
+
+use std::{borrow::Cow, collections::BTreeSet};
+
 use bitroster_command::{
-    CommandError, Reply,
+    Access, CommandError, ParseLimits, Reply,
     glob::glob_match,
     lookup,
-    syntax::{Argument, Kind, arguments, folded},
-    table::{COMMANDS, CommandSpec, keys_of},
+    table::{COMMANDS, CommandSpec, Flags, keys_of},
 };
 use bytes::Bytes;
 
@@ -21,6 +24,8 @@ const HELP: &[&str] = &[
     "    Return documentation details about multiple commands.",
     "GETKEYS <full-command>",
     "    Return the keys from a full command.",
+    "GETKEYSANDFLAGS <full-command>",
+    "    Return the keys and the access flags from a full command.",
     "INFO [<command-name> ...]",
     "    Return details about multiple commands.",
     "LIST [FILTERBY (MODULE <name>|ACLCAT <cat>|PATTERN <pat>)]",
@@ -31,107 +36,104 @@ const HELP: &[&str] = &[
 
 pub(super) fn run(args: &[Bytes]) -> Result<Reply, CommandError> {
     if args.is_empty() {
-        return Ok(Reply::Array(COMMANDS.iter().map(details).collect()));
+        return Ok(Reply::Array(COMMANDS.iter().map(spec::details).collect()));
     }
     let (name, rest) = subcommand("command", args)?;
     match (name.as_str(), rest) {
         ("count", []) => Ok(Reply::Integer(i64::try_from(COMMANDS.len()).unwrap_or(i64::MAX))),
-        ("info", []) => Ok(Reply::Array(COMMANDS.iter().map(details).collect())),
+        ("info", []) => Ok(Reply::Array(COMMANDS.iter().map(spec::details).collect())),
         ("info", names) => {
-            let found = names.iter().map(|name| lookup(name).map_or(Reply::NilArray, details));
+            let found = names.iter().map(|name| find(name).map_or(Reply::NilArray, Found::details));
             Ok(Reply::Array(found.collect()))
         }
-        ("docs", []) => Ok(Reply::Map(COMMANDS.iter().map(docs).collect())),
+        ("docs", []) => Ok(Reply::Map(COMMANDS.iter().map(spec::docs).collect())),
         ("docs", names) => {
-            let found = names.iter().filter_map(|name| lookup(name));
-            Ok(Reply::Map(found.map(docs).collect()))
+            Ok(Reply::Map(names.iter().filter_map(|name| find(name)).map(Found::docs).collect()))
         }
         ("list", filter) => list(filter),
-        ("getkeys", request @ [_, ..]) => {
-            let request: Vec<&[u8]> = request.iter().map(AsRef::as_ref).collect();
-            Ok(Reply::Array(keys_of(&request)?.into_iter().map(Reply::bulk).collect()))
+        ("getkeys", request @ [_, _, ..]) => {
+            Ok(Reply::Array(keys(request)?.into_iter().map(Reply::bulk).collect()))
         }
+        ("getkeysandflags", request @ [_, _, ..]) => keys_and_flags(request),
         ("help", []) => Ok(help(HELP)),
-        ("count" | "getkeys" | "help", _) => Err(wrong_arity(&format!("command|{name}"))),
+        ("count" | "getkeys" | "getkeysandflags" | "help", _) => {
+            Err(wrong_arity(&format!("command|{name}")))
+        }
         _ => Err(unknown_subcommand("command", args)),
     }
 }
 
-/// Ten fields a command, as Redis 7 has them.
-fn details(spec: &CommandSpec) -> Reply {
-    let categories = spec.acl_categories();
-    Reply::Array(vec![
-        Reply::bulk(spec.name),
-        Reply::Integer(i64::from(spec.arity)),
-        Reply::Set(spec.flags.names().map(Reply::Status).collect()),
-        Reply::Integer(i64::from(spec.first_key)),
-        Reply::Integer(i64::from(spec.last_key)),
-        Reply::Integer(i64::from(spec.key_step)),
-        Reply::Set(categories.iter().map(|name| Reply::bulk(format!("@{name}"))).collect()),
-        Reply::Array(Vec::new()),
-        Reply::Array(Vec::new()),
-        Reply::Array(Vec::new()),
-    ])
+fn keys(request: &[Bytes]) -> Result<Vec<Cow<'_, [u8]>>, CommandError> {
+    let request: Vec<&[u8]> = request.iter().map(AsRef::as_ref).collect();
+    keys_of(&request)
 }
 
-fn docs(spec: &CommandSpec) -> (Reply, Reply) {
-    let rows = [
-        ("summary", spec.summary),
-        ("since", spec.since),
-        ("group", spec.group.name()),
-        ("complexity", spec.complexity),
-    ];
-    let rows = rows.into_iter().map(|(name, value)| (Reply::bulk(name), Reply::bulk(value)));
-    let mut rows: Vec<_> = rows.collect();
-    let arguments = folded(arguments(spec.syntax));
-    if !arguments.is_empty() {
-        rows.push((Reply::bulk("arguments"), described(&arguments)));
-    }
-    (Reply::bulk(spec.name), Reply::Map(rows))
+fn keys_and_flags(request: &[Bytes]) -> Result<Reply, CommandError> {
+    let keys = keys(request)?;
+    let spec = lookup(&request[0]).ok_or(CommandError::Text("ERR Invalid command specified"))?;
+    let written = written(spec, request);
+    let rows = keys.into_iter().enumerate().map(|(place, key)| {
+        let access = match &written {
+            Some(written) => spec::movable_access(written.contains(&*key)),
+            None => spec::access(spec, place),
+        };
+        Reply::Array(vec![Reply::bulk(key), spec::statuses(access)])
+    });
+    Ok(Reply::Array(rows.collect()))
 }
 
-/// Arguments as Redis describes them: redis-cli makes its hints of these.
-fn described(arguments: &[Argument]) -> Reply {
-    Reply::Array(arguments.iter().map(argument).collect())
+/// The keys that a request may change, where its command's keys are where its arguments say.
+fn written(spec: &'static CommandSpec, request: &[Bytes]) -> Option<BTreeSet<Vec<u8>>> {
+    if !spec.flags.contains(Flags::MOVABLEKEYS) {
+        return None;
+    }
+    let args: Vec<&[u8]> = request.iter().map(AsRef::as_ref).collect();
+    let command = spec.parse(&args, &ParseLimits::default()).ok()?;
+    let accesses = command.accesses();
+    let writes = accesses.iter().filter(|(_, access)| *access == Access::Write);
+    Some(writes.map(|(key, _)| key.to_vec()).collect())
 }
 
-fn argument(argument: &Argument) -> Reply {
-    let mut rows = vec![("name", Reply::bulk(argument.name.clone()))];
-    rows.push(("type", Reply::bulk(type_of(&argument.kind))));
-    if argument.kind == Kind::Key {
-        rows.push(("key_spec_index", Reply::Integer(0)));
-    }
-    if let Some(token) = &argument.token {
-        rows.push(("token", Reply::bulk(token.clone())));
-    }
-    let flags = [("optional", argument.is_optional), ("multiple", argument.is_repeated)];
-    let flags: Vec<_> =
-        flags.into_iter().filter(|(_, is)| *is).map(|(name, _)| Reply::Status(name)).collect();
-    if !flags.is_empty() {
-        rows.push(("flags", Reply::Set(flags)));
-    }
-    if let Kind::OneOf(items) | Kind::Block(items) = &argument.kind {
-        rows.push(("arguments", described(items)));
-    }
-    Reply::Map(rows.into_iter().map(|(name, value)| (Reply::bulk(name), value)).collect())
+/// A command, or a sub-command of one, as `config|get` names it.
+#[derive(Clone, Copy)]
+enum Found {
+    Whole(&'static CommandSpec),
+    Part(&'static CommandSpec, &'static str),
 }
 
-/// What Redis calls a kind of argument.
-const fn type_of(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Key => "key",
-        Kind::Integer => "integer",
-        Kind::String => "string",
-        Kind::Token => "pure-token",
-        Kind::OneOf(_) => "oneof",
-        Kind::Block(_) => "block",
+impl Found {
+    fn details(self) -> Reply {
+        match self {
+            Self::Whole(command) => spec::details(command),
+            Self::Part(command, sub) => spec::details_of_part(command, sub),
+        }
     }
+
+    fn docs(self) -> (Reply, Reply) {
+        match self {
+            Self::Whole(command) => spec::docs(command),
+            Self::Part(command, sub) => spec::docs_of_part(command, sub),
+        }
+    }
+}
+
+fn find(name: &[u8]) -> Option<Found> {
+    let Some(bar) = name.iter().position(|byte| *byte == b'|') else {
+        return lookup(name).map(Found::Whole);
+    };
+    let (container, sub) = (lookup(&name[..bar])?, &name[bar + 1..]);
+    let sub = container.subcommands.iter().find(|known| sub.eq_ignore_ascii_case(known.as_bytes()));
+    sub.map(|sub| Found::Part(container, sub))
 }
 
 fn list(filter: &[Bytes]) -> Result<Reply, CommandError> {
     let names = |keep: &dyn Fn(&CommandSpec) -> bool| {
         let kept = COMMANDS.iter().filter(|spec| keep(spec));
-        Reply::Array(kept.map(|spec| Reply::bulk(spec.name)).collect())
+        let named = kept.flat_map(|spec| {
+            let subs = spec.subcommands.iter().map(|sub| format!("{}|{sub}", spec.name));
+            std::iter::once(spec.name.to_owned()).chain(subs)
+        });
+        Reply::Array(named.map(Reply::bulk).collect())
     };
     match filter {
         [] => Ok(names(&|_| true)),
@@ -142,10 +144,20 @@ fn list(filter: &[Bytes]) -> Result<Reply, CommandError> {
                 b"aclcat" => Ok(names(&|spec| {
                     spec.acl_categories().iter().any(|category| category.as_bytes() == value)
                 })),
-                b"pattern" => Ok(names(&|spec| glob_match(&value, spec.name.as_bytes()))),
+                b"pattern" => Ok(matching(&value)),
                 _ => Err(CommandError::Syntax),
             }
         }
         _ => Err(CommandError::Syntax),
     }
+}
+
+/// The names, sub-commands' among them, that match a glob pattern.
+fn matching(pattern: &[u8]) -> Reply {
+    let names = COMMANDS.iter().flat_map(|spec| {
+        let subs = spec.subcommands.iter().map(|sub| format!("{}|{sub}", spec.name));
+        std::iter::once(spec.name.to_owned()).chain(subs)
+    });
+    let kept = names.filter(|name| glob_match(pattern, name.as_bytes()));
+    Reply::Array(kept.map(Reply::bulk).collect())
 }

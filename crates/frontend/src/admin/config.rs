@@ -3,6 +3,10 @@
 //! Bitroster's own configuration is a file; CONFIG shows the settings that have a name in Redis
 //! and changes those that may change in a running node. Nothing is written back to the file.
 
+mod tunable;
+
+use std::collections::BTreeSet;
+
 use bitroster_command::{CommandError, Reply, glob::glob_match};
 use bytes::Bytes;
 
@@ -17,6 +21,8 @@ const HELP: &[&str] = &[
     "    Set the configuration <directive> to <value>, until the next start.",
     "RESETSTAT",
     "    Reset statistics reported by the INFO command.",
+    "REWRITE",
+    "    Refused: settings are not written back.",
     "HELP",
     "    Print this help.",
 ];
@@ -26,6 +32,7 @@ pub(super) fn run(shared: &Shared, args: &[Bytes]) -> Result<Reply, CommandError
     match (name.as_str(), rest) {
         ("get", patterns @ [_, ..]) => Ok(get(shared, patterns)),
         ("set", pairs @ [_, _, ..]) if pairs.len().is_multiple_of(2) => set(shared, pairs),
+        ("set", [_, _, ..]) => Err(CommandError::Syntax),
         ("resetstat", []) => {
             shared.metrics.reset();
             Ok(Reply::Ok)
@@ -41,27 +48,56 @@ pub(super) fn run(shared: &Shared, args: &[Bytes]) -> Result<Reply, CommandError
     }
 }
 
+/// Settings of Redis's that are always the same here.
+const FIXED: &[(&str, &str)] = &[
+    ("activedefrag", "no"),
+    ("aclfile", ""),
+    ("active-expire-effort", "1"),
+    ("appendonly", "yes"),
+    ("cluster-enabled", "no"),
+    ("databases", "1"),
+    ("enable-module-command", "no"),
+    ("hz", "10"),
+    ("io-threads", "1"),
+    ("latency-tracking", "yes"),
+    ("latency-tracking-info-percentiles", "50 99 99.9"),
+    ("lazyfree-lazy-user-del", "no"),
+    ("lfu-decay-time", "1"),
+    ("lfu-log-factor", "10"),
+    ("lua-time-limit", "5000"),
+    ("maxmemory-policy", "noeviction"),
+    ("maxmemory-samples", "5"),
+    ("min-replicas-to-write", "0"),
+    ("replica-read-only", "yes"),
+    ("replicaof", ""),
+    ("save", ""),
+    ("slave-read-only", "yes"),
+    ("slaveof", ""),
+    ("tcp-backlog", "511"),
+    ("tcp-keepalive", "0"),
+    ("tls-port", "0"),
+    ("unixsocket", ""),
+];
+
 /// Every setting by Redis's name. The password itself is never shown.
 fn settings(shared: &Shared) -> Vec<(&'static str, String)> {
     let own = &shared.settings;
     let mut settings = vec![
-        ("appendonly", "yes".to_owned()),
         ("bind", own.bind.clone()),
-        ("cluster-enabled", "no".to_owned()),
-        ("databases", "1".to_owned()),
-        ("io-threads", "1".to_owned()),
         ("maxclients", own.clients_max().to_string()),
-        ("maxmemory-policy", "noeviction".to_owned()),
         ("port", own.port.to_string()),
         ("proto-max-bulk-len", own.parse_limits.bulk_bytes_max.to_string()),
-        ("replica-read-only", "yes".to_owned()),
+        ("protected-mode", if own.is_protected { "yes" } else { "no" }.to_owned()),
         ("requirepass", if own.has_password() { "(hidden)" } else { "" }.to_owned()),
-        ("save", String::new()),
-        ("slave-read-only", "yes".to_owned()),
-        ("tcp-keepalive", "0".to_owned()),
         ("timeout", own.timeout_secs().to_string()),
     ];
+    settings.extend(tunable::settings(shared));
     settings.extend(shared.status.settings());
+    for (name, value) in FIXED {
+        if !settings.iter().any(|(known, _)| known == name) {
+            settings.push((name, (*value).to_owned()));
+        }
+    }
     settings.sort_by_key(|(name, _)| *name);
     settings
 }
@@ -77,24 +113,31 @@ fn get(shared: &Shared, patterns: &[Bytes]) -> Reply {
 /// Changes settings one after the other; names are all checked before the first is changed.
 fn set(shared: &Shared, pairs: &[Bytes]) -> Result<Reply, CommandError> {
     let known = settings(shared);
+    let mut names = BTreeSet::new();
     for pair in pairs.chunks_exact(2) {
         let name = utf8(&pair[0]).to_ascii_lowercase();
         if !known.iter().any(|(known, _)| *known == name) {
             let given = String::from_utf8_lossy(&pair[0]);
+            let given: String = given.chars().take(128).collect();
             return Err(CommandError::Message(format!(
                 "ERR Unknown option or number of arguments for CONFIG SET - '{given}'"
             )));
         }
+        if !names.insert(name.clone()) {
+            return Err(failed(&name, "duplicate parameter"));
+        }
     }
     for pair in pairs.chunks_exact(2) {
         let name = utf8(&pair[0]).to_ascii_lowercase();
-        change(shared, &name, &pair[1]).map_err(|reason| {
-            CommandError::Message(format!(
-                "ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"
-            ))
-        })?;
+        change(shared, &name, &pair[1]).map_err(|reason| failed(&name, &reason))?;
     }
     Ok(Reply::Ok)
+}
+
+fn failed(name: &str, reason: &str) -> CommandError {
+    CommandError::Message(format!(
+        "ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"
+    ))
 }
 
 fn change(shared: &Shared, name: &str, value: &[u8]) -> Result<(), String> {
@@ -111,9 +154,20 @@ fn change(shared: &Shared, name: &str, value: &[u8]) -> Result<(), String> {
         },
         "requirepass" => own.set_password(value)?,
         _ => {
-            let changed = shared.status.change_setting(name, utf8(value));
+            let changed = tunable::change(shared, name, utf8(value))
+                .or_else(|| shared.status.change_setting(name, utf8(value)))
+                .or_else(|| is_same(shared, name, value).then_some(Ok(())));
             return changed.unwrap_or_else(|| Err("can't set immutable config".to_owned()));
         }
     }
     Ok(())
+}
+
+/// Whether a setting that never changes has this value already: tools that set what they need do
+/// not fail then.
+fn is_same(shared: &Shared, name: &str, value: &[u8]) -> bool {
+    FIXED.iter().any(|(fixed, _)| *fixed == name)
+        && settings(shared)
+            .iter()
+            .any(|(known, current)| *known == name && current.as_bytes() == value)
 }

@@ -1,19 +1,25 @@
 //! INFO, with Redis's sections and field names, so that exporters and dashboards just work.
 
-use std::fmt::{Display, Write as _};
+mod memory;
+mod stats;
+
+use std::{
+    fmt::{Display, Write as _},
+    sync::atomic::Ordering::Relaxed,
+};
 
 use bitroster_command::Reply;
 use bitroster_telemetry::build;
 
-use super::unix_time;
-use crate::{server::Shared, status::Status};
+use super::{ratio, unix_time};
+use crate::{metrics::CommandFigures, server::Shared, status::Status};
 
 /// The Redis release whose commands and replies we follow. Clients decide by it what they may
 /// send: `CLIENT SETINFO` needs 7.2, `BITOP DIFF` and its like 8.2.
 pub(crate) const REDIS_VERSION: &str = "8.2.0";
 
 /// All sections in Redis's order; the flag says whether plain INFO shows them.
-const SECTIONS: [(&str, bool); 13] = [
+const SECTIONS: [(&str, bool); 14] = [
     ("server", true),
     ("clients", true),
     ("memory", true),
@@ -24,6 +30,7 @@ const SECTIONS: [(&str, bool); 13] = [
     ("modules", true),
     ("commandstats", false),
     ("errorstats", true),
+    ("latencystats", false),
     ("cluster", true),
     ("spread", true),
     ("keyspace", true),
@@ -46,14 +53,15 @@ pub(crate) fn info(shared: &Shared, sections: &[String]) -> Reply {
         match name {
             "server" => server(shared, &status, &mut out),
             "clients" => clients(shared, &mut out),
-            "memory" => memory(&status, &mut out),
+            "memory" => memory::section(&status, &mut out),
             "persistence" => persistence(shared, &status, &mut out),
-            "stats" => stats(shared, &mut out),
+            "stats" => stats::section(shared, &mut out),
             "replication" => replication(shared, &status, &mut out),
             "cpu" => cpu(&status, &mut out),
             "modules" => out.section("Modules"),
             "commandstats" => command_stats(shared, &mut out),
             "errorstats" => error_stats(shared, &mut out),
+            "latencystats" => latency_stats(shared, &mut out),
             "cluster" => {
                 out.section("Cluster");
                 out.field("cluster_enabled", 0);
@@ -97,13 +105,9 @@ fn human(bytes: u64) -> String {
     )
 }
 
-#[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
 fn server(shared: &Shared, status: &Status, out: &mut Fields) {
     let uptime_secs = shared.uptime().as_secs();
+    let (bind, port) = (&shared.settings.bind, shared.settings.port);
     out.section("Server");
     out.field("redis_version", REDIS_VERSION);
     out.field("redis_git_sha1", "00000000");
@@ -116,8 +120,11 @@ fn server(shared: &Shared, status: &Status, out: &mut Fields) {
     out.field("bitroster_groups", status.groups);
     out.field("os", std::env::consts::OS);
     out.field("arch_bits", usize::BITS);
+    out.field("monotonic_clock", "POSIX clock_gettime");
     out.field("multiplexing_api", "epoll");
+    out.field("atomicvar_api", "rust-builtin");
     out.field("process_id", std::process::id());
+    out.field("process_supervised", "no");
     out.field("run_id", &status.run_id);
     out.field("tcp_port", shared.settings.port);
     out.field("server_time_usec", unix_time().as_micros());
@@ -125,75 +132,65 @@ fn server(shared: &Shared, status: &Status, out: &mut Fields) {
     out.field("uptime_in_days", uptime_secs / 86_400);
     out.field("hz", 10);
     out.field("configured_hz", 10);
+    // The clock by which Redis finds what was not used for long: seconds, in 24 bits.
+    out.field("lru_clock", unix_time().as_secs() & 0xff_ffff);
     out.field("executable", "");
     out.field("config_file", "");
+    out.field("io_threads_active", 0);
+    out.field("listener0", format_args!("name=tcp,bind={bind},port={port}"));
 }
 
 fn clients(shared: &Shared, out: &mut Fields) {
+    let clients = shared.clients.all();
+    let listening = clients.iter().filter(|client| client.listener.is_listening()).count();
+    let watching = clients.iter().filter(|client| client.watched.load(Relaxed) > 0).count();
+    let watched: u64 = clients.iter().map(|client| client.watched.load(Relaxed)).sum();
+    let mail = clients.iter().map(|client| client.listener.mailbox.waiting_bytes()).max();
     out.section("Clients");
-    out.field("connected_clients", shared.clients.len());
+    out.field("connected_clients", clients.len());
     out.field("cluster_connections", 0);
     out.field("maxclients", shared.settings.clients_max());
+    out.field("client_recent_max_input_buffer", 0);
+    out.field("client_recent_max_output_buffer", mail.unwrap_or(0));
     out.field("blocked_clients", 0);
     out.field("tracking_clients", 0);
+    out.field("pubsub_clients", listening);
+    out.field("watching_clients", watching);
     out.field("clients_in_timeout_table", 0);
-}
-
-fn memory(status: &Status, out: &mut Fields) {
-    let overhead = status.allocated_bytes.saturating_sub(status.dataset_bytes);
-    out.section("Memory");
-    out.size("used_memory", status.allocated_bytes);
-    out.size("used_memory_rss", status.resident_bytes);
-    out.size("used_memory_peak", status.allocated_bytes_max);
-    let of_peak = ratio(status.allocated_bytes, status.allocated_bytes_max) * 100.0;
-    out.field("used_memory_peak_perc", format_args!("{of_peak:.2}%"));
-    out.field("used_memory_overhead", overhead);
-    out.field("used_memory_dataset", status.dataset_bytes);
-    let of_used = ratio(status.dataset_bytes, status.allocated_bytes) * 100.0;
-    out.field("used_memory_dataset_perc", format_args!("{of_used:.2}%"));
-    out.field("allocator_allocated", status.allocated_bytes);
-    out.field("allocator_resident", status.resident_bytes);
-    out.size("total_system_memory", status.machine_bytes);
-    out.size("maxmemory", status.memory_bytes_max);
-    out.field("maxmemory_policy", "noeviction");
-    let fragmentation = ratio(status.resident_bytes, status.allocated_bytes);
-    out.field("mem_fragmentation_ratio", format_args!("{fragmentation:.2}"));
-    out.field("mem_allocator", "jemalloc");
-    out.field("active_defrag_running", 0);
-    out.field("lazyfree_pending_objects", 0);
+    out.field("total_watched_keys", watched);
+    out.field("total_blocking_keys", 0);
+    out.field("total_blocking_keys_on_nokey", 0);
 }
 
 fn persistence(shared: &Shared, status: &Status, out: &mut Fields) {
+    let zeros = |out: &mut Fields, names: &[&str]| names.iter().for_each(|n| out.field(n, 0));
     out.section("Persistence");
     out.field("loading", u8::from(!shared.is_ready()));
-    out.field("async_loading", 0);
+    zeros(out, &["async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    out.field("current_fork_perc", "0.00");
+    zeros(out, &["current_save_keys_processed", "current_save_keys_total"]);
+    // Every acknowledged write is in the log.
     out.field("rdb_changes_since_last_save", 0);
     out.field("rdb_bgsave_in_progress", u8::from(status.snapshot_running));
     out.field("rdb_last_save_time", status.snapshot_time_secs);
     out.field("rdb_last_bgsave_status", if status.snapshot_ok { "ok" } else { "err" });
     out.field("rdb_last_bgsave_time_sec", -1);
     out.field("rdb_current_bgsave_time_sec", -1);
+    zeros(out, &["rdb_saves", "rdb_last_cow_size"]);
+    zeros(out, &["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
     out.field("aof_enabled", 1);
-    out.field("aof_rewrite_in_progress", 0);
+    zeros(out, &["aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
+    out.field("aof_last_rewrite_time_sec", -1);
+    out.field("aof_current_rewrite_time_sec", -1);
     out.field("aof_last_bgrewrite_status", "ok");
+    zeros(out, &["aof_rewrites", "aof_rewrites_consecutive_failures"]);
+    // A log that cannot be written ends the process.
     out.field("aof_last_write_status", "ok");
+    zeros(out, &["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
     out.field("aof_current_size", status.log_bytes);
-}
-
-fn stats(shared: &Shared, out: &mut Fields) {
-    let totals = shared.metrics.totals();
-    out.section("Stats");
-    out.field("total_connections_received", totals.accepted);
-    out.field("total_commands_processed", totals.commands);
-    out.field("instantaneous_ops_per_sec", shared.ops_per_sec());
-    out.field("total_net_input_bytes", totals.received_bytes);
-    out.field("total_net_output_bytes", totals.sent_bytes);
-    out.field("rejected_connections", totals.refused);
-    out.field("evicted_keys", 0);
-    out.field("pubsub_channels", 0);
-    out.field("pubsub_patterns", 0);
-    out.field("latest_fork_usec", 0);
-    out.field("total_error_replies", totals.errors);
+    out.field("aof_base_size", 0);
+    zeros(out, &["aof_pending_rewrite", "aof_buffer_length", "aof_pending_bio_fsync"]);
+    out.field("aof_delayed_fsync", 0);
 }
 
 /// The whole cluster is one master. Where its replicas are is not said: clients would connect to
@@ -218,14 +215,33 @@ fn cpu(status: &Status, out: &mut Fields) {
     out.section("CPU");
     out.field("used_cpu_sys", format_args!("{:.6}", status.cpu_system_seconds));
     out.field("used_cpu_user", format_args!("{:.6}", status.cpu_user_seconds));
+    out.field("used_cpu_sys_children", "0.000000");
+    out.field("used_cpu_user_children", "0.000000");
 }
 
-/// Calls a command. The time they took is in the metrics, a turn's at a time, and not here.
+/// Calls of a command and the time that they took, waiting for groups and disks included; a command
+/// of a pipeline has its share of the pipeline's time.
 fn command_stats(shared: &Shared, out: &mut Fields) {
     out.section("Commandstats");
-    for (name, calls) in shared.metrics.commands() {
-        let rest = "usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0";
-        out.field(&format!("cmdstat_{name}"), format_args!("calls={calls},{rest}"));
+    for figures in shared.metrics.commands() {
+        let CommandFigures { name, calls, nanos, rejected, failed } = figures;
+        let usec = nanos / 1000;
+        let per_call = ratio(usec, calls);
+        out.field(
+            &format!("cmdstat_{name}"),
+            format_args!(
+                "calls={calls},usec={usec},usec_per_call={per_call:.2},rejected_calls={rejected},\
+                 failed_calls={failed}"
+            ),
+        );
+    }
+}
+
+fn latency_stats(shared: &Shared, out: &mut Fields) {
+    out.section("Latencystats");
+    for (name, percentiles) in shared.metrics.percentiles() {
+        let values = percentiles.map(|(percentile, usecs)| format!("{percentile}={usecs:.3}"));
+        out.field(&format!("latency_percentiles_usec_{name}"), values.join(","));
     }
 }
 

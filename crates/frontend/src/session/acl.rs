@@ -197,7 +197,7 @@ impl Dialog {
             return Err(CommandError::Message(format!("ERR Command '{command}' not found")));
         };
         let command = spec.parse(&args, &self.shared.settings.parse_limits)?;
-        match rules.check(Place::of(spec, args.get(1).copied()), &command) {
+        match rules.check(Place::of(spec, &args), &command) {
             Ok(()) => Ok(Reply::Ok),
             Err(denial) => Ok(Reply::bulk(denial.message(name, true))),
         }

@@ -3,12 +3,9 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use bitroster_command::{CommandError, Reply};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use super::{
-    Dialog,
-    dialog::{Mute, Pending},
-};
+use super::{Dialog, dialog::Mute};
 use crate::client::Client;
 
 /// Commands that only mean something to what follows them on the same connection.
@@ -30,6 +27,8 @@ const PUSHING: [&[u8]; 7] = [
 
 const NO_PUSHES: CommandError =
     CommandError::Text("ERR this command answers with messages, which only RESP carries");
+
+const NOT_ANSWERED: CommandError = CommandError::Text("ERR the client was ended");
 
 const NOT_ALONE: CommandError = CommandError::Text(
     "ERR this command means something to a connection only: send it in a pipeline",
@@ -77,7 +76,8 @@ impl Dialog {
         let mut replies = Vec::with_capacity(1);
         self.ask_next(args, &mut replies).await;
         self.settle(&mut replies).await;
-        replies.pop().expect("one command has one reply")
+        // A client that is ended while CLIENT PAUSE holds it gets none.
+        replies.pop().unwrap_or_else(|| NOT_ANSWERED.into())
     }
 
     /// Runs the next command of a pipeline, or queues it; the replies that are there are appended
@@ -93,14 +93,12 @@ impl Dialog {
         }
         let len = args.iter().map(Bytes::len).sum();
         let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
-        match self.take(&args, len) {
-            None => {}
-            Some(Pending::Groups(command)) => Box::pin(self.turn.run(command)).await,
-            Some(Pending::Session(command)) => {
+        if let Some(pending) = self.take(&args, len) {
+            if pending.comes_after_all() {
                 self.settle(replies).await;
-                let reply = Box::pin(self.answer_later(command)).await;
-                self.turn.push_reply(reply.unwrap_or(Reply::Ok));
             }
+            // What is said in bytes was refused above.
+            self.complete(pending, &mut BytesMut::new()).await;
         }
         if self.is_full() {
             self.settle(replies).await;
@@ -113,15 +111,12 @@ impl Dialog {
             return;
         }
         self.turn.flush().await;
-        let shared = &self.shared;
-        self.turn.drain(|reply| {
-            if let Reply::Error(error) = &reply {
-                shared.metrics.add_error(error);
-            }
-            replies.push(reply);
-        });
+        let turned = self.hand_out(|reply| replies.push(reply));
         self.mute = Mute::Nothing;
-        self.count_turn();
+        if turned.requests > 0 {
+            // For the latency monitor; the slow log is of RESP's requests.
+            self.is_slow(turned.took);
+        }
     }
 
     /// How old the oldest answer since the last question was, in milliseconds.

@@ -4,25 +4,32 @@
 //! wait comes back as [`Pending`] and is finished by [`Dialog::complete`].
 
 use std::{
+    future::{Future as _, poll_fn},
     net::SocketAddr,
+    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
+    time::{Duration, Instant},
 };
 
 use bitroster_command::{
     Command, CommandError, Reply, SessionCommand, lookup, parse,
     table::{COMMANDS, CommandSpec, Flags},
 };
-use bitroster_resp::{Encoder, Limits, ProtocolError, Version};
+use bitroster_resp::{Limits, ProtocolError, Version};
 use bitroster_router::{Reading, Turn};
 use bitroster_types::limits::{TURN_BYTES_MAX, TURN_COMMANDS_MAX};
 use bytes::BytesMut;
 
-use super::transaction::{Queue, Watches};
+use super::{
+    tally::Tally,
+    transaction::{Queue, Watches},
+};
 use crate::{
     access::{Identity, NO_AUTH, commands::Place, log::Context},
-    admin, catalog,
+    admin,
     client::Client,
-    encode::encode,
+    pubsub::{Kind, event::Events},
     server::Shared,
 };
 
@@ -32,6 +39,29 @@ pub(super) enum Pending {
     Groups(Command),
     /// For the session, after what came before it has been answered.
     Session(SessionCommand),
+    /// Held by CLIENT PAUSE, after what came before it has been answered.
+    Held(Held),
+}
+
+/// A request that CLIENT PAUSE holds.
+pub(super) struct Held {
+    spec: &'static CommandSpec,
+    place: Place,
+    command: Command,
+    /// Bytes of the request.
+    len: usize,
+}
+
+impl Pending {
+    /// Whether the turn is to be answered before.
+    pub(super) fn comes_after_all(&self) -> bool {
+        matches!(self, Self::Session(_) | Self::Held(_))
+    }
+
+    /// Whether it may take long by somebody's will, so that replies must not wait with it.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self, Self::Held(_))
+    }
 }
 
 /// Which replies CLIENT REPLY holds back.
@@ -59,10 +89,12 @@ pub(crate) struct Dialog {
     pub(super) reading: Reading,
     pub(super) queue: Option<Queue>,
     pub(super) watched: Watches,
-    /// The last command's index, and how often it ran since that was last counted.
-    run: (u16, u64),
-    /// Commands since the last answer.
-    turn_commands: usize,
+    /// Whether the client listens to a channel.
+    pub(super) is_listening: bool,
+    /// What the turn's replies may tell those who listen to keys, by place.
+    pub(super) events: Vec<(usize, Events)>,
+    /// What the turn's commands cost.
+    pub(super) tally: Tally,
 }
 
 impl Dialog {
@@ -80,8 +112,9 @@ impl Dialog {
             reading: Reading::default(),
             queue: None,
             watched: Watches::default(),
-            run: (u16::MAX, 0),
-            turn_commands: 0,
+            is_listening: false,
+            events: Vec::new(),
+            tally: Tally::default(),
         }
     }
 
@@ -136,8 +169,8 @@ impl Dialog {
 
     /// Takes one request of `len` bytes: answers it, queues it, or gives back what must wait.
     pub(super) fn take(&mut self, args: &[&[u8]], len: usize) -> Option<Pending> {
-        self.turn_commands += 1;
         let Some(spec) = args.first().and_then(|name| lookup(name)) else {
+            self.tally.take(None);
             return self.refuse_unread(args);
         };
         self.count(spec);
@@ -147,11 +180,23 @@ impl Dialog {
         match spec.parse(args, &self.shared.settings.parse_limits) {
             Ok(Command::Session(command)) => self.take_session(command),
             Ok(command) => self.turn.try_push(command).err().map(Pending::Groups),
-            Err(error) => {
-                self.turn.push_reply(error.into());
-                None
-            }
+            Err(error) => self.refuse_args(spec, args, error),
         }
+    }
+
+    /// Answers a request whose arguments are wrong.
+    #[cold]
+    fn refuse_args(
+        &mut self,
+        spec: &CommandSpec,
+        args: &[&[u8]],
+        error: CommandError,
+    ) -> Option<Pending> {
+        if !spec.takes(args.len()) {
+            self.tally.reject();
+        }
+        self.turn.push_reply(error.into());
+        None
     }
 
     /// Whether any command may run at once, as nearly always.
@@ -161,6 +206,9 @@ impl Dialog {
             && self.queue.is_none()
             && self.shared.is_ready()
             && !self.shared.is_over_memory()
+            && !self.is_listening
+            && !self.shared.pause.is_set()
+            && !self.shared.pubsub.classes.is_any()
     }
 
     /// Checks what [`is_plain`](Self::is_plain) rules out, in Redis's order.
@@ -171,7 +219,7 @@ impl Dialog {
         args: &[&[u8]],
         len: usize,
     ) -> Option<Pending> {
-        let place = Place::of(spec, args.get(1).copied());
+        let place = Place::of(spec, args);
         if let Err(error) = self.admit(spec, place, args) {
             return self.refuse_admission(error);
         }
@@ -181,15 +229,50 @@ impl Dialog {
         {
             return self.refuse_admission(error);
         }
-        if self.queue.is_some() {
-            return self.take_in_transaction(spec, place, parsed, len);
-        }
         match parsed {
-            Ok(Command::Session(command)) => self.take_session(command),
-            Ok(command) => self.turn.try_push(command).err().map(Pending::Groups),
-            Err(error) => {
-                self.turn.push_reply(error.into());
-                None
+            Ok(command) if self.is_held(spec) => {
+                Some(Pending::Held(Held { spec, place, command, len }))
+            }
+            Ok(command) => self.dispatch(spec, place, command, len),
+            Err(error) if self.queue.is_some() => {
+                self.take_in_transaction(spec, place, Err(error), len)
+            }
+            Err(error) => self.refuse_args(spec, args, error),
+        }
+    }
+
+    /// Whether CLIENT PAUSE holds a command: CLIENT itself never, so that a pause can be ended.
+    fn is_held(&self, spec: &CommandSpec) -> bool {
+        self.shared.pause.is_set()
+            && spec.name != "client"
+            && (self.queue.is_none() || spec.name == "exec")
+            && self.shared.pause.holds(self.may_write(spec)).is_some()
+    }
+
+    /// Whether a command counts as a write for CLIENT PAUSE.
+    fn may_write(&self, spec: &CommandSpec) -> bool {
+        let in_queue = || self.queue.as_ref().is_some_and(Queue::may_write);
+        spec.flags.contains(Flags::WRITE)
+            || matches!(spec.name, "publish" | "spublish")
+            || spec.name == "exec" && in_queue()
+    }
+
+    /// Takes a command that may run, on the careful way.
+    fn dispatch(
+        &mut self,
+        spec: &'static CommandSpec,
+        place: Place,
+        command: Command,
+        len: usize,
+    ) -> Option<Pending> {
+        if self.queue.is_some() {
+            return self.take_in_transaction(spec, place, Ok(command), len);
+        }
+        match command {
+            Command::Session(command) => self.take_session(command),
+            command => {
+                self.note_events(&command);
+                self.turn.try_push(command).err().map(Pending::Groups)
             }
         }
     }
@@ -218,6 +301,7 @@ impl Dialog {
         if spec.flags.contains(Flags::DENYOOM) && self.shared.is_over_memory() {
             return Err(CommandError::OutOfMemory);
         }
+        self.admit_listener(spec)?;
         if !spec.flags.contains(Flags::LOADING) && !self.shared.is_ready() {
             return Err(CommandError::Loading);
         }
@@ -235,6 +319,7 @@ impl Dialog {
     }
 
     fn refuse_admission(&mut self, error: CommandError) -> Option<Pending> {
+        self.tally.reject();
         if let Some(queue) = &mut self.queue {
             queue.spoil();
         }
@@ -278,7 +363,7 @@ impl Dialog {
 
     /// Answers a command of the session's own, unless it has to wait.
     fn take_session(&mut self, command: SessionCommand) -> Option<Pending> {
-        if Self::must_wait(&command) {
+        if self.must_wait(&command) {
             return Some(Pending::Session(command));
         }
         let reply = self.answer_now(command);
@@ -287,18 +372,23 @@ impl Dialog {
     }
 
     /// Whether what came before must be answered first, or an answer must be waited for.
-    fn must_wait(command: &SessionCommand) -> bool {
+    fn must_wait(&self, command: &SessionCommand) -> bool {
         match command {
             SessionCommand::Hello { .. }
             | SessionCommand::Auth { .. }
             | SessionCommand::Quit
             | SessionCommand::Reset
             | SessionCommand::Exec
+            | SessionCommand::Subscribe { .. }
+            | SessionCommand::Unsubscribe { .. }
             | SessionCommand::Watch { .. } => true,
+            // What the client wrote before must be there when others hear of it.
+            SessionCommand::Publish { .. } => self.turn.waiting() > 0,
             SessionCommand::Admin { name, args } => {
                 *name == "acl"
                     || admin::client::is_reply_mode(name, args)
                     || admin::client::is_consistency(name, args)
+                    || admin::later::is_slow(name, args)
             }
             SessionCommand::Ping { .. }
             | SessionCommand::Echo { .. }
@@ -308,20 +398,15 @@ impl Dialog {
             | SessionCommand::Unwatch
             | SessionCommand::Time
             | SessionCommand::Wait { .. }
-            | SessionCommand::Info { .. }
-            | SessionCommand::Subscribe { .. }
-            | SessionCommand::Unsubscribe { .. }
-            | SessionCommand::Publish { .. } => false,
+            | SessionCommand::Info { .. } => false,
         }
     }
 
     /// Answers a command that need not wait.
     pub(super) fn answer_now(&mut self, command: SessionCommand) -> Reply {
         match command {
-            SessionCommand::Ping { message: None } => Reply::Status("PONG"),
-            SessionCommand::Ping { message: Some(message) } | SessionCommand::Echo { message } => {
-                Reply::Bulk(message)
-            }
+            SessionCommand::Ping { message } => self.pong(message),
+            SessionCommand::Echo { message } => Reply::Bulk(message),
             SessionCommand::Auth { user, password } => {
                 self.authenticate("AUTH", user.as_deref(), &password).into()
             }
@@ -344,37 +429,75 @@ impl Dialog {
             SessionCommand::Admin { name, args } => {
                 admin::run(&self.shared, &self.client, name, &args)
             }
-            SessionCommand::Subscribe { .. }
-            | SessionCommand::Unsubscribe { .. }
-            | SessionCommand::Publish { .. } => {
-                CommandError::Text("ERR channels are not served here").into()
+            SessionCommand::Publish { channel, message, sharded } => {
+                self.publish(&channel, &message, sharded)
             }
             SessionCommand::Hello { .. }
             | SessionCommand::Quit
             | SessionCommand::Reset
             | SessionCommand::Exec
+            | SessionCommand::Subscribe { .. }
+            | SessionCommand::Unsubscribe { .. }
             | SessionCommand::Watch { .. } => {
                 CommandError::Text("ERR Command not allowed inside a transaction").into()
             }
         }
     }
 
-    /// Finishes what had to wait.
-    pub(super) async fn complete(&mut self, pending: Pending, out: &mut BytesMut) {
-        match pending {
-            Pending::Groups(command) => Box::pin(self.turn.run(command)).await,
-            Pending::Session(command) => {
-                self.answer(out).await;
-                if let Some(reply) = Box::pin(self.answer_later(command)).await {
-                    self.turn.push_reply(reply);
+    /// Finishes what had to wait, for which everything before is answered if it
+    /// [`comes_after_all`](Pending::comes_after_all). Returns how long it took.
+    pub(super) async fn complete(&mut self, pending: Pending, out: &mut BytesMut) -> Duration {
+        let pending = match pending {
+            Pending::Held(held) => {
+                let is_write = self.may_write(held.spec);
+                if !self.wait_for_pause(is_write).await {
+                    self.is_closing = true;
+                    return Duration::ZERO;
+                }
+                match self.dispatch(held.spec, held.place, held.command, held.len) {
+                    Some(pending) => pending,
+                    None => return Duration::ZERO,
                 }
             }
+            other => other,
+        };
+        match pending {
+            Pending::Groups(command) => {
+                self.turn.flush().await;
+                let started = Instant::now();
+                Box::pin(self.turn.run(command)).await;
+                let took = started.elapsed();
+                self.tally.set_alone(self.turn.len() - 1, took);
+                took
+            }
+            Pending::Session(command) => {
+                let started = Instant::now();
+                let reply = Box::pin(self.answer_later(command, out)).await;
+                let took = started.elapsed();
+                if let Some(reply) = reply {
+                    self.tally.set_alone(self.turn.len(), took);
+                    self.turn.push_reply(reply);
+                } else {
+                    self.tally.finish_last(&self.shared.metrics, took);
+                }
+                took
+            }
+            Pending::Held(_) => Duration::ZERO,
         }
     }
 
-    /// Answers a command whose turn has come; `None` where CLIENT REPLY asks for silence.
-    pub(super) async fn answer_later(&mut self, command: SessionCommand) -> Option<Reply> {
+    /// Answers a command whose turn has come; `None` where CLIENT REPLY asks for silence or the
+    /// answer is in `out` already.
+    async fn answer_later(&mut self, command: SessionCommand, out: &mut BytesMut) -> Option<Reply> {
         let reply = match command {
+            SessionCommand::Subscribe { channels, patterned, sharded } => {
+                self.subscribe(Kind::new(patterned, sharded), &channels, out);
+                return None;
+            }
+            SessionCommand::Unsubscribe { channels, patterned, sharded } => {
+                self.unsubscribe(Kind::new(patterned, sharded), &channels, out);
+                return None;
+            }
             SessionCommand::Hello { version, auth, name } => self.hello(version, auth, name).into(),
             SessionCommand::Quit => {
                 self.is_closing = true;
@@ -387,6 +510,9 @@ impl Dialog {
                 return self.set_mute(&args);
             }
             SessionCommand::Admin { name: "acl", args } => self.acl(&args).await.into(),
+            SessionCommand::Admin { name, args } if admin::later::is_slow(name, &args) => {
+                admin::later::run(&self.shared, &self.client, name, &args).await
+            }
             other @ (SessionCommand::Ping { .. }
             | SessionCommand::Echo { .. }
             | SessionCommand::Auth { .. }
@@ -397,56 +523,21 @@ impl Dialog {
             | SessionCommand::Time
             | SessionCommand::Wait { .. }
             | SessionCommand::Info { .. }
-            | SessionCommand::Subscribe { .. }
-            | SessionCommand::Unsubscribe { .. }
             | SessionCommand::Publish { .. }
             | SessionCommand::Admin { .. }) => self.answer_now(other),
         };
         Some(reply)
     }
 
-    /// Waits for every reply of the turn and appends them to `out`.
-    pub(super) async fn answer(&mut self, out: &mut BytesMut) {
-        if self.turn.is_empty() {
-            return;
-        }
-        self.turn.flush().await;
-        let shared = &self.shared;
-        if self.mute == Mute::Nothing {
-            let mut encoder = Encoder::new(out, self.protocol);
-            self.turn.drain(|reply| {
-                if let Reply::Error(error) = &reply {
-                    shared.metrics.add_error(error);
-                }
-                encode(&reply, &mut encoder);
-            });
-        } else {
-            self.turn.drain(drop);
-            if self.mute == Mute::Next {
-                self.mute = Mute::Nothing;
+    /// Waits for the end of a pause; false where the client is asked to go before.
+    async fn wait_for_pause(&self, is_write: bool) -> bool {
+        let mut wait = pin!(self.shared.pause.wait(is_write));
+        poll_fn(|cx| {
+            if self.client.poll_ending(cx.waker()) {
+                return Poll::Ready(false);
             }
-        }
-        self.count_turn();
-    }
-
-    /// Counts a run of `spec`. Runs of one command are added up, so that a pipeline costs one
-    /// shared counter a turn.
-    #[inline]
-    fn count(&mut self, spec: &'static CommandSpec) {
-        let index = catalog::index(spec);
-        if index == self.run.0 {
-            self.run.1 += 1;
-        } else {
-            self.shared.metrics.add_commands(self.run.0, self.run.1);
-            self.run = (index, 1);
-            self.client.last_command.store(index, Relaxed);
-        }
-    }
-
-    pub(super) fn count_turn(&mut self) {
-        self.shared.metrics.add_commands(self.run.0, self.run.1);
-        self.shared.metrics.add_turn(self.turn_commands);
-        self.run.1 = 0;
-        self.turn_commands = 0;
+            wait.as_mut().poll(cx).map(|()| true)
+        })
+        .await
     }
 }

@@ -109,6 +109,7 @@ impl Dialog {
     /// RESET.
     pub(super) fn reset(&mut self) -> Reply {
         self.end_transaction();
+        self.stop_listening();
         self.set_protocol(Version::Resp2);
         self.mute = Mute::Nothing;
         self.set_consistency(Consistency::default());

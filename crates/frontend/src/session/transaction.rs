@@ -17,8 +17,11 @@ use bitroster_command::{
 use bitroster_router::Watched;
 use bitroster_types::{Key, limits::TRANSACTION_BYTES_MAX};
 
-use super::dialog::{Dialog, Pending};
-use crate::access::commands::Place;
+use super::{
+    dialog::{Dialog, Pending},
+    listen::tell,
+};
+use crate::{access::commands::Place, admin};
 
 /// What MULTI has queued.
 #[derive(Debug, Default)]
@@ -27,6 +30,7 @@ pub(super) struct Queue {
     bytes: usize,
     is_spoilt: bool,
     denies_oom: bool,
+    may_write: bool,
 }
 
 /// One queued request.
@@ -44,6 +48,11 @@ impl Queue {
     /// Makes EXEC refuse.
     pub(super) fn spoil(&mut self) {
         self.is_spoilt = true;
+    }
+
+    /// Whether one of the steps is a write.
+    pub(super) fn may_write(&self) -> bool {
+        self.may_write
     }
 
     /// Counts one more step, made of a request of `len` bytes; whether there is room for it.
@@ -141,7 +150,9 @@ impl Dialog {
                 SessionCommand::Watch { .. } => {
                     CommandError::Text("ERR WATCH inside MULTI is not allowed").into()
                 }
-                SessionCommand::Hello { .. } => {
+                SessionCommand::Hello { .. }
+                | SessionCommand::Subscribe { .. }
+                | SessionCommand::Unsubscribe { .. } => {
                     self.queue.iter_mut().for_each(Queue::spoil);
                     CommandError::Text("ERR Command not allowed inside a transaction").into()
                 }
@@ -153,8 +164,6 @@ impl Dialog {
                 | SessionCommand::Time
                 | SessionCommand::Wait { .. }
                 | SessionCommand::Info { .. }
-                | SessionCommand::Subscribe { .. }
-                | SessionCommand::Unsubscribe { .. }
                 | SessionCommand::Publish { .. }
                 | SessionCommand::Admin { .. }) => {
                     self.enqueue(spec, Step::Session(place, other), len)
@@ -178,6 +187,7 @@ impl Dialog {
             return CommandError::Message(refusal).into();
         }
         queue.denies_oom |= spec.flags.contains(Flags::DENYOOM);
+        queue.may_write |= spec.flags.contains(Flags::WRITE);
         queue.steps.push(step);
         let queued = i64::try_from(queue.steps.len()).unwrap_or(i64::MAX);
         self.client.queued.store(queued, Relaxed);
@@ -212,12 +222,17 @@ impl Dialog {
                 step @ (Step::Session(..) | Step::Refused(_)) => rest.push(Some(step)),
             }
         }
+        let events = self.events_of(&commands);
         let done = if commands.is_empty() && watched.is_empty() {
             Reply::Array(Vec::new())
         } else {
             self.shared.router.transaction(&watched, commands).await
         };
-        if let Reply::Array(replies) = done { self.merge(replies, rest).await } else { done }
+        let Reply::Array(replies) = done else { return done };
+        for (events, reply) in events.iter().zip(&replies) {
+            tell(&self.shared, events, reply);
+        }
+        self.merge(replies, rest).await
     }
 
     /// A queued step, or its refusal where the user's rules do not allow it any more.
@@ -248,6 +263,11 @@ impl Dialog {
                 }
                 Some(Step::Session(_, SessionCommand::Admin { name: "acl", args })) => {
                     self.acl(&args).await.into()
+                }
+                Some(Step::Session(_, SessionCommand::Admin { name, args }))
+                    if admin::later::is_slow(name, &args) =>
+                {
+                    admin::later::run(&self.shared, &self.client, name, &args).await
                 }
                 Some(Step::Session(_, command)) => self.answer_now(command),
                 Some(Step::Refused(error)) => error.into(),

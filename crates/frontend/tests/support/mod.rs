@@ -115,16 +115,29 @@ impl Transport for OneGroup {
 pub(crate) struct FixedStatus {
     maxmemory: AtomicU64,
     pub(crate) snapshots: AtomicU64,
+    pub(crate) stops: AtomicU64,
     pub(crate) view: Mutex<ClusterView>,
 }
 
 impl NodeStatus for FixedStatus {
     fn status(&self) -> Status {
-        Status { run_id: "r".repeat(40), keys: 3, expires: 1, groups: 1, ..Status::default() }
+        Status {
+            run_id: "r".repeat(40),
+            keys: 3,
+            expires: 1,
+            groups: 1,
+            snapshot_ok: true,
+            ..Status::default()
+        }
     }
 
     fn start_snapshot(&self) -> Result<(), CommandError> {
         self.snapshots.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), CommandError> {
+        self.stops.fetch_add(1, Relaxed);
         Ok(())
     }
 
@@ -270,6 +283,33 @@ impl TestClient {
     pub(crate) async fn ask(&mut self, requests: &str, expected: &str) {
         self.send(requests.replace('\n', "\r\n") + "\r\n").await;
         self.expect(expected).await;
+    }
+
+    /// Reads until `end` has come, it included.
+    #[allow(dead_code, reason = "not every test has replies that it cannot know")]
+    pub(crate) async fn skip_to(&mut self, end: &str) {
+        let mut seen = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, async {
+            while !seen.ends_with(end.as_bytes()) {
+                seen.push(self.stream.read_u8().await.unwrap());
+            }
+        });
+        let came = read.await.is_ok();
+        assert!(came, "{end:?} does not come in {:?}", String::from_utf8_lossy(&seen));
+    }
+
+    /// Asks again until the reply is `expected`; all other replies must be as long.
+    #[allow(dead_code, reason = "not every test has something to wait for")]
+    pub(crate) async fn until(&mut self, request: &str, expected: &str) {
+        let asked = tokio::time::timeout(PATIENCE, async {
+            let mut reply = vec![0; expected.len()];
+            while reply != expected.as_bytes() {
+                self.send(format!("{request}\r\n")).await;
+                self.stream.read_exact(&mut reply).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        });
+        asked.await.expect("the reply becomes what is expected");
     }
 
     /// Reads to the end of the stream.

@@ -9,8 +9,8 @@ use crate::config::{Config, RoleWord, SyncWord};
 /// Where the node listens and what it keeps.
 #[derive(Clone, Debug)]
 pub(crate) struct Banner {
-    /// For clients, where it serves any.
-    pub(crate) clients: Option<SocketAddr>,
+    /// For clients, plain and by TLS, where it serves any.
+    pub(crate) clients: Option<(Option<SocketAddr>, Option<SocketAddr>)>,
     /// For gRPC clients, where it serves any.
     pub(crate) grpc: Option<SocketAddr>,
     /// The admin server.
@@ -34,8 +34,12 @@ impl Banner {
         let mut line = |name: &str, text: String| {
             writeln!(out, "  {name:<11} {text}").expect("writing to a string does not fail");
         };
-        if let Some(clients) = self.clients {
+        let (plain, tls) = self.clients.unwrap_or_default();
+        if let Some(clients) = plain {
             line("clients", format!("{clients} (RESP2, RESP3; authentication: {auth})"));
+        }
+        if let Some(clients) = tls {
+            line("clients TLS", format!("{clients} (RESP2, RESP3; authentication: {auth})"));
         }
         if let Some(grpc) = self.grpc {
             line("grpc", format!("{grpc} (gRPC with reflection, gRPC-Web)"));
@@ -49,7 +53,7 @@ impl Banner {
             line("data", format!("{path} ({groups} groups)"));
             line("durability", durability(config));
         }
-        if let Some(clients) = self.clients {
+        if let Some(clients) = plain {
             let port = clients.port();
             line("try", format!("redis-cli -p {port} SETBIT visitors:today 42 1"));
         }

@@ -13,6 +13,7 @@
 //! | `view`    | the cluster as clients are told of it                           |
 
 mod control;
+mod courier;
 mod disk;
 mod follow;
 mod lobby;
@@ -55,7 +56,7 @@ use self::{
 };
 use super::{
     Base, Serving, banner, bind, finish, patience, router_options, shard_options, tasks::Tasks,
-    topology::Topology, users::ClusterUsers, wait_for_signal,
+    tls::Tls, topology::Topology, users::ClusterUsers, wait_for_signal,
 };
 use crate::config::Config;
 
@@ -95,7 +96,8 @@ pub(super) async fn run(
     let path = PathBuf::from(&config.server.data_dir);
     let keeps_data = config.server.role.keeps_data();
     let disk = if keeps_data { Some(Arc::new(Disk::open(&path)?)) } else { None };
-    let lobby = Arc::new(Lobby::new(&config, address.clone(), cores, disk.clone())?);
+    let tls = base.tls.as_ref().and_then(Tls::of_links);
+    let lobby = Arc::new(Lobby::new(&config, address.clone(), cores, disk.clone(), tls.clone())?);
     let control = Arc::new(Control {
         lobby: Arc::clone(&lobby),
         cell: cell.clone(),
@@ -110,8 +112,12 @@ pub(super) async fn run(
     let (close, closing) = watch::channel(false);
     let host = PeerHost::new();
     control.host.set(Arc::clone(&host)).ok().context("links arrive at one place")?;
-    let services =
-        Services { control: Arc::clone(&control) as _, peers: Arc::clone(&host), serving };
+    let services = Services {
+        control: Arc::clone(&control) as _,
+        peers: Arc::clone(&host),
+        serving,
+        tls: tls.clone(),
+    };
     let server = serve(listener, services, closing);
     base.tasks.spawn("node-server", Box::pin(server));
 
@@ -132,7 +138,7 @@ pub(super) async fn run(
         address,
     };
     let spawn = Arc::new(Spawner(Arc::clone(&base.tasks)));
-    let links = Links::open(identity, cell.clone(), dispatcher.clone(), spawn);
+    let links = Links::open_with(identity, cell.clone(), dispatcher.clone(), spawn, tls);
     host.admit(links.clone());
     control.links.set(links.clone()).ok().context("links are opened once")?;
     let transport = Arc::new(ClusterTransport::new(links.clone()));
@@ -150,7 +156,7 @@ pub(super) async fn run(
     base.tasks.spawn("map", Box::pin(follow));
 
     let ends = Ends { stop, stopping, serves, close };
-    let running = Running { config, cell, lobby, base, links, meta, router, transport, ends };
+    let running = Running { config, cell, lobby, base, links, host, meta, router, transport, ends };
     running.run(disk.zip(node), dispatcher, cores, nodes).await
 }
 
@@ -192,6 +198,8 @@ struct Running {
     lobby: Arc<Lobby>,
     base: Base,
     links: Links,
+    /// Where links of other nodes arrive.
+    host: Arc<PeerHost>,
     meta: Meta,
     router: Router,
     transport: Arc<dyn Transport>,
@@ -218,6 +226,9 @@ impl Running {
         } else {
             None
         };
+        if let Some(serving) = &serving {
+            courier::connect(&serving.frontend, &self.host, &self.links);
+        }
         let ready = async {
             // A group that is lost must not keep the others from being served.
             if let Some(shard) = &shard
@@ -333,7 +344,7 @@ impl Running {
         let node = member.map_or(0, |(_, node)| node.0);
         let groups = self.base.shard.get().map_or(0, |shard| shard.groups().count());
         let banner = banner::Banner {
-            clients: serving.map(|serving| serving.address),
+            clients: serving.map(|serving| (serving.address, serving.tls_address)),
             grpc: serving.and_then(|serving| serving.grpc),
             operators: self.base.admin.address,
             nodes: Some((nodes, node)),

@@ -165,6 +165,11 @@ impl NodeStatus for Figures {
         Ok(())
     }
 
+    fn stop(&self) -> Result<(), CommandError> {
+        super::STOP_WANTED.notify_one();
+        Ok(())
+    }
+
     fn snapshot_time_secs(&self) -> u64 {
         self.snapshots.time_secs.load(Relaxed)
     }

@@ -1,6 +1,7 @@
 //! A node that is a whole cluster by itself: no other nodes, no messages, groups of one replica.
 
 use std::{
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
@@ -52,7 +53,7 @@ pub(super) async fn run(
     let finish = finish::run(router, Arc::clone(&opened), patience(&config));
     base.tasks.spawn("finish", Box::pin(finish));
     let banner = banner::Banner {
-        clients: Some(serving.address),
+        clients: Some((serving.address, serving.tls_address)),
         grpc: serving.grpc,
         operators: base.admin.address,
         nodes: None,
@@ -62,7 +63,8 @@ pub(super) async fn run(
     info!(
         version = build::VERSION,
         commit = build::COMMIT,
-        clients = %serving.address,
+        clients = told(serving.address),
+        clients_tls = told(serving.tls_address),
         admin = %base.admin.address,
         data_dir = %home.path.display(),
         groups = home.map.groups().len(),
@@ -75,6 +77,11 @@ pub(super) async fn run(
     base.admin.end.send(()).ok();
     info!(tasks = base.tasks.running(), "stopped");
     Ok(())
+}
+
+/// An address for the log.
+fn told(address: Option<SocketAddr>) -> String {
+    address.map_or_else(|| "none".to_owned(), |address| address.to_string())
 }
 
 fn options(config: &Config, home: &Home, cores: usize) -> ShardOptions {

@@ -2,16 +2,20 @@
 
 mod report;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use bitroster_placement::ClusterState;
 use bitroster_proto::internal as wire;
-use bitroster_rpc::client;
+use bitroster_rpc::{LinkTls, client};
 use clap::{Args, Subcommand, ValueEnum};
 use futures_util::future::join_all;
 
 use self::report::{NodeView, Report};
+use crate::{
+    app::tls::Tls,
+    config::{Config, TlsConfig},
+};
 
 /// How often progress is looked at while a change is carried out.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
@@ -52,6 +56,28 @@ pub(crate) struct LookArgs {
     /// Milliseconds to wait for each node's answer.
     #[arg(long, default_value_t = 2_000)]
     timeout_ms: u64,
+    #[command(flatten)]
+    tls: TlsArgs,
+}
+
+/// How nodes are reached whose links are TLS.
+#[derive(Debug, Args)]
+struct TlsArgs {
+    /// Connects by TLS, as nodes with `tls.nodes` do.
+    #[arg(long, env = "BITROSTER_TLS__NODES")]
+    tls: bool,
+    /// The nodes' authority.
+    #[arg(long, value_name = "FILE", default_value = "", env = "BITROSTER_TLS__CA_FILE")]
+    tls_ca: String,
+    /// A certificate of that authority.
+    #[arg(long, value_name = "FILE", default_value = "", env = "BITROSTER_TLS__CERT_FILE")]
+    tls_cert: String,
+    /// The certificate's private key.
+    #[arg(long, value_name = "FILE", default_value = "", env = "BITROSTER_TLS__KEY_FILE")]
+    tls_key: String,
+    /// Name that the nodes' certificates have [default: the host of their address]
+    #[arg(long, value_name = "NAME", default_value = "", env = "BITROSTER_TLS__NODES_NAME")]
+    tls_name: String,
 }
 
 /// Arguments of whatever changes the cluster.
@@ -129,6 +155,23 @@ impl LookArgs {
     fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms.max(1))
     }
+
+    /// What this program shows to nodes; `None` where their links are plain.
+    fn tls(&self) -> anyhow::Result<Option<Arc<dyn LinkTls>>> {
+        let TlsArgs { tls, tls_ca, tls_cert, tls_key, tls_name } = &self.tls;
+        if !tls {
+            return Ok(None);
+        }
+        let config = TlsConfig {
+            nodes: true,
+            ca_file: tls_ca.clone(),
+            cert_file: tls_cert.clone(),
+            key_file: tls_key.clone(),
+            nodes_name: tls_name.clone(),
+            ..Config::default().tls
+        };
+        Ok(Tls::open(&config)?.as_ref().and_then(Tls::of_links))
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the answer is this command's output")]
@@ -143,9 +186,10 @@ async fn look(args: &LookArgs, table: fn(&Report) -> String) -> anyhow::Result<(
 
 /// Asks one node for the state and all nodes what they see.
 async fn gather(args: &LookArgs) -> anyhow::Result<Report> {
-    let timeout = args.timeout();
+    let (timeout, tls) = (args.timeout(), args.tls()?);
+    let tls = tls.as_deref();
     let asked = async {
-        let mut node = client::connect(&args.addr, timeout).await?;
+        let mut node = client::connect_with(&args.addr, timeout, tls).await?;
         anyhow::Ok(client::answer(node.state(wire::StateRequest {}).await)?.state)
     };
     let bytes = asked.await.with_context(|| format!("no answer from {}", args.addr))?;
@@ -155,7 +199,7 @@ async fn gather(args: &LookArgs) -> anyhow::Result<Report> {
     let state = ClusterState::decode(&bytes)?;
     let nodes = state.nodes.iter().map(|(id, entry)| async {
         let (id, address) = (*id, entry.address.clone());
-        NodeView { id, status: status_of(&address, timeout).await.ok(), address }
+        NodeView { id, status: status_of(&address, timeout, tls).await.ok(), address }
     });
     let nodes = join_all(nodes).await;
     let mut routers: Vec<String> = nodes
@@ -168,8 +212,12 @@ async fn gather(args: &LookArgs) -> anyhow::Result<Report> {
     Ok(Report { state, nodes, routers })
 }
 
-async fn status_of(address: &str, timeout: Duration) -> anyhow::Result<wire::StatusReply> {
-    let mut node = client::connect(address, timeout).await?;
+async fn status_of(
+    address: &str,
+    timeout: Duration,
+    tls: Option<&dyn LinkTls>,
+) -> anyhow::Result<wire::StatusReply> {
+    let mut node = client::connect_with(address, timeout, tls).await?;
     Ok(client::answer(node.status(wire::StatusRequest {}).await)?)
 }
 
@@ -178,7 +226,8 @@ async fn status_of(address: &str, timeout: Duration) -> anyhow::Result<wire::Sta
 async fn request(args: &ChangeArgs, change: wire::change_request::Change) -> anyhow::Result<()> {
     // A change is written to the meta group, which may just be electing a leader.
     let patience = args.look.timeout().max(Duration::from_secs(15));
-    let mut node = client::connect(&args.look.addr, patience).await?;
+    let tls = args.look.tls()?;
+    let mut node = client::connect_with(&args.look.addr, patience, tls.as_deref()).await?;
     let request = wire::ChangeRequest { change: Some(change), dry_run: args.dry_run };
     let reply = client::answer(node.change(request).await)?;
     for line in &reply.lines {

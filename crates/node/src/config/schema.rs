@@ -143,9 +143,9 @@ tables! {
         ///
         /// Made if absent; only one process may use it.
         data_dir: String = "./bitroster-data".to_owned(),
-        /// Password that clients must give with AUTH.
+        /// Password of the user `default`, until ACL SETUSER changes that user.
         ///
-        /// Empty: none is asked for.
+        /// Empty: none is asked for. Users are described in `docs/security.md`.
         requirepass: String = String::new(),
         /// Most clients at a time; more are refused.
         ///
@@ -206,7 +206,8 @@ tables! {
         bootstrap_expect: u16 = 0,
         /// Address that other nodes connect to.
         ///
-        /// Any IP address. It has no password: keep it on loopback or a private network.
+        /// Any IP address. Keep it on loopback or a private network, or set `tls.nodes`: it has no
+        /// password.
         bind: IpAddr = IpAddr::from([127, 0, 0, 1]),
         /// Port that other nodes connect to.
         ///
@@ -239,6 +240,38 @@ tables! {
         ///
         /// 16 to 26. Fixed at creation: stored with the data.
         segment_width_log2: u8 = SegmentWidth::DEFAULT.log2(),
+    }
+    /// Certificates: of clients' connections, and of links between nodes.
+    ///
+    /// All files are PEM. They are read again at SIGHUP, and within half a minute of a change;
+    /// connections that are open keep what they have.
+    tls: TlsConfig {
+        /// Whether clients may connect by TLS: "no", "yes" (beside the plain port), or "only".
+        clients: ClientsWord = ClientsWord::No,
+        /// Port that clients connect to by TLS, at `server.bind`.
+        ///
+        /// 1 to 65535; 0 lets the system choose one.
+        port: u16 = 6390,
+        /// Certificate that is shown to clients and other nodes, and those between it and its
+        /// authority.
+        cert_file: String = String::new(),
+        /// The certificate's private key.
+        key_file: String = String::new(),
+        /// Authorities of clients' and nodes' certificates.
+        ca_file: String = String::new(),
+        /// Whether clients must show a certificate of `ca_file`: "no", "optional" or "yes".
+        ///
+        /// A certificate says that a client may connect; who it is, it says by AUTH.
+        auth_clients: AuthWord = AuthWord::No,
+        /// Whether links between nodes are TLS, with a certificate on both ends.
+        ///
+        /// The same on all nodes. Whoever has a certificate of `ca_file` is let in as a node, so
+        /// sign clients' certificates with another authority, or ask clients for none.
+        nodes: bool = false,
+        /// Name that other nodes' certificates must have.
+        ///
+        /// Empty: the host of the address at which a node is reached.
+        nodes_name: String = String::new(),
     }
     /// What is logged, to stderr.
     log: LogConfig {
@@ -295,6 +328,42 @@ pub(crate) enum SyncWord {
     Interval,
 }
 
+/// How clients may connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ClientsWord {
+    /// Plain.
+    No,
+    /// Plain, and by TLS at another port.
+    Yes,
+    /// By TLS.
+    Only,
+}
+
+impl ClientsWord {
+    /// Whether there is a plain port.
+    pub(crate) fn has_plain(self) -> bool {
+        self != Self::Only
+    }
+
+    /// Whether there is a port for TLS.
+    pub(crate) fn has_tls(self) -> bool {
+        self != Self::No
+    }
+}
+
+/// Whether clients must show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AuthWord {
+    /// They are not asked.
+    No,
+    /// They may; one that is bad is refused.
+    Optional,
+    /// They must.
+    Yes,
+}
+
 impl Config {
     /// Shard groups of a cluster that is created now: as configured, or by the machine's cores.
     pub(crate) fn groups_at_creation(&self, cores: usize) -> u16 {
@@ -349,6 +418,7 @@ impl Config {
         }
         self.port_problems(&mut problems);
         self.cluster_problems(&mut problems);
+        self.tls_problems(&mut problems);
         if let Err(error) = log::check_level(&self.log.level) {
             problems.push(format!("log.level: {error}"));
         }
@@ -373,6 +443,23 @@ impl Config {
         if grpc {
             differ(clients, ("server.grpc_port", grpc_port));
             differ(("server.grpc_port", grpc_port), operators);
+        }
+    }
+
+    fn tls_problems(&self, problems: &mut Vec<String>) {
+        let TlsConfig { clients, port, cert_file, key_file, ca_file, auth_clients, nodes, .. } =
+            &self.tls;
+        if !clients.has_tls() && !nodes {
+            return;
+        }
+        if cert_file.is_empty() || key_file.is_empty() {
+            problems.push("tls.cert_file and tls.key_file must name files".to_owned());
+        }
+        if ca_file.is_empty() && (*nodes || *auth_clients != AuthWord::No) {
+            problems.push("tls.ca_file must name a file: it says who is let in".to_owned());
+        }
+        if *port != 0 && clients.has_tls() && *port == self.server.port {
+            problems.push(format!("tls.port and server.port are both {port}; must differ"));
         }
     }
 

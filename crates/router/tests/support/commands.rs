@@ -269,7 +269,7 @@ pub(crate) fn of_spread(name: &'static str) -> impl Strategy<Value = Command> {
     let others = [
         Command::Composite(store_union(name.clone(), vec![super::key("b"), name.clone()]).into()),
         Command::Composite(
-            store_union(name.clone(), vec![super::key("b"), super::key("events:today")]).into(),
+            store_union(name, vec![super::key("b"), super::key("events:today")]).into(),
         ),
     ];
     let command = |op| match op {

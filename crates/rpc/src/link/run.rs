@@ -1,10 +1,13 @@
 //! The task of one lane: opens the stream, follows it, and opens it again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bitroster_proto::{
     convert,
-    internal::{Frame, Hello, peer_client::PeerClient},
+    internal::{Frame, Hello, Published, peer_client::PeerClient},
 };
 use bitroster_types::limits::RPC_MESSAGE_BYTES_MAX;
 use tokio::time::{Instant, sleep, timeout};
@@ -16,7 +19,9 @@ use crate::{
     identity::Identity,
     metrics::Metrics,
     outbox::Contents as _,
+    publish::Audience,
     state::{StateCell, StateFeed},
+    tls::{LinkTls, client_config},
 };
 
 /// The first pause after a failed try; it doubles.
@@ -46,6 +51,19 @@ pub(crate) struct Ends {
     /// What both sides hand on.
     pub(crate) states: StateCell,
     pub(crate) metrics: Metrics,
+    /// How connections are made; plain where `None`.
+    pub(crate) tls: Option<Arc<dyn LinkTls>>,
+    /// Who hears what other nodes' clients publish.
+    pub(crate) audience: Arc<OnceLock<Arc<dyn Audience>>>,
+}
+
+impl Ends {
+    /// Hands on what another node's client has published.
+    pub(crate) fn hear(&self, published: Published) {
+        if let Some(audience) = self.audience.get() {
+            audience.hear(published.channel, published.message, published.sharded);
+        }
+    }
 }
 
 /// The task of one lane.
@@ -128,7 +146,8 @@ impl Run {
     async fn open(&self) -> Result<Streaming<Frame>, String> {
         let Route { node, address, .. } = &self.route;
         let identity = &self.ends.identity;
-        let endpoint = endpoint(address).map_err(|error| error.to_string())?;
+        let tls = self.ends.tls.as_deref();
+        let endpoint = endpoint(address, tls).map_err(|error| error.to_string())?;
         let channel = endpoint.connect().await.map_err(|error| with_causes(&error))?;
         let frames = self.lane.outbox.open(identity.hello());
         let mut client = PeerClient::new(channel)
@@ -168,6 +187,7 @@ impl Run {
                                 frame.answers.into_iter().for_each(|answer| calls.answer(answer));
                             });
                         }
+                        frame.published.into_iter().for_each(|it| self.ends.hear(it));
                     }
                     Ok(None) => return "closed by the other side".to_owned(),
                     Err(status) => return with_causes(&status),
@@ -189,10 +209,17 @@ impl Run {
 ///
 /// # Errors
 ///
-/// If the address is none.
-pub(crate) fn endpoint(address: &str) -> Result<Endpoint, crate::Error> {
+/// If the address is none, or the certificates cannot be used.
+pub(crate) fn endpoint(address: &str, tls: Option<&dyn LinkTls>) -> Result<Endpoint, crate::Error> {
     let refused = || crate::Error::Address { address: address.to_owned() };
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| refused())?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).map_err(|_| refused())?;
+    let endpoint = match tls {
+        None => endpoint,
+        Some(tls) => endpoint.tls_config(client_config(tls)).map_err(|error| {
+            crate::Error::Unreachable { address: address.to_owned(), reason: with_causes(&error) }
+        })?,
+    };
     Ok(endpoint
         .connect_timeout(OPENING_MAX)
         .tcp_nodelay(true)

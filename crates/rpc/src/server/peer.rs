@@ -1,16 +1,19 @@
 //! The node's end of links that other nodes open.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, OnceLock, atomic::AtomicU64, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use bitroster_proto::{
     convert,
-    internal::{Call, CallKind, Frame, Hello, Role, Status as Verdict, peer_server::Peer},
+    internal::{
+        Call, CallKind, Frame, Hello, Published, Role, Status as Verdict, peer_server::Peer,
+    },
 };
-use bitroster_types::limits::LINK_CALLS_MAX;
+use bitroster_types::limits::{LINK_CALLS_MAX, RELAY_MESSAGE_BYTES_MAX};
+use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use parking_lot::Mutex;
 use tokio::{
@@ -38,8 +41,14 @@ const ANSWERS_WAITING_MAX: usize = 4 * LINK_CALLS_MAX;
 #[derive(Default)]
 pub struct PeerHost {
     links: OnceLock<Links>,
-    open: Mutex<BTreeMap<u64, Hello>>,
+    open: Mutex<BTreeMap<u64, OpenLink>>,
     last: AtomicU64,
+}
+
+/// A link that came in: who is at its other end, and what waits for its way there.
+struct OpenLink {
+    hello: Hello,
+    outbox: Arc<Outbox<Answers>>,
 }
 
 impl PeerHost {
@@ -57,11 +66,41 @@ impl PeerHost {
     /// The addresses of routers that have a link to this node, ascending.
     pub fn routers(&self) -> Vec<String> {
         let open = self.open.lock();
-        let routers = open.values().filter(|hello| hello.role() == Role::Router);
-        let mut addresses: Vec<String> = routers.map(|hello| hello.address.clone()).collect();
+        let routers = open.values().filter(|link| link.hello.role() == Role::Router);
+        let mut addresses: Vec<String> = routers.map(|link| link.hello.address.clone()).collect();
         addresses.sort_unstable();
         addresses.dedup();
         addresses
+    }
+}
+
+impl PeerHost {
+    /// Sends a message that a client of this node published to all other nodes, as well as may be:
+    /// nobody learns whether it arrived, and one that is longer than
+    /// [`RELAY_MESSAGE_BYTES_MAX`](bitroster_types::limits::RELAY_MESSAGE_BYTES_MAX) stays here.
+    pub fn publish(&self, channel: &Bytes, message: &Bytes, sharded: bool) {
+        let Some(links) = self.links.get() else { return };
+        if channel.len() + message.len() > RELAY_MESSAGE_BYTES_MAX {
+            return;
+        }
+        let (channel, message) = (channel.clone(), message.clone());
+        let published = Published { channel, message, sharded, pass_on: false };
+        // Routers have links to members only, so one member tells the other routers.
+        links.publish(&published, links.identity().node.is_none());
+        self.publish_to_routers(&published, None);
+    }
+
+    /// Sends a published message to each router that has a link to this node, once, but for the one
+    /// at `except`.
+    fn publish_to_routers(&self, published: &Published, except: Option<&str>) {
+        let open = self.open.lock();
+        let mut told = BTreeSet::new();
+        for link in open.values().filter(|link| link.hello.role() == Role::Router) {
+            let address = link.hello.address.as_str();
+            if except != Some(address) && told.insert(address) {
+                link.outbox.put_published(Published { pass_on: false, ..published.clone() });
+            }
+        }
     }
 }
 
@@ -137,7 +176,8 @@ impl Ear {
         let number = self.host.last.fetch_add(1, Relaxed);
         let node = convert::optional_node(self.hello.node);
         tracing::debug!(?node, address = self.hello.address, "a link came in");
-        self.host.open.lock().insert(number, self.hello.clone());
+        let link = OpenLink { hello: self.hello.clone(), outbox: Arc::clone(&self.outbox) };
+        self.host.open.lock().insert(number, link);
         let broken = self.listen().await;
         self.host.open.lock().remove(&number);
         tracing::debug!(?node, address = self.hello.address, broken, "a link went");
@@ -162,6 +202,7 @@ impl Ear {
                             feed.receive(&frame.state);
                         }
                         frame.calls.into_iter().for_each(|call| self.take(call));
+                        frame.published.into_iter().for_each(|it| self.hear(it));
                         if self.outbox.update(|answers| answers.len()) > ANSWERS_WAITING_MAX {
                             return Some("it does not read its answers".to_owned());
                         }
@@ -173,6 +214,14 @@ impl Ear {
                 () = &mut closing => return None,
             }
         }
+    }
+
+    /// Hands on what a client of the other node published.
+    fn hear(&self, published: Published) {
+        if published.pass_on {
+            self.host.publish_to_routers(&published, Some(&self.hello.address));
+        }
+        self.ends.hear(published);
     }
 
     /// Starts a call, or refuses it where too many are open.

@@ -309,7 +309,8 @@ impl Node {
     pub fn serve(&mut self, listener: TcpListener) {
         let (stop, stopped) = oneshot::channel::<()>();
         let peers = Arc::clone(&self.host);
-        let services = Services { control: Arc::new(Desk), peers, serving: watch::channel(true).1 };
+        let services =
+            Services { control: Arc::new(Desk), peers, serving: watch::channel(true).1, tls: None };
         let shutdown = async move { drop(stopped.await) };
         let listener = listener.into_std().unwrap();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

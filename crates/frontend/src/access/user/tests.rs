@@ -105,7 +105,9 @@ fn keys_are_allowed_by_pattern_and_by_what_is_done_with_them() {
         assert_eq!(user.may_touch(key.as_bytes(), true), reads, "{key}");
         assert_eq!(user.may_touch(key.as_bytes(), false), writes, "{key}");
     }
-    assert!(!user.may_touch_all());
+    assert!(!user.may_touch_all(true));
+    let reader = super::tests::user("%R~*");
+    assert!(reader.may_touch_all(true) && !reader.may_touch_all(false));
 }
 
 #[test]

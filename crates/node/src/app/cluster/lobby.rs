@@ -21,7 +21,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use bitroster_placement::{ClusterState, Founding, state::Member};
 use bitroster_proto::{convert, internal as wire};
-use bitroster_rpc::client;
+use bitroster_rpc::{ClusterClient, LinkTls, client};
 use bitroster_types::{ClusterId, NodeId, SegmentWidth};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -58,6 +58,7 @@ const KNOWN_MAX: usize = 256;
 pub(crate) struct Lobby {
     me: wire::Candidate,
     disk: Option<Arc<Disk>>,
+    tls: Option<Arc<dyn LinkTls>>,
     seeds: Vec<String>,
     plan: Plan,
     known: Mutex<BTreeSet<String>>,
@@ -97,6 +98,7 @@ impl Lobby {
         address: String,
         cores: usize,
         disk: Option<Arc<Disk>>,
+        tls: Option<Arc<dyn LinkTls>>,
     ) -> anyhow::Result<Self> {
         let token = disk.as_ref().map_or(Ok(0), |disk| disk.token())?;
         let expect = config.cluster.bootstrap_expect;
@@ -109,6 +111,7 @@ impl Lobby {
                 expect: expect.into(),
             },
             disk,
+            tls,
             seeds: config.cluster.seeds.0.clone(),
             plan: Plan {
                 groups: config.groups_at_founding(usize::from(expect.max(1)), cores),
@@ -122,6 +125,10 @@ impl Lobby {
             founding: Mutex::default(),
             has_seen_cluster: AtomicBool::new(false),
         })
+    }
+
+    async fn connect(&self, address: &str) -> Result<ClusterClient, bitroster_rpc::Error> {
+        client::connect_with(address, ANSWER_TIMEOUT, self.tls.as_deref()).await
     }
 
     /// This node, as it tells others.
@@ -176,7 +183,7 @@ impl Lobby {
         let others = addresses.into_iter().filter(|address| *address != self.me.address);
         let asked = others.map(|address| async move {
             let request = wire::DiscoverRequest { from: Some(self.me.clone()) };
-            match client::connect(&address, ANSWER_TIMEOUT).await {
+            match self.connect(&address).await {
                 Ok(mut node) => match client::answer(node.discover(request).await) {
                     Ok(reply) => Some((address, reply)),
                     Err(error) => {
@@ -231,7 +238,7 @@ impl Lobby {
     }
 
     async fn join(&self, address: &str) -> anyhow::Result<Entered> {
-        let mut node = client::connect(address, ANSWER_TIMEOUT).await?;
+        let mut node = self.connect(address).await?;
         let request = wire::JoinRequest { node: Some(self.me.clone()) };
         let reply = client::answer(node.join(request).await)?;
         let state = ClusterState::decode(&reply.state)?;
@@ -270,7 +277,7 @@ impl Lobby {
         let promises = others().map(|member| {
             let request = wire::PromiseRequest { founding: Some(request.clone()) };
             async move {
-                let mut node = client::connect(&member.address, ANSWER_TIMEOUT).await?;
+                let mut node = self.connect(&member.address).await?;
                 anyhow::Ok(client::answer(node.promise(request).await)?.promised)
             }
         });
@@ -286,7 +293,7 @@ impl Lobby {
         let told = others().map(|member| {
             let request = wire::FoundRequest { founding: Some(request.clone()) };
             async move {
-                let mut node = client::connect(&member.address, ANSWER_TIMEOUT).await?;
+                let mut node = self.connect(&member.address).await?;
                 client::answer(node.found(request).await)?;
                 anyhow::Ok(())
             }
