@@ -1,5 +1,5 @@
-//! Goal: a gRPC client that has none of our files works with a real node, and what it writes is what
-//! Redis clients read.
+//! Goal: a gRPC client that has none of our files works with a real node, and what it writes is
+//! what Redis clients read.
 //!
 //! Method: a Python program with grpcio that learns everything by reflection, run against one
 //! process of Bitroster; what it prints is compared line by line.

@@ -24,6 +24,11 @@ impl Answer {
         if let Reply::Integer(number) = self.0 { Ok(number) } else { Err(self.unexpected()) }
     }
 
+    /// Whether there is no value.
+    pub(super) fn is_nil(&self) -> bool {
+        matches!(self.0, Reply::Nil)
+    }
+
     /// An integer that is a number of something.
     pub(super) fn count(self) -> Result<u64, Status> {
         let number = self.integer()?;
@@ -37,34 +42,27 @@ impl Answer {
 
     /// Bytes, if there are any.
     pub(super) fn bytes(self) -> Result<Option<Bytes>, Status> {
-        match self.0 {
-            Reply::Bulk(bytes) | Reply::Text(bytes) => Ok(Some(bytes)),
-            Reply::Nil => Ok(None),
-            other => Err(Self(other).unexpected()),
+        if let Reply::Bulk(bytes) | Reply::Text(bytes) = self.0 {
+            return Ok(Some(bytes));
         }
+        if self.is_nil() { Ok(None) } else { Err(self.unexpected()) }
     }
 
     /// Whether something was done: `OK`, or nil where a condition did not hold.
     pub(super) fn done(self) -> Result<bool, Status> {
-        match self.0 {
-            Reply::Ok => Ok(true),
-            Reply::Nil => Ok(false),
-            other => Err(Self(other).unexpected()),
-        }
+        let is_ok = matches!(self.0, Reply::Ok);
+        if is_ok || self.is_nil() { Ok(is_ok) } else { Err(self.unexpected()) }
     }
 
     pub(super) fn items(self) -> Result<Vec<Self>, Status> {
-        match self.0 {
-            Reply::Array(items) | Reply::Set(items) => Ok(items.into_iter().map(Self).collect()),
-            other => Err(Self(other).unexpected()),
+        if let Reply::Array(items) | Reply::Set(items) = self.0 {
+            return Ok(items.into_iter().map(Self).collect());
         }
+        Err(self.unexpected())
     }
 
     pub(super) fn counts(self) -> Result<Vec<u64>, Status> {
-        match self.0 {
-            Reply::Array(items) => items.into_iter().map(|item| Self(item).count()).collect(),
-            other => Err(Self(other).unexpected()),
-        }
+        self.items()?.into_iter().map(Self::count).collect()
     }
 
     /// A cursor and an array, as SCAN answers.
@@ -78,15 +76,12 @@ impl Answer {
 
     /// Keys and values of a map by name; `None` where there is no map.
     pub(super) fn map(self) -> Result<Option<Vec<(Bytes, Self)>>, Status> {
-        match self.0 {
-            Reply::Nil => Ok(None),
-            Reply::Map(pairs) => {
-                let named =
-                    |(name, value)| Ok((Self(name).bytes()?.unwrap_or_default(), Self(value)));
-                pairs.into_iter().map(named).collect::<Result<_, Status>>().map(Some)
-            }
-            other => Err(Self(other).unexpected()),
+        if self.is_nil() {
+            return Ok(None);
         }
+        let Reply::Map(pairs) = self.0 else { return Err(self.unexpected()) };
+        let named = |(name, value)| Ok((Self(name).bytes()?.unwrap_or_default(), Self(value)));
+        pairs.into_iter().map(named).collect::<Result<_, Status>>().map(Some)
     }
 
     /// Digits as bytes.

@@ -1,8 +1,8 @@
 //! Refusals to statuses with details.
 //!
 //! Details are `google.rpc.Status` as the richer error model of gRPC has it: `ErrorInfo` always,
-//! `BadRequest` where the arguments are at fault, `RetryInfo` where the same call may be sent again.
-//! Those few messages are written down here rather than generated.
+//! `BadRequest` where the arguments are at fault, `RetryInfo` where the same call may be sent
+//! again. Those few messages are written down here rather than generated.
 
 use std::collections::HashMap;
 

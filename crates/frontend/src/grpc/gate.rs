@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bitroster_command::Reply;
+use bitroster_command::{CommandError, Reply};
 use bytes::Bytes;
 use tokio::{
     sync::watch,
@@ -59,6 +59,7 @@ impl Interceptor for Gate {
             return Err(Status::internal("a call came without a connection"));
         };
         client.note_activity(self.shared.now_secs());
+        self.check_page(request.metadata())?;
         let caller = Caller {
             client,
             credentials: credentials_of(request.metadata())?,
@@ -83,6 +84,18 @@ impl Gate {
             tells_age: caller.consistency.is_some(),
         };
         Ok((call, request.into_inner()))
+    }
+
+    /// Refuses pages of foreign hosts where everybody may ask: a page may give its own host this
+    /// machine's address, and its browser then lets it call.
+    fn check_page(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let settings = &self.shared.settings;
+        let Some(origin) = metadata.get("origin") else { return Ok(()) };
+        if settings.has_password() || !settings.is_protected || is_local(origin.as_bytes()) {
+            return Ok(());
+        }
+        let refusal = "NOPERM pages of other hosts may not call while no password is set";
+        Err(fault::status_of(&CommandError::Text(refusal)))
     }
 
     fn dialog(&self, caller: &Caller) -> Result<Dialog, Status> {
@@ -117,10 +130,11 @@ impl Call {
     /// As [`ask`](Self::ask), with the client's own words.
     pub(super) async fn ask_as_given(&mut self, args: &[Bytes]) -> Result<Answer, Status> {
         let deadline = self.deadline;
-        match within(deadline, self.dialog.ask(args)).await? {
-            Reply::Error(error) => Err(fault::status_of(&error)),
-            reply => Ok(Answer(reply)),
+        let reply = within(deadline, self.dialog.ask(args)).await?;
+        if let Reply::Error(error) = &reply {
+            return Err(fault::status_of(error));
         }
+        Ok(Answer(reply))
     }
 
     /// The call's deadline, where it has one.
@@ -169,6 +183,19 @@ fn credentials_of(metadata: &MetadataMap) -> Result<Option<Credentials>, Status>
     Ok(Some(Credentials { user, password }))
 }
 
+/// Whether a page's origin is this machine: `scheme://host[:port]`.
+fn is_local(origin: &[u8]) -> bool {
+    let Some((_, host)) = std::str::from_utf8(origin).ok().and_then(|it| it.split_once("://"))
+    else {
+        return false;
+    };
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    ["localhost", "127.0.0.1", "[::1]"].into_iter().any(|local| {
+        host.strip_prefix(local)
+            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
+    })
+}
+
 fn consistency_of(metadata: &MetadataMap) -> Option<Bytes> {
     metadata.get(CONSISTENCY).map(|name| Bytes::copy_from_slice(name.as_bytes()))
 }
@@ -209,6 +236,17 @@ mod tests {
         for wrong in ["", "S", "1", "1s", "123456789m", "+1S", "-1S", "1é", "é"] {
             assert_eq!(timeout_of(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn only_this_machine_is_local() {
+        for local in ["http://localhost", "https://localhost:3000", "http://[::1]:1"] {
+            assert!(is_local(local.as_bytes()), "{local}");
+        }
+        for other in ["null", "", "http://localhost.evil.org", "http://evil.org:80/localhost"] {
+            assert!(!is_local(other.as_bytes()), "{other}");
+        }
+        assert!(!is_local(b"http://127.0.0.1:x") && !is_local(b"http://127.0.0.1@evil.org"));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The service `Ids`.
 
-use bitroster_command::Reply;
 use bitroster_proto::public::{
     AssignRequest, AssignResponse, FindRequest, FindResponse, FoundId, FoundName, NamesRequest,
     NamesResponse, ids_server::Ids,
@@ -24,9 +23,9 @@ impl Ids for IdsService {
     async fn find(&self, request: Request<FindRequest>) -> Outcome<FindResponse> {
         let (mut call, asked) = self.0.open(request)?;
         let args = Args::new("BM.FIND").bytes(asked.space).all(asked.names);
-        let found = |item: Answer| match item.0 {
-            Reply::Nil => Ok(FoundId { id: None }),
-            other => Ok(FoundId { id: Some(Answer(other).count()?) }),
+        let found = |item: Answer| {
+            let id = if item.is_nil() { None } else { Some(item.count()?) };
+            Ok(FoundId { id })
         };
         let found = call.ask(args).await?.items()?.into_iter().map(found);
         let found = found.collect::<Result<_, Status>>()?;

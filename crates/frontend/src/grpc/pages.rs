@@ -1,7 +1,7 @@
 //! Server streams.
 //!
-//! A stream is pulled: tonic asks for the next message when the client's window has room for it, and
-//! only then is the next page read. Nothing is held between two pages but where to go on.
+//! A stream is pulled: tonic asks for the next message when the client's window has room for it,
+//! and only then is the next page read. Nothing is held between two pages but where to go on.
 
 use bitroster_types::limits::{GRPC_CHUNK_BYTES, GRPC_PAGE_OFFSETS};
 use bytes::Bytes;

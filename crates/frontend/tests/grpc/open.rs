@@ -100,3 +100,15 @@ async fn browsers_may_call_over_http_1() {
         assert!(said[end..].windows(frame.len()).any(|part| part == frame), "{text}");
     }
 }
+
+#[tokio::test]
+async fn a_foreign_page_may_not_call_while_everybody_may() {
+    let grpc = Grpc::ready().await;
+    let message = SetBitRequest { key: key("k"), offset: 5, value: true }.encode_to_vec();
+    let foreign = "origin: http://evil.example\r\n";
+    let said = grpc.web("Bitmaps/SetBit", foreign, &message).await;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("grpc-status: 7\r\n") && said.contains("NOPERM"), "{said}");
+    let said = grpc.web("Bitmaps/SetBit", "origin: http://localhost:3000\r\n", &message).await;
+    assert!(String::from_utf8_lossy(&said).contains("grpc-status:0"));
+}

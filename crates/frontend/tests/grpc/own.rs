@@ -161,8 +161,8 @@ async fn retention_overlap_and_density_are_told() {
 async fn dated_keys_are_marked_and_windows_read() {
     let grpc = Grpc::ready().await;
     let mut bitmaps = grpc.bitmaps();
-    // 2026-11-21T09:30:00Z
-    let at_secs = Some(1_795_253_400);
+    // 2025-11-21T09:30:00Z
+    let at_secs = Some(1_763_717_400);
     for (id, secs_before) in [(3, 0), (4, 0), (5, 86_400)] {
         let request = MarkRequest {
             family: key("v"),
@@ -178,10 +178,10 @@ async fn dated_keys_are_marked_and_windows_read() {
         span: Some(Span::Range(DateRange { from: from.to_owned(), to: to.to_owned() })),
         rollup: false,
     };
-    let window = Some(range("2026-11-20", "2026-11-21"));
+    let window = Some(range("2025-11-20", "2025-11-21"));
     let request = WindowCountRequest { window: window.clone() };
     assert_eq!(bitmaps.window_count(request).await.unwrap().into_inner().count, 3);
-    let week = Some(range("2026-W47", "2026-W47"));
+    let week = Some(range("2025-W47", "2025-W47"));
     let request = WindowListRequest { window: week, ..WindowListRequest::default() };
     let mut stream = bitmaps.window_list(request).await.unwrap().into_inner();
     assert_eq!(stream.message().await.unwrap().unwrap().offsets, [3, 4, 5]);
