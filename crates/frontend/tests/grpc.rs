@@ -4,6 +4,8 @@
 //! Method: the generated client over loopback, a front end over one engine behind it; every reply
 //! is compared with what the same command answers a Redis client.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it breaks")]
+
 #[path = "grpc/bits.rs"]
 mod bits;
 #[path = "grpc/calls.rs"]

@@ -45,7 +45,9 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use bitroster_command::ParseLimits;
-use bitroster_frontend::{Frontend, Handshake, Options, Spawn as _, options::is_safe_without_password};
+use bitroster_frontend::{
+    Frontend, Handshake, Options, Spawn as _, options::is_safe_without_password,
+};
 use bitroster_router::{Router, RouterOptions};
 use bitroster_shard::{Shard, ShardOptions};
 use bitroster_telemetry::{build, log, metric::Recorder, process};

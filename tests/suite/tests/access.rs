@@ -15,13 +15,11 @@ const SECRET: &str = "hunter2-0f1e2d3c4b5a";
 const ROOT: &str = "root-9a8b7c6d5e4f";
 
 fn text(frame: &Frame) -> String {
-    match frame {
-        Frame::Simple(text) | Frame::Error(text) | Frame::Bulk(text) => {
-            String::from_utf8_lossy(text).into_owned()
-        }
-        Frame::Array(frames) => frames.iter().map(text).collect::<Vec<_>>().join("\n"),
-        other => format!("{other:?}"),
+    if let Frame::Simple(text) | Frame::Error(text) | Frame::Bulk(text) = frame {
+        return String::from_utf8_lossy(text).into_owned();
     }
+    let Frame::Array(frames) = frame else { return format!("{frame:?}") };
+    frames.iter().map(text).collect::<Vec<_>>().join("\n")
 }
 
 fn ask(client: &mut Client, request: &str) -> String {
@@ -66,7 +64,11 @@ fn what_is_not_allowed_is_refused_by_whatever_way_it_is_asked() {
     ] {
         wants(&mut client, request, NO_KEY);
     }
-    wants(&mut client, "DEL own:a", "NOPERM User alice has no permissions to run the 'del' command");
+    wants(
+        &mut client,
+        "DEL own:a",
+        "NOPERM User alice has no permissions to run the 'del' command",
+    );
     let refusal = "NOPERM User alice has no permissions to run the 'acl|setuser' command";
     wants(&mut client, "ACL SETUSER alice +@all", refusal);
     // A refusal while commands are queued spoils the transaction.
@@ -125,7 +127,12 @@ fn users_of_a_lone_node_are_there_after_a_kill_and_before_the_first_client() {
 
 #[test]
 fn no_password_is_seen_again() {
-    let server = Server::bitroster(&["--set", "log.level=debug", "--set", "server.requirepass=root-9a8b7c6d5e4f"]);
+    let server = Server::bitroster(&[
+        "--set",
+        "log.level=debug",
+        "--set",
+        "server.requirepass=root-9a8b7c6d5e4f",
+    ]);
     let mut root = server.client();
     let refused = ask(&mut root, &format!("AUTH {SECRET}"));
     wants(&mut root, &format!("AUTH {ROOT}"), "OK");

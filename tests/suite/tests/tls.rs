@@ -163,8 +163,7 @@ fn a_client_with_the_right_authority_is_served_and_others_are_told_why_not() {
 #[test]
 fn a_client_must_show_a_valid_certificate_where_it_is_asked_for_one() {
     let (good, other) = (Authority::new(), Authority::new());
-    let (server, _dir, address) =
-        serve(&good, &good.certificate(false), &["tls.auth_clients=yes"]);
+    let (server, _dir, address) = serve(&good, &good.certificate(false), &["tls.auth_clients=yes"]);
     let valid = good.certificate(false);
     assert_eq!(ping(address, &good, Some(&valid)).expect("an answer"), "+PONG\r\n");
     for (certificate, reason) in [
@@ -176,7 +175,9 @@ fn a_client_must_show_a_valid_certificate_where_it_is_asked_for_one() {
         wait::until("the refusal is logged", || {
             assert!(ping(address, &good, certificate.as_ref()).is_err(), "{reason}");
             let log = server.log();
-            log.lines().any(|line| line.contains("handshake") && line.contains(reason)).then_some(())
+            log.lines()
+                .any(|line| line.contains("handshake") && line.contains(reason))
+                .then_some(())
         });
     }
     assert_eq!(ping(address, &good, Some(&valid)).expect("an answer"), "+PONG\r\n");

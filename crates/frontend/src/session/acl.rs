@@ -56,7 +56,7 @@ const LOG_SHOWN: usize = 10;
 
 impl Dialog {
     /// ACL, `args` being what follows the name.
-    pub(super) async fn acl(&mut self, args: &[Bytes]) -> Result<Reply, CommandError> {
+    pub(super) async fn acl(&self, args: &[Bytes]) -> Result<Reply, CommandError> {
         let Some((first, rest)) = args.split_first() else {
             return Err(CommandError::wrong_arity("acl"));
         };
@@ -259,9 +259,11 @@ mod tests {
 
     #[test]
     fn a_generated_password_has_the_digits_that_its_bits_need() {
-        let digits = |bits: usize| match generate_password(bits).unwrap() {
-            Reply::Bulk(text) => text,
-            other => panic!("{other:?}"),
+        let digits = |bits: usize| {
+            let Reply::Bulk(text) = generate_password(bits).unwrap() else {
+                panic!("a password is a text");
+            };
+            text
         };
         for (bits, len) in [(1, 1), (4, 1), (5, 2), (32, 8), (256, 64), (4096, 1024)] {
             assert_eq!(digits(bits).len(), len);

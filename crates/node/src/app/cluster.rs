@@ -89,10 +89,7 @@ pub(super) async fn run(
         Base::start(&config, Topology::Followed(cell.clone()), log, recorder, insecure).await?;
     let listener = bind(SocketAddr::new(config.cluster.bind, config.cluster.port)).await?;
     let nodes = listener.local_addr()?;
-    let address = match config.cluster.advertise.as_str() {
-        "" => nodes.to_string(),
-        advertise => advertise.to_owned(),
-    };
+    let address = advertised(&config, nodes);
     let path = PathBuf::from(&config.server.data_dir);
     let keeps_data = config.server.role.keeps_data();
     let disk = if keeps_data { Some(Arc::new(Disk::open(&path)?)) } else { None };
@@ -118,8 +115,7 @@ pub(super) async fn run(
         serving,
         tls: tls.clone(),
     };
-    let server = serve(listener, services, closing);
-    base.tasks.spawn("node-server", Box::pin(server));
+    base.tasks.spawn("node-server", Box::pin(serve(listener, services, closing)));
 
     let entered = tokio::select! {
         entered = lobby.enter() => entered?,
@@ -148,16 +144,24 @@ pub(super) async fn run(
         transport: Arc::clone(&transport),
         shard: Arc::clone(&base.shard),
     });
-    let transport: Arc<dyn Transport> = transport;
+    let transport = transport as Arc<dyn Transport>;
     let meta = Meta::new(Arc::clone(&transport), cell.clone());
     control.meta.set(meta.clone()).ok().context("the meta group is found once")?;
     let router = Router::new((*state.map).clone(), Arc::clone(&transport), router_options(&config));
-    let follow = follow_map(router.clone(), cell.clone(), stopping.clone());
-    base.tasks.spawn("map", Box::pin(follow));
+    let follow = Box::pin(follow_map(router.clone(), cell.clone(), stopping.clone()));
+    base.tasks.spawn("map", follow);
 
     let ends = Ends { stop, stopping, serves, close };
     let running = Running { config, cell, lobby, base, links, host, meta, router, transport, ends };
     running.run(disk.zip(node), dispatcher, cores, nodes).await
+}
+
+/// Where other nodes reach this one.
+fn advertised(config: &Config, listening: SocketAddr) -> String {
+    match config.cluster.advertise.as_str() {
+        "" => listening.to_string(),
+        advertise => advertise.to_owned(),
+    }
 }
 
 /// Serves other nodes until told to close.
