@@ -13,25 +13,36 @@
 //!
 //! A request is words as redis-cli splits them; [`expect`] says how replies are written. `@all` in
 //! front of one whose reply is a cursor and elements sends it again with the cursor in the place of
-//! its first `0`, until that is answered; the reply is then all elements. Every case starts with an
-//! empty keyspace and, on RESP, a new connection. A case whose name ends in a note in parentheses
-//! runs in fewer places: `(own)` not on Redis, which does otherwise or not at all; `(session)` not
-//! over gRPC, which has no connection state.
+//! its first `0`, until that is answered; the reply is then all elements. `@until` sends a request
+//! again until its reply is the expected one, for what takes time. Every case starts with an empty
+//! keyspace and, on RESP, a new connection. A case whose name ends in a note in parentheses runs in
+//! fewer places: `(own)` not on Redis, which does otherwise or not at all; `(session)` not over
+//! gRPC, which has no connection state.
 
 pub mod case;
 pub mod expect;
 pub mod grpc;
 pub mod medium;
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail};
 use bitroster_resp::Frame;
 
-pub use case::{Case, Exchange, cases};
+use crate::wait;
+
+pub use case::{Case, Exchange, Sending, cases};
 pub use grpc::Grpc;
 pub use medium::{Medium, Resp};
 
 /// How often a cursor may be followed.
 const CURSORS_MAX: usize = 10_000;
+
+/// How long a reply may take to become the expected one. CI machines stall.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Time between two requests meanwhile.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Runs cases and tells which failed.
 ///
@@ -72,9 +83,30 @@ fn run_one(case: &Case, medium: &mut dyn Medium) -> Result<(), String> {
 }
 
 fn ask(exchange: &Exchange, medium: &mut dyn Medium) -> Result<Frame> {
-    if !exchange.is_all {
-        return medium.call(&exchange.request);
+    match exchange.sending {
+        Sending::Once => medium.call(&exchange.request),
+        Sending::All => ask_all(exchange, medium),
+        Sending::Until => ask_until(exchange, medium),
     }
+}
+
+/// The first reply that is the expected one, or the last of all.
+fn ask_until(exchange: &Exchange, medium: &mut dyn Medium) -> Result<Frame> {
+    let mut last = medium.call(&exchange.request)?;
+    let found = wait::within(PATIENCE, PAUSE, || {
+        if exchange.reply.admits(&last) {
+            return Some(Ok(()));
+        }
+        match medium.call(&exchange.request) {
+            Ok(said) => last = said,
+            Err(error) => return Some(Err(error)),
+        }
+        None
+    });
+    found.unwrap_or(Ok(())).map(|()| last)
+}
+
+fn ask_all(exchange: &Exchange, medium: &mut dyn Medium) -> Result<Frame> {
     let mut request = exchange.request.clone();
     let cursor = request.iter().position(|word| word == b"0").context("no cursor to follow")?;
     let mut all = Vec::new();

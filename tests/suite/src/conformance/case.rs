@@ -33,10 +33,34 @@ pub struct Exchange {
     pub text: String,
     /// Its arguments.
     pub request: Vec<Vec<u8>>,
-    /// Sent again with each cursor that is answered, until that is 0.
-    pub is_all: bool,
+    /// How often it is sent.
+    pub sending: Sending,
     /// What must be answered.
     pub reply: Expect,
+}
+
+/// How often a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sending {
+    /// Once.
+    Once,
+    /// With each cursor that is answered, until that is 0: `@all`.
+    All,
+    /// Until the reply is the expected one: `@until`.
+    Until,
+}
+
+impl Sending {
+    /// What stands in front of a request, and the request.
+    fn split(text: &str) -> (Self, &str) {
+        if let Some(request) = text.strip_prefix("@all ") {
+            (Self::All, request)
+        } else if let Some(request) = text.strip_prefix("@until ") {
+            (Self::Until, request)
+        } else {
+            (Self::Once, text)
+        }
+    }
 }
 
 /// All cases, by file.
@@ -95,13 +119,12 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Case>> {
         };
         let Some((asked, text)) = pending.take() else { bail!("line {number}: no request") };
         let case = cases.last_mut().with_context(|| format!("line {number}: no case"))?;
-        let (is_all, request) =
-            text.strip_prefix("@all ").map_or((false, text), |request| (true, request));
+        let (sending, request) = Sending::split(text);
         case.exchanges.push(Exchange {
             line: asked,
             text: text.to_owned(),
             request: words(request).with_context(|| format!("line {asked}"))?,
-            is_all,
+            sending,
             reply: Expect::parse(reply).with_context(|| format!("line {number}"))?,
         });
     }
@@ -176,11 +199,12 @@ mod tests {
     }
 
     #[test]
-    fn a_request_may_ask_for_all_by_cursor() {
-        let cases = parse("f", "== a\n@all SCAN 0\n=> []\nSCAN 0\n=> *\n").unwrap();
-        let [all, once] = &cases[0].exchanges[..] else { panic!("{cases:?}") };
-        assert!(all.is_all && !once.is_all);
-        assert_eq!(all.request, once.request);
+    fn a_request_may_be_sent_more_than_once() {
+        let text = "== a\n@all SCAN 0\n=> []\n@until SCAN 0\n=> *\nSCAN 0\n=> *\n";
+        let cases = parse("f", text).unwrap();
+        let sendings: Vec<_> = cases[0].exchanges.iter().map(|one| one.sending).collect();
+        assert_eq!(sendings, [Sending::All, Sending::Until, Sending::Once]);
+        assert!(cases[0].exchanges.iter().all(|one| one.request == [b"SCAN".as_slice(), b"0"]));
     }
 
     #[test]
