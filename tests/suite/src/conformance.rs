@@ -17,7 +17,8 @@
 //! again until its reply is the expected one, for what takes time. Every case starts with an empty
 //! keyspace and, on RESP, a new connection. A case whose name ends in a note in parentheses runs in
 //! fewer places: `(own)` not on Redis, which does otherwise or not at all; `(session)` not over
-//! gRPC, which has no connection state.
+//! gRPC, which has no connection state; `(lone)` not on a cluster's router, which keeps no data of
+//! its own.
 
 pub mod case;
 pub mod expect;

@@ -38,8 +38,10 @@ pub(crate) fn memory(request: &Request<'_>) -> Parsed {
 
 /// `SWAPDB index index`: there is one database only, and it may be swapped with itself.
 pub(crate) fn swap_db(request: &Request<'_>) -> Parsed {
-    for place in [1, 2] {
-        if database_index(request.args[place])? != 0 {
+    let refusals = ["ERR invalid first DB index", "ERR invalid second DB index"];
+    for (index, refusal) in request.args[1..].iter().zip(refusals) {
+        let index = database_index(index).map_err(|_| CommandError::Text(refusal))?;
+        if index != 0 {
             return Err(CommandError::DATABASE);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Redis: `aclCommand` in `acl.c`.
 
-use bitroster_command::{CommandError, Reply, lookup};
+use bitroster_command::{CommandError, Reply, lookup, parse_i64};
 use bytes::Bytes;
 use tokio_rustls::rustls::crypto::ring;
 
@@ -89,9 +89,14 @@ impl Dialog {
             // Every change is kept before it is answered, and followed as it comes.
             ("save" | "load", []) => Ok(Reply::Ok),
             ("help", []) => Ok(Reply::Array(HELP.iter().map(|line| Reply::Status(line)).collect())),
+            ("cat" | "log", _) => {
+                let name = name.to_ascii_uppercase();
+                let text = "ERR unknown subcommand or wrong number of arguments for";
+                Err(CommandError::Message(format!("{text} '{name}'. Try ACL HELP.")))
+            }
             (
-                "whoami" | "users" | "list" | "getuser" | "setuser" | "deluser" | "cat" | "genpass"
-                | "log" | "dryrun" | "save" | "load" | "help",
+                "whoami" | "users" | "list" | "getuser" | "setuser" | "deluser" | "genpass"
+                | "dryrun" | "save" | "load" | "help",
                 _,
             ) => Err(CommandError::wrong_arity(&format!("acl|{name}"))),
             _ => {
@@ -225,7 +230,8 @@ fn list_category(name: &[u8]) -> Result<Reply, CommandError> {
 }
 
 fn password_bits(text: &[u8]) -> Result<usize, CommandError> {
-    let bits = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    let bits = parse_i64(text).ok_or(CommandError::NotAnInteger)?;
+    let bits = usize::try_from(bits).ok();
     bits.filter(|bits| (1..=PASSWORD_BITS_MAX).contains(bits)).ok_or(CommandError::Text(
         "ERR ACL GENPASS argument must be the number of bits for the output password, a positive \
          number up to 4096",

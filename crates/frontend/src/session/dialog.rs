@@ -97,6 +97,25 @@ pub(crate) struct Dialog {
     pub(super) tally: Tally,
 }
 
+/// The flags of a command at one place: BM.QUERY and BM.WINDOW write with STORE, BM.SPACE with DROP.
+pub(super) fn flags_at(spec: &CommandSpec, place: Place) -> Flags {
+    match place.name().rsplit_once('|') {
+        Some((_, "store")) => spec.flags.and(Flags::WRITE).and(Flags::DENYOOM),
+        Some((_, "drop")) => spec.flags.and(Flags::WRITE),
+        Some(_) | None => spec.flags,
+    }
+}
+
+/// What a client is told that may not run a command: an EXEC is over whatever is wrong with it.
+fn refusal_at(spec: &CommandSpec, error: CommandError) -> CommandError {
+    if spec.name != "exec" {
+        return error;
+    }
+    let text = error.to_string();
+    let reason = text.strip_prefix("ERR ").unwrap_or(&text);
+    CommandError::Message(format!("EXECABORT Transaction discarded because of: {reason}"))
+}
+
 impl Dialog {
     pub(crate) fn new(shared: Arc<Shared>, client: Arc<Client>) -> Self {
         let identity = shared.access().default_identity();
@@ -221,7 +240,11 @@ impl Dialog {
     ) -> Option<Pending> {
         let place = Place::of(spec, args);
         if let Err(error) = self.admit(spec, place, args) {
-            return self.refuse_admission(error);
+            let refused = self.refuse_admission(refusal_at(spec, error));
+            if spec.name == "exec" {
+                self.end_transaction();
+            }
+            return refused;
         }
         let parsed = spec.parse(args, &self.shared.settings.parse_limits);
         if let Ok(command) = &parsed
@@ -230,7 +253,7 @@ impl Dialog {
             return self.refuse_admission(error);
         }
         match parsed {
-            Ok(command) if self.is_held(spec) => {
+            Ok(command) if self.is_held(spec, place) => {
                 Some(Pending::Held(Held { spec, place, command, len }))
             }
             Ok(command) => self.dispatch(spec, place, command, len),
@@ -242,17 +265,17 @@ impl Dialog {
     }
 
     /// Whether CLIENT PAUSE holds a command: CLIENT itself never, so that a pause can be ended.
-    fn is_held(&self, spec: &CommandSpec) -> bool {
+    fn is_held(&self, spec: &CommandSpec, place: Place) -> bool {
         self.shared.pause.is_set()
             && spec.name != "client"
             && (self.queue.is_none() || spec.name == "exec")
-            && self.shared.pause.holds(self.may_write(spec)).is_some()
+            && self.shared.pause.holds(self.may_write(spec, place)).is_some()
     }
 
     /// Whether a command counts as a write for CLIENT PAUSE.
-    fn may_write(&self, spec: &CommandSpec) -> bool {
+    fn may_write(&self, spec: &CommandSpec, place: Place) -> bool {
         let in_queue = || self.queue.as_ref().is_some_and(Queue::may_write);
-        spec.flags.contains(Flags::WRITE)
+        flags_at(spec, place).contains(Flags::WRITE)
             || matches!(spec.name, "publish" | "spublish")
             || spec.name == "exec" && in_queue()
     }
@@ -298,7 +321,7 @@ impl Dialog {
             }
             None | Some(_) => {}
         }
-        if spec.flags.contains(Flags::DENYOOM) && self.shared.is_over_memory() {
+        if flags_at(spec, place).contains(Flags::DENYOOM) && self.shared.is_over_memory() {
             return Err(CommandError::OutOfMemory);
         }
         self.admit_listener(spec)?;
@@ -449,7 +472,7 @@ impl Dialog {
     pub(super) async fn complete(&mut self, pending: Pending, out: &mut BytesMut) -> Duration {
         let pending = match pending {
             Pending::Held(held) => {
-                let is_write = self.may_write(held.spec);
+                let is_write = self.may_write(held.spec, held.place);
                 if !self.wait_for_pause(is_write).await {
                     self.is_closing = true;
                     return Duration::ZERO;

@@ -18,7 +18,7 @@ use bitroster_router::Watched;
 use bitroster_types::{Key, limits::TRANSACTION_BYTES_MAX};
 
 use super::{
-    dialog::{Dialog, Pending},
+    dialog::{Dialog, Pending, flags_at},
     listen::tell,
 };
 use crate::{access::commands::Place, admin};
@@ -186,8 +186,12 @@ impl Dialog {
             let refusal = format!("ERR a transaction exceeds {TRANSACTION_BYTES_MAX} bytes");
             return CommandError::Message(refusal).into();
         }
-        queue.denies_oom |= spec.flags.contains(Flags::DENYOOM);
-        queue.may_write |= spec.flags.contains(Flags::WRITE);
+        let flags = match &step {
+            Step::Groups(place, _) => flags_at(spec, *place),
+            Step::Session(..) | Step::Refused(_) => spec.flags,
+        };
+        queue.denies_oom |= flags.contains(Flags::DENYOOM);
+        queue.may_write |= flags.contains(Flags::WRITE);
         queue.steps.push(step);
         let queued = i64::try_from(queue.steps.len()).unwrap_or(i64::MAX);
         self.client.queued.store(queued, Relaxed);

@@ -21,6 +21,9 @@ use tracing::{error, info};
 use super::{cluster::view::Viewer, memory::Memory, tasks::Tasks, topology::Topology};
 use crate::config::{Config, Size, SyncWord};
 
+const NO_DATA: CommandError =
+    CommandError::Text("ERR this node keeps no data, or not yet: ask the nodes that do");
+
 /// The node's figures and the settings that it keeps.
 pub(crate) struct Figures {
     topology: Topology,
@@ -144,7 +147,7 @@ impl NodeStatus for Figures {
     }
 
     fn start_snapshot(&self) -> Result<(), CommandError> {
-        let shard = self.shard.get().cloned().ok_or(CommandError::Loading)?;
+        let shard = self.shard.get().cloned().ok_or(NO_DATA)?;
         let snapshots = Arc::clone(&self.snapshots);
         if snapshots.running.swap(true, Relaxed) {
             return Err(CommandError::Text("ERR Background save already in progress"));

@@ -20,6 +20,8 @@ pub struct Case {
     pub is_own: bool,
     /// Needs the state of a connection.
     pub is_session: bool,
+    /// Needs a node that keeps data itself, which a router does not.
+    pub is_lone: bool,
     /// The requests.
     pub exchanges: Vec<Exchange>,
 }
@@ -107,6 +109,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Case>> {
                 name: name.trim().to_owned(),
                 is_own: line.contains("(own"),
                 is_session: line.contains("session)"),
+                is_lone: line.contains("lone)"),
                 exchanges: Vec::new(),
             });
             continue;

@@ -53,7 +53,13 @@ impl Meta {
         let deadline = Deadline::at(Instant::now() + CHANGE_TIMEOUT);
         for _ in 0..ATTEMPTS_MAX {
             let mark = self.mark(deadline).await?;
-            let state = self.read(deadline).await?.context("the cluster has no state yet")?;
+            let Some(state) = self.read(deadline).await? else {
+                // The cluster was founded a moment ago: all its nodes know the first state, and
+                // whoever comes first writes it.
+                let first = self.cell.current().context("the cluster has no state yet")?;
+                self.begin(&first).await?;
+                continue;
+            };
             let Some(Changed { state: next, lines }) = change(&state)? else { return Ok(state) };
             if self.write(mark, &next, deadline).await? {
                 for line in lines {
