@@ -15,7 +15,9 @@ use std::{
 
 use bitroster_resp::Frame;
 use bitroster_suite::{Cluster, Server, wait};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use tempfile::TempDir;
 use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
@@ -38,8 +40,9 @@ struct Certificate {
 }
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         Self { issuer: CertifiedIssuer::self_signed(params, key).expect("an authority") }
@@ -138,7 +141,7 @@ fn wait_for_reason(what: &str, log: impl Fn() -> String, reason: &str) {
 
 #[test]
 fn a_client_with_the_right_authority_is_served_and_others_are_told_why_not() {
-    let (good, other) = (Authority::new(), Authority::new());
+    let (good, other) = (Authority::new("good"), Authority::new("other"));
     let (server, _dir, address) = serve(&good, &good.certificate(false), &[]);
     assert_eq!(ping(address, &good, None).expect("an answer"), "+PONG\r\n");
     assert!(ping(address, &other, None).is_err());
@@ -162,7 +165,7 @@ fn a_client_with_the_right_authority_is_served_and_others_are_told_why_not() {
 
 #[test]
 fn a_client_must_show_a_valid_certificate_where_it_is_asked_for_one() {
-    let (good, other) = (Authority::new(), Authority::new());
+    let (good, other) = (Authority::new("good"), Authority::new("other"));
     let (server, _dir, address) = serve(&good, &good.certificate(false), &["tls.auth_clients=yes"]);
     let valid = good.certificate(false);
     assert_eq!(ping(address, &good, Some(&valid)).expect("an answer"), "+PONG\r\n");
@@ -185,7 +188,7 @@ fn a_client_must_show_a_valid_certificate_where_it_is_asked_for_one() {
 
 #[test]
 fn certificates_are_read_again_at_a_signal() {
-    let (old, new) = (Authority::new(), Authority::new());
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
     let (server, dir, address) = serve(&old, &old.certificate(false), &[]);
     assert!(ping(address, &old, None).is_ok());
     let certificate = new.certificate(false);
@@ -201,7 +204,7 @@ fn certificates_are_read_again_at_a_signal() {
 
 #[test]
 fn nodes_prove_each_other_who_they_are() {
-    let (good, other) = (Authority::new(), Authority::new());
+    let (good, other) = (Authority::new("good"), Authority::new("other"));
     let (dir, mut settings) = files(&good, &good.certificate(false));
     settings.push("tls.nodes=true".to_owned());
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
