@@ -4,7 +4,9 @@
 //! that none does, as many as the row takes and more.
 
 use bitroster_bitmap::Bitmap;
-use bitroster_command::{COMMANDS, Command, Flags, ParseLimits, WriteCommand, keys_of, parse};
+use bitroster_command::{
+    Access, COMMANDS, Command, Flags, ParseLimits, WriteCommand, keys_of, parse,
+};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 /// What arguments are drawn from.
@@ -137,7 +139,7 @@ proptest! {
                     Command::Write(_) => true,
                     Command::Session(_) | Command::Read(_) | Command::Composite(_) => {
                         let accesses = command.accesses();
-                        accesses.iter().any(|(_, access)| *access == bitroster_command::Access::Write)
+                        accesses.iter().any(|(_, access)| *access == Access::Write)
                     }
                 };
                 prop_assert!(writes || !is_write, "{:?} writes and has no flag for it", args);

@@ -1,5 +1,5 @@
-//! Goal: what operators and their tools ask - slow log, latency, memory, pauses, registries that are
-//! empty - is answered in Redis's shapes and words.
+//! Goal: what operators and their tools ask - slow log, latency, memory, pauses, registries that
+//! are empty - is answered in Redis's shapes and words.
 //!
 //! Method: as in `session.rs`; the texts were compared with redis-server 7.0.
 
@@ -174,7 +174,8 @@ async fn sub_commands_and_the_access_of_keys_are_shown() {
     client
         .ask(
             "COMMAND GETKEYSANDFLAGS BITOP AND d a",
-            "*2\r\n*2\r\n$1\r\nd\r\n*2\r\n+OW\r\n+update\r\n*2\r\n$1\r\na\r\n*2\r\n+RO\r\n+access\r\n",
+            "*2\r\n*2\r\n$1\r\nd\r\n*2\r\n+OW\r\n+update\r\n*2\r\n$1\r\na\r\n*2\r\n+RO\r\n\
+            +access\r\n",
         )
         .await;
     client.ask("COMMAND INFO slowlog|get", "*1\r\n*10\r\n$11\r\nslowlog|get\r\n").await;

@@ -119,8 +119,8 @@ impl Call {
         })
     }
 
-    /// Runs what is made of several reads and writes, from the start again where a key changed under
-    /// it. The reads of one that writes are linearizable.
+    /// Runs what is made of several reads and writes, from the start again where a key changed
+    /// under it. The reads of one that writes are linearizable.
     pub(crate) fn complete_composite<'a>(
         &'a self,
         composite: &'a Composite,

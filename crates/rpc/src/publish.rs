@@ -2,8 +2,9 @@
 //!
 //! A message takes the links that there are, beside calls and answers, and nobody confirms it.
 //! Members of the cluster have links to each other; routers have links to members, and none to each
-//! other. So a member sends a message to all members and to the routers linked to it; a router sends
-//! it to all members, and one of them passes it on to the other routers. No node gets it twice.
+//! other. So a member sends a message to all members and to the routers linked to it; a router
+//! sends it to all members, and one of them passes it on to the other routers. No node gets it
+//! twice.
 
 use bytes::Bytes;
 

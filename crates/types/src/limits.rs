@@ -343,7 +343,8 @@ pub const SLOWLOG_ENTRIES_MAX: usize = 10_000;
 /// A request is slow from here on where nothing else is set, in microseconds: Redis's.
 pub const SLOWLOG_USECS_DEFAULT: i64 = 10_000;
 
-/// Arguments of a slow request that are kept, the note of how many more there are included. Redis's.
+/// Arguments of a slow request that are kept, the note of how many more there are included.
+/// Redis's.
 pub const SLOWLOG_ARGS_MAX: usize = 32;
 
 /// Bytes of an argument of a slow request that are kept. Redis's.
@@ -406,8 +407,8 @@ pub const TLS_HANDSHAKES_MAX: usize = 256;
 /// again: a microsecond. What is longer takes a plan, which decodes it once and divides it.
 pub const ROUTED_SET_BYTES_MAX: usize = 4 << 10;
 
-/// Offsets in one message of a gRPC listing: 10 to 50 KiB, so that a client that takes one at a time
-/// is not kept waiting and one that takes all pays little a message.
+/// Offsets in one message of a gRPC listing: 10 to 50 KiB, so that a client that takes one at a
+/// time is not kept waiting and one that takes all pays little a message.
 pub const GRPC_PAGE_OFFSETS: u64 = 8192;
 
 /// Keys that one message of a gRPC scan looks at where the client does not say.

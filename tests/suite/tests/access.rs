@@ -1,5 +1,5 @@
-//! Goal: what a user may not do is refused, by whatever way it is asked; users are the same on every
-//! node and after every start; no password is ever seen again.
+//! Goal: what a user may not do is refused, by whatever way it is asked; users are the same on
+//! every node and after every start; no password is ever seen again.
 //!
 //! Method: real processes, a lone node and a cluster with two routers. A user with few rights asks
 //! for what it may not, plainly, in transactions, as a source and as a destination; connections

@@ -1,8 +1,9 @@
 //! Goal: what is shipped for running Bitroster elsewhere is well-formed and speaks of things that
 //! are there.
 //!
-//! Method: the compose file is read by Compose 1.29, the dashboards are what their generator writes,
-//! and every metric that a dashboard asks for is exported by a live cluster of the same roles.
+//! Method: the compose file is read by Compose 1.29, the dashboards are what their generator
+//! writes, and every metric that a dashboard asks for is exported by a live cluster of the same
+//! roles.
 
 use std::{collections::BTreeSet, fs, process::Command};
 

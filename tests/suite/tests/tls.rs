@@ -1,8 +1,8 @@
 //! Goal: clients and nodes talk by TLS to whom they should, and nobody else gets in.
 //!
-//! Method: certificates made here: a good authority and another one, certificates that are valid and
-//! expired. Real processes use them; clients come with the right ones, the wrong ones, expired ones
-//! and without TLS at all. The logs must say why each was refused, and the nodes go on.
+//! Method: certificates made here: a good authority and another one, certificates that are valid
+//! and expired. Real processes use them; clients come with the right ones, the wrong ones, expired
+//! ones and without TLS at all. The logs must say why each was refused, and the nodes go on.
 
 use std::{
     fs,

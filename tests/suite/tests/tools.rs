@@ -1,8 +1,8 @@
 //! Goal: tools and libraries that were made for Redis work unchanged.
 //!
-//! Method: each runs against Debian's redis-server and against Bitroster in the same run. A library's
-//! results must be equal; what an exporter finds at Redis and dashboards are made of it must find at
-//! Bitroster too; what redis-cli shows while a person types must be as helpful.
+//! Method: each runs against Debian's redis-server and against Bitroster in the same run. A
+//! library's results must be equal; what an exporter finds at Redis and dashboards are made of it
+//! must find at Bitroster too; what redis-cli shows while a person types must be as helpful.
 
 use std::{
     collections::BTreeSet,

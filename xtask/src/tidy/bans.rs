@@ -57,6 +57,7 @@ const BANS: &[Ban] = &[
         except: &[
             "crates/wal",
             "crates/node/src/config",
+            "crates/node/src/app/tls.rs",
             "crates/node/src/cli",
             "crates/telemetry",
         ],

@@ -40,7 +40,8 @@ const SCRIPT_HELP: &[&str] = &[
 
 const NO_MODULES: CommandError = CommandError::Text(
     "ERR MODULE command not allowed. If the enable-module-command option is set to \"local\", you \
-     can run it from a local connection, otherwise you need to set this option in the configuration \
+     can run it from a local connection, otherwise you need to set this option in the \
+     configuration \
      file, and then restart the server.",
 );
 

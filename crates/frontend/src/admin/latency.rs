@@ -34,7 +34,8 @@ const HELP: &[&str] = &[
 ];
 
 const MONITOR_IS_OFF: &str = "Latency monitoring is off. \"CONFIG SET latency-monitor-threshold \
-<milliseconds>\" turns it on; LATENCY HISTOGRAM and INFO latencystats need nothing to be turned on.\n";
+<milliseconds>\" turns it on; LATENCY HISTOGRAM and INFO latencystats need nothing to be turned \
+on.\n";
 
 pub(super) fn run(shared: &Shared, args: &[Bytes]) -> Result<Reply, CommandError> {
     let (name, rest) = subcommand("latency", args)?;

@@ -39,7 +39,8 @@ const NO_LFU: CommandError = CommandError::Text(
 );
 
 const DEBUG_REFUSED: CommandError = CommandError::Text(
-    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can \
+    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you \
+    can \
      run it from a local connection, otherwise you need to set this option in the configuration \
      file, and then restart the server.",
 );

@@ -97,7 +97,8 @@ pub(crate) struct Dialog {
     pub(super) tally: Tally,
 }
 
-/// The flags of a command at one place: BM.QUERY and BM.WINDOW write with STORE, BM.SPACE with DROP.
+/// The flags of a command at one place: BM.QUERY and BM.WINDOW write with STORE, BM.SPACE with
+/// DROP.
 pub(super) fn flags_at(spec: &CommandSpec, place: Place) -> Flags {
     match place.name().rsplit_once('|') {
         Some((_, "store")) => spec.flags.and(Flags::WRITE).and(Flags::DENYOOM),

@@ -26,8 +26,8 @@ pub(crate) async fn write(call: &Call, group: GroupId, command: &WriteCommand) -
 }
 
 /// Gets leave for all of these writes in one round and does them in a second, in their order
-/// within each group. `None` for a write that was not done and is to be run by itself, as is one that
-/// only clears.
+/// within each group. `None` for a write that was not done and is to be run by itself, as is one
+/// that only clears.
 pub(crate) async fn write_all(
     call: &Call,
     writes: Vec<(GroupId, &WriteCommand)>,

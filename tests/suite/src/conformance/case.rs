@@ -159,8 +159,8 @@ pub fn words(line: &str) -> Result<Vec<Vec<u8>>> {
     Ok(words)
 }
 
-/// The bytes of a quoted string at the start of `text`, and what follows it. A backslash goes before
-/// a quote, a backslash, `n`, `r`, `t`, and `x` with two hexadecimal digits.
+/// The bytes of a quoted string at the start of `text`, and what follows it. A backslash goes
+/// before a quote, a backslash, `n`, `r`, `t`, and `x` with two hexadecimal digits.
 pub(super) fn quoted(text: &str) -> Result<(Vec<u8>, &str)> {
     let mut bytes = Vec::new();
     let mut chars = text.char_indices().skip(1);

@@ -2,7 +2,7 @@
 //!
 //! | row       | Bitroster                   | Redis                                              |
 //! |-----------|-----------------------------|----------------------------------------------------|
-//! | retention | one BM.RETENTION            | BITOP AND, BITCOUNT and DEL for each pair, piped    |
+//! | retention | one BM.RETENTION            | BITOP AND, BITCOUNT and DEL for each pair, piped   |
 //! | a week    | one BM.QUERY COUNT          | BITOP OR, BITCOUNT and DEL                         |
 //! | listing   | BM.SCAN, page by page       | GET, and a walk over the bytes in the client       |
 //! | many bits | BM.SETBITS, 1000 a command  | SETBIT, 1000 a pipeline                            |

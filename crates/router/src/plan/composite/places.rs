@@ -77,7 +77,8 @@ impl<'a> Places<'a> {
         Self::over(call, &of.formula, operands).await.map(|opened| opened.ok())
     }
 
-    /// As [`open`](Self::open), over operands that are open; they come back where there are no bits.
+    /// As [`open`](Self::open), over operands that are open; they come back where there are no
+    /// bits.
     pub(super) async fn over(
         call: &'a Call,
         formula: &Formula,
@@ -238,8 +239,8 @@ impl<'a> Places<'a> {
         Ok(whole)
     }
 
-    /// All bits, of operands of at most `len_bytes` bytes; as long as that. Fetched in pieces, so that
-    /// no answer is longer than it must be.
+    /// All bits, of operands of at most `len_bytes` bytes; as long as that. Fetched in pieces, so
+    /// that no answer is longer than it must be.
     ///
     /// # Errors
     ///

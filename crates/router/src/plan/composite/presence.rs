@@ -57,7 +57,8 @@ async fn is_present(call: &Call, key: &Key, id: u64, after_secs: u32) -> Step<Re
     let fields = vec![Field { kind, offset: id * FIELD_BITS }];
     match call.complete_read(&ReadCommand::BitFieldRo { key: key.clone(), fields }).await? {
         Reply::Array(values) => {
-            let is = |value: &Reply| matches!(value, Reply::Integer(second) if *second > i64::from(after_secs));
+            let after = i64::from(after_secs);
+            let is = |value: &Reply| matches!(value, Reply::Integer(second) if *second > after);
             Ok(Reply::Integer(i64::from(values.iter().any(is))))
         }
         reply => Err(misfit(reply)),

@@ -35,7 +35,8 @@ pub(super) async fn sample(places: &Places<'_>, count: u64) -> Step<Vec<u64>> {
     Ok(found.into_iter().flatten().collect())
 }
 
-/// The offsets of up to `count` bits from the one of a rank on. A negative rank counts from the end.
+/// The offsets of up to `count` bits from the one of a rank on. A negative rank counts from the
+/// end.
 pub(super) async fn from_rank(places: &Places<'_>, rank: i64, count: u64) -> Step<Vec<u64>> {
     if rank == 0 {
         return places.list(ALL, count, false).await;
