@@ -9,7 +9,7 @@
 //! - Who asks is checked before the body of a call is read.
 //! - A stream's next page is asked for when the client has taken the one before.
 //! - A call ends by the deadline that the client has set, and when the client drops it; a write
-//! that
+//!   that
 //!   was sent goes on.
 //!
 //! # Map
