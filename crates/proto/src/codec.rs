@@ -21,7 +21,7 @@ use tonic_prost::ProstEncoder;
 use crate::public::PipelineRequest;
 
 /// prost's codec, for messages of at most
-/// [`REQUEST_ARGS_MAX`](bitroster_types::limits::REQUEST_ARGS_MAX) fields.
+/// [`REQUEST_ARGS_MAX`] fields.
 #[derive(Debug)]
 pub struct BoundedCodec<T, U> {
     types: PhantomData<(T, U)>,
