@@ -6,7 +6,8 @@
 //! are open while rules change; then logs, lists and errors are searched for the passwords.
 
 use bitroster_resp::Frame;
-use bitroster_suite::{Client, Cluster, Server, wait};
+use bitroster_suite::{Client, Cluster, Server, conformance::grpc::execute, wait};
+use tonic::Code;
 
 /// A password that nothing else looks like.
 const SECRET: &str = "hunter2-0f1e2d3c4b5a";
@@ -80,6 +81,31 @@ fn what_is_not_allowed_is_refused_by_whatever_way_it_is_asked() {
     wants(&mut client, "GETBIT own:a 9", "Integer(0)");
     let log = ask(&mut root, "ACL LOG");
     assert!(log.contains("alice") && log.contains("acl|setuser"), "{log}");
+}
+
+#[test]
+fn what_is_not_allowed_is_refused_over_grpc_too() {
+    let server = Server::bitroster(&[]);
+    wants(&mut server.client(), &format!("ACL SETUSER alice {RULES}"), "OK");
+    let asked = |password: &str, request: &str| {
+        execute(server.grpc_address(), ("alice", password), request)
+    };
+    assert_eq!(asked(SECRET, "SETBIT own:a 1 1"), Ok(Frame::Integer(0)));
+    for request in [
+        "SETBIT shared:a 1 1",
+        "BITOP AND own:b own:a other",
+        "BITOP AND shared:b own:a own:a",
+        "BM.QUERY COUNT own:a|other",
+        "BM.QUERY STORE shared:b own:a",
+        "BM.PURGE 1 MATCH own:*",
+        "DEL own:a",
+    ] {
+        let (code, message) = asked(SECRET, request).expect_err(request);
+        assert_eq!(code, Code::PermissionDenied, "{request}");
+        assert!(message.starts_with("NOPERM "), "{request}: {message}");
+    }
+    let (code, message) = asked("wrong", "SETBIT own:a 1 1").expect_err("a wrong password");
+    assert_eq!(code, Code::Unauthenticated, "{message}");
 }
 
 #[test]

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bitroster_proto::public::{
-    CommandLine, PipelineRequest, PipelineResponse, Reply, commands_client::CommandsClient, reply,
+    CommandLine, ExecuteRequest, PipelineRequest, PipelineResponse, Reply,
+    commands_client::CommandsClient, reply,
 };
 use bitroster_resp::Frame;
 use tokio::{
@@ -13,7 +15,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Streaming,
+    Code, Request, Streaming,
     transport::{Channel, Endpoint},
 };
 
@@ -46,6 +48,33 @@ impl Grpc {
         let client = CommandsClient::new(channel);
         Self { name: format!("gRPC on {name}"), runtime, client, stream: None }
     }
+}
+
+/// Runs one command by `Commands.Execute` as a user: the reply as RESP3 would carry it, or the code
+/// and the message of the status.
+///
+/// # Panics
+///
+/// If nobody listens at `address`.
+pub fn execute(
+    address: SocketAddr,
+    (user, password): (&str, &str),
+    words: &str,
+) -> Result<Frame, (Code, String)> {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+        let channel = endpoint.connect().await.expect("the gRPC API answers");
+        let args = words.split(' ').map(|word| word.to_owned().into()).collect();
+        let mut request = Request::new(ExecuteRequest { args });
+        let said = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+        let said = said.parse().expect("base64 is plain text");
+        request.metadata_mut().insert("authorization", said);
+        match CommandsClient::new(channel).execute(request).await {
+            Ok(said) => Ok(said.into_inner().reply.map_or(Frame::Nil, frame)),
+            Err(status) => Err((status.code(), status.message().to_owned())),
+        }
+    })
 }
 
 impl Medium for Grpc {
