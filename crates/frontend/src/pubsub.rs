@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn short_names_count_with_what_they_take() {
         let mut names = Names::default();
-        let name = |at: usize| Bytes::from(at.to_string());
+        let name = |at: usize| Bytes::from(format!("{at:05}"));
         let count = (0..).take_while(|at| names.add(Kind::Channel, &name(*at))).count();
         assert_eq!(count, SUBSCRIPTION_BYTES_MAX / (NAME_BYTES + 5));
         assert!(names.add(Kind::Channel, &name(0)), "it is there already");
