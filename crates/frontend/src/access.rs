@@ -472,6 +472,13 @@ impl Identity {
         self.refusal(self.cell.rules().check_place(place), context, describe)
     }
 
+    /// Whether the user may listen to all of these channels, and patterns of channels where the
+    /// flag says so. As the rules are now. Cost: the user's patterns for each name.
+    pub(crate) fn may_hear<'a>(&self, names: impl IntoIterator<Item = (&'a [u8], bool)>) -> bool {
+        let rules = self.cell.rules();
+        names.into_iter().all(|(name, is_pattern)| rules.user.may_reach(name, is_pattern))
+    }
+
     /// Whether the user may still run what was queued.
     pub(crate) fn check(&self, place: Place, command: &Command) -> Result<(), Denial> {
         self.cell.rules().check(place, command)

@@ -103,6 +103,12 @@ impl Client {
         if self.protocol.load(Relaxed) == 3 { Version::Resp3 } else { Version::Resp2 }
     }
 
+    /// Whether its user may listen to all that it listens to.
+    pub(crate) fn may_listen(&self) -> bool {
+        let identity = self.identity.lock().clone();
+        identity.is_none_or(|identity| self.listener.is_allowed(&identity))
+    }
+
     /// The name of the user that it is; `default` before it has said so.
     pub(crate) fn user_name(&self) -> String {
         let identity = self.identity.lock();
@@ -229,6 +235,15 @@ impl Clients {
                 client.end();
             }
         }
+    }
+
+    /// Ends the clients that listen to what their users may not hear any more. Redis:
+    /// `ACLKillPubsubClientsIfNeeded`.
+    pub(crate) fn end_forbidden_listeners(&self) {
+        // Patterns take their time: without the lock.
+        let clients = self.all();
+        let forbidden = clients.iter().filter(|client| !client.may_listen());
+        forbidden.for_each(|client| client.end());
     }
 
     pub(crate) fn end_all(&self) {

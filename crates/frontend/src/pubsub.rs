@@ -26,7 +26,11 @@ use parking_lot::{Mutex, RwLock};
 
 pub(crate) use self::mailbox::{Mailbox, MailboxLimit};
 use self::notify::Classes;
-use crate::client::Client;
+use crate::{access::Identity, client::Client};
+
+/// What a name takes beside its bytes: its places in the client's list and in the node's, and the
+/// node's list of who listens to it.
+const NAME_BYTES: usize = 256;
 
 /// The way to the other nodes of the cluster.
 pub trait Relay: Send + Sync + 'static {
@@ -89,6 +93,28 @@ struct Names {
     bytes: usize,
 }
 
+impl Names {
+    /// Adds a name, if it is not there yet; whether there is room for it.
+    fn add(&mut self, kind: Kind, name: &Bytes) -> bool {
+        let of_kind = &mut self.of[kind.place()];
+        if !of_kind.contains(name) {
+            let bytes = self.bytes.saturating_add(name.len() + NAME_BYTES);
+            if bytes > SUBSCRIPTION_BYTES_MAX {
+                return false;
+            }
+            of_kind.insert(name.clone());
+            self.bytes = bytes;
+        }
+        true
+    }
+
+    fn remove(&mut self, kind: Kind, name: &Bytes) {
+        if self.of[kind.place()].remove(name) {
+            self.bytes -= name.len() + NAME_BYTES;
+        }
+    }
+}
+
 impl Listener {
     /// Channels, patterns and shard channels that it listens to.
     pub(crate) fn counts(&self) -> [usize; 3] {
@@ -105,6 +131,15 @@ impl Listener {
     /// Whether it listens to anything.
     pub(crate) fn is_listening(&self) -> bool {
         self.counts() != [0; 3]
+    }
+
+    /// Whether `identity` may listen to all that it listens to.
+    pub(crate) fn is_allowed(&self, identity: &Identity) -> bool {
+        let names = self.names.lock();
+        identity.may_hear([Kind::Channel, Kind::Pattern, Kind::Shard].iter().flat_map(|kind| {
+            let of_kind = names.of[kind.place()].iter();
+            of_kind.map(move |name| (&name[..], *kind == Kind::Pattern))
+        }))
     }
 
     /// All that it listens to of one kind, in order.
@@ -158,13 +193,10 @@ impl PubSub {
     ) -> Result<usize, CommandError> {
         {
             let mut names = client.listener.names.lock();
-            if names.bytes.saturating_add(name.len()) > SUBSCRIPTION_BYTES_MAX {
+            if !names.add(kind, name) {
                 return Err(CommandError::Message(format!(
                     "ERR the names of a client's channels exceed {SUBSCRIPTION_BYTES_MAX} bytes"
                 )));
-            }
-            if names.of[kind.place()].insert(name.clone()) {
-                names.bytes += name.len();
             }
         }
         let mut listeners = self.listeners.write();
@@ -179,9 +211,7 @@ impl PubSub {
     pub(crate) fn unsubscribe(&self, client: &Client, kind: Kind, name: &Bytes) -> usize {
         {
             let mut names = client.listener.names.lock();
-            if names.of[kind.place()].remove(name) {
-                names.bytes -= name.len();
-            }
+            names.remove(kind, name);
         }
         let mut listeners = self.listeners.write();
         let of_kind = &mut listeners[kind.place()];
@@ -296,4 +326,23 @@ fn frame(parts: &[&[u8]], version: Version) -> Bytes {
     encoder.push(parts.len());
     parts.iter().for_each(|part| encoder.bulk(part));
     out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_count_with_what_they_take() {
+        let mut names = Names::default();
+        let name = |at: usize| Bytes::from(format!("{at:05}"));
+        let count = (0..).take_while(|at| names.add(Kind::Channel, &name(*at))).count();
+        assert_eq!(count, SUBSCRIPTION_BYTES_MAX / (NAME_BYTES + 5));
+        assert!(names.add(Kind::Channel, &name(0)), "it is there already");
+        names.remove(Kind::Channel, &name(0));
+        assert!(names.add(Kind::Shard, &name(0)));
+        (0..count).for_each(|at| names.remove(Kind::Channel, &name(at)));
+        names.remove(Kind::Shard, &name(0));
+        assert_eq!(names.bytes, 0);
+    }
 }

@@ -111,11 +111,13 @@ impl Shared {
         &self.settings.access
     }
 
-    /// Takes the cluster's users, and ends the clients of those that are deleted.
+    /// Takes the cluster's users, and ends the clients of those that are deleted, or may not listen
+    /// any more to what they listen to.
     pub(crate) fn follow_users(&self, revision: u64, users: &Users) {
         if self.access().follow(revision, users) {
             self.clients.end_deleted();
         }
+        self.clients.end_forbidden_listeners();
     }
 
     pub(crate) fn now_secs(&self) -> u64 {
@@ -212,7 +214,7 @@ impl Frontend {
     }
 
     /// Takes the cluster's users as of a revision, unless newer ones are known; ends the clients of
-    /// those that are deleted.
+    /// those that are deleted, and those that listen to what their users may not hear any more.
     pub fn follow_users(&self, revision: u64, users: &Users) {
         self.shared.follow_users(revision, users);
     }

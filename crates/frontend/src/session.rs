@@ -92,9 +92,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.answer().await;
             self.input.advance(self.consumed);
             (self.turn_start, self.consumed) = (0, 0);
-            while self.dialog.take_mail(&mut self.output) {
-                self.write().await?;
-            }
+            // One round; what is left goes out after the client's next requests, if there are any.
+            self.dialog.take_mail(&mut self.output);
             self.write().await?;
             if self.dialog.is_closing() || self.dialog.client().is_ending() {
                 return self.stream.shutdown().await;

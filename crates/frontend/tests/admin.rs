@@ -160,3 +160,20 @@ async fn the_server_answers_for_itself() {
     client.send("TIME\r\n").await;
     client.expect("*2\r\n$10\r\n").await;
 }
+
+#[tokio::test]
+async fn a_node_without_keys_of_its_own_shows_the_clusters() {
+    let harness = Harness::loading(Options::default());
+    harness.status.is_bare.store(true, Relaxed);
+    let mut client = harness.connect();
+    assert_eq!(client.ask_text("INFO keyspace").await, "# Keyspace\r\n");
+    harness.frontend.set_ready();
+    harness.give_map();
+    assert_eq!(client.ask_text("INFO keyspace").await, "# Keyspace\r\n");
+    client.ask("MSET a 1 b 2", "+OK\r\n").await;
+    let keyspace = "# Keyspace\r\ndb0:keys=2,expires=0,avg_ttl=0\r\n";
+    assert_eq!(client.ask_text("INFO keyspace").await, keyspace);
+    assert!(client.ask_text("INFO").await.ends_with(keyspace));
+    let queued = format!("+OK\r\n+QUEUED\r\n*1\r\n${}\r\n{keyspace}\r\n", keyspace.len());
+    client.ask("MULTI\nINFO keyspace\nEXEC", &queued).await;
+}

@@ -7,7 +7,7 @@ mod support;
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use bitroster_frontend::Options;
+use bitroster_frontend::{Options, Users};
 use support::Harness;
 
 #[tokio::test]
@@ -185,4 +185,25 @@ async fn sub_commands_and_the_access_of_keys_are_shown() {
     client
         .ask("COMMAND GETKEYS", "-ERR wrong number of arguments for 'command|getkeys' command\r\n")
         .await;
+}
+
+/// Users of a cluster, by name.
+fn users(list: &[(&str, &str)]) -> Users {
+    list.iter().map(|(name, rules)| (name.as_bytes().to_vec(), rules.as_bytes().to_vec())).collect()
+}
+
+#[tokio::test]
+async fn a_held_command_runs_by_the_rights_of_the_pauses_end() {
+    let harness = Harness::ready(Options::default());
+    harness.frontend.follow_users(1, &users(&[("alice", "on nopass ~* &* +@all")]));
+    let (mut alice, mut operator) = (harness.connect(), harness.connect());
+    alice.ask("AUTH alice x", "+OK\r\n").await;
+    operator.ask("CLIENT PAUSE 1000000", "+OK\r\n").await;
+    alice.send("SET k 1\r\nGET k\r\n").await;
+    while !operator.ask_text("CLIENT LIST").await.contains(" cmd=set ") {
+        tokio::task::yield_now().await;
+    }
+    harness.frontend.follow_users(2, &users(&[("alice", "on nopass %R~* &* +@all")]));
+    operator.ask("CLIENT UNPAUSE", "+OK\r\n").await;
+    alice.expect("-NOPERM No permissions to access a key\r\n$-1\r\n").await;
 }

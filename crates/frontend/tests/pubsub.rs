@@ -124,6 +124,39 @@ async fn a_listener_that_does_not_read_is_dropped() {
     assert!(stats.contains("client_output_buffer_limit_disconnections:1\r\n"), "{stats}");
 }
 
+/// Has as many messages wait as are written at once several times over; they, as they come.
+async fn flood(harness: &Harness) -> String {
+    let mut publisher = harness.connect();
+    let message = "x".repeat(30_000);
+    for _ in 0..60 {
+        publisher.ask(&format!("PUBLISH a {message}"), ":1\r\n").await;
+    }
+    array('*', &["message", "a", &message], None).repeat(60)
+}
+
+#[tokio::test]
+async fn no_message_comes_after_the_last_confirmation() {
+    let harness = Harness::ready(Options::default());
+    let mut client = harness.connect();
+    client.ask("SUBSCRIBE a", &array('*', &["subscribe", "a"], Some(1))).await;
+    let messages = flood(&harness).await;
+    let confirmed = array('*', &["unsubscribe", "a"], Some(0));
+    client.ask("UNSUBSCRIBE\nPING", &format!("{messages}{confirmed}+PONG\r\n")).await;
+}
+
+#[tokio::test]
+async fn a_listener_is_answered_before_all_of_its_messages_and_reset_drops_the_rest() {
+    let harness = Harness::ready(Options::default());
+    let mut client = harness.connect();
+    client.ask("SUBSCRIBE a", &array('*', &["subscribe", "a"], Some(1))).await;
+    let messages = flood(&harness).await;
+    client.send("RESET\r\nPING\r\nQUIT\r\n").await;
+    let came = client.rest().await;
+    let ending = "+RESET\r\n+PONG\r\n+OK\r\n";
+    let heard = came.strip_suffix(ending).expect("the replies come last");
+    assert!(heard.len() < messages.len() && messages.starts_with(heard), "{}", heard.len());
+}
+
 #[tokio::test]
 async fn who_listens_to_keys_hears_what_changed() {
     let harness = Harness::ready(Options::default());
@@ -188,4 +221,36 @@ async fn messages_of_other_nodes_are_delivered() {
     assert_eq!(harness.frontend.deliver(&"a".into(), &"far".into(), false), 1);
     assert_eq!(harness.frontend.deliver(&"a".into(), &"far".into(), true), 0);
     client.expect(&array('*', &["message", "a", "far"], None)).await;
+}
+
+#[tokio::test]
+async fn who_may_not_listen_any_more_is_ended() {
+    let harness = Harness::ready(Options::default());
+    let follow = |revision, channels: &str| {
+        let rules = format!("on nopass +@all resetchannels {channels}").into_bytes();
+        harness.frontend.follow_users(revision, &[(b"alice".to_vec(), rules)].into());
+    };
+    follow(1, "&a &b*");
+    let mut clients = Vec::new();
+    for (request, verb, name) in [
+        ("SUBSCRIBE a", "subscribe", "a"),
+        ("SSUBSCRIBE b1", "ssubscribe", "b1"),
+        ("PSUBSCRIBE b*", "psubscribe", "b*"),
+    ] {
+        let mut client = harness.connect();
+        client.ask("AUTH alice x", "+OK\r\n").await;
+        client.ask(request, &array('*', &[verb, name], Some(1))).await;
+        clients.push(client);
+    }
+    // What they listen to is covered still, then a pattern is not the same any more, then no name.
+    follow(2, "&a &b* &c");
+    clients[2].ask("PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
+    follow(3, "&a &b?");
+    assert_eq!(clients[2].rest().await, "");
+    clients[1].ask("PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
+    follow(4, "&a");
+    assert_eq!(clients[1].rest().await, "");
+    clients[0].ask("PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
+    follow(5, "");
+    assert_eq!(clients[0].rest().await, "");
 }

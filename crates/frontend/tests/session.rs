@@ -107,6 +107,23 @@ async fn a_mistake_while_queueing_aborts_exec_and_a_nested_multi_does_not() {
 }
 
 #[tokio::test]
+async fn a_transaction_neither_saves_nor_stops_the_node() {
+    let harness = Harness::ready(Options::default());
+    let mut client = harness.connect();
+    for command in ["SAVE", "SHUTDOWN"] {
+        client
+            .ask(
+                &format!("MULTI\nSET k 1\n{command}\nEXEC\nGET k"),
+                "+OK\r\n+QUEUED\r\n-ERR Command not allowed inside a transaction\r\n\
+                 -EXECABORT Transaction discarded because of previous errors.\r\n$-1\r\n",
+            )
+            .await;
+    }
+    let status = &harness.status;
+    assert_eq!((status.snapshots.load(Relaxed), status.stops.load(Relaxed)), (0, 0));
+}
+
+#[tokio::test]
 async fn a_watched_key_that_changes_stops_the_transaction() {
     let harness = Harness::ready(Options::default());
     let (mut watcher, mut other) = (harness.connect(), harness.connect());

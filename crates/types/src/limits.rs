@@ -353,7 +353,8 @@ pub const SLOWLOG_ARG_BYTES_MAX: usize = 128;
 /// Samples that `LATENCY HISTORY` has of an event. Redis's.
 pub const LATENCY_SAMPLES_MAX: usize = 160;
 
-/// Most bytes of the names of the channels that one client listens to.
+/// Most bytes of the names of the channels that one client listens to, with what the node keeps for
+/// each.
 pub const SUBSCRIPTION_BYTES_MAX: usize = 16 << 20;
 
 /// Messages that wait for one client, in bytes: above, the client is dropped

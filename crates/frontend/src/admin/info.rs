@@ -6,10 +6,13 @@ mod stats;
 use std::{
     fmt::{Display, Write as _},
     sync::atomic::Ordering::Relaxed,
+    time::Duration,
 };
 
-use bitroster_command::Reply;
+use bitroster_command::{Command, ReadCommand, Reply};
+use bitroster_router::Reading;
 use bitroster_telemetry::build;
+use tokio::time::timeout;
 
 use super::{ratio, unix_time};
 use crate::{metrics::CommandFigures, server::Shared, status::Status};
@@ -36,28 +39,52 @@ const SECTIONS: [(&str, bool); 14] = [
     ("keyspace", true),
 ];
 
+/// Longest wait for the number of keys where other nodes keep them: monitoring must not hang while
+/// a group has no leader.
+const KEYS_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// As [`info`]; a node that keeps no keys itself shows the cluster's, if they can be counted soon.
+pub(crate) async fn info_of_cluster(shared: &Shared, sections: &[String]) -> Reply {
+    let mut status = shared.status.status();
+    let is_shown = shown(sections).any(|name| name == "keyspace");
+    if is_shown && status.keys == 0 && shared.is_ready() {
+        let (count, reading) = (Command::Read(ReadCommand::DbSize), Reading::default());
+        let counted = timeout(KEYS_WAIT_MAX, shared.router.run(count, &reading)).await;
+        if let Ok(Reply::Integer(keys)) = counted {
+            status.keys = u64::try_from(keys).unwrap_or(0);
+        }
+    }
+    text(shared, &status, sections)
+}
+
 /// The text of the `sections` (lower case) that were asked for; of the usual ones where none was.
 pub(crate) fn info(shared: &Shared, sections: &[String]) -> Reply {
+    text(shared, &shared.status.status(), sections)
+}
+
+/// Names of the sections that are shown.
+fn shown(sections: &[String]) -> impl Iterator<Item = &'static str> {
     let asked = |name: &str| sections.iter().any(|section| section == name);
     let all = asked("all") || asked("everything");
     let usual = sections.is_empty() || asked("default");
-    let status = shared.status.status();
+    let is_shown = move |(name, is_usual): &(&str, bool)| all || asked(name) || usual && *is_usual;
+    SECTIONS.into_iter().filter(is_shown).map(|(name, _)| name)
+}
+
+fn text(shared: &Shared, status: &Status, sections: &[String]) -> Reply {
     let mut out = Fields { out: String::with_capacity(4096) };
-    for (name, is_usual) in SECTIONS {
-        if !(all || asked(name) || usual && is_usual) {
-            continue;
-        }
+    for name in shown(sections) {
         if !out.out.is_empty() {
             out.out.push_str("\r\n");
         }
         match name {
-            "server" => server(shared, &status, &mut out),
+            "server" => server(shared, status, &mut out),
             "clients" => clients(shared, &mut out),
-            "memory" => memory::section(&status, &mut out),
-            "persistence" => persistence(shared, &status, &mut out),
+            "memory" => memory::section(status, &mut out),
+            "persistence" => persistence(shared, status, &mut out),
             "stats" => stats::section(shared, &mut out),
-            "replication" => replication(shared, &status, &mut out),
-            "cpu" => cpu(&status, &mut out),
+            "replication" => replication(shared, status, &mut out),
+            "cpu" => cpu(status, &mut out),
             "modules" => out.section("Modules"),
             "commandstats" => command_stats(shared, &mut out),
             "errorstats" => error_stats(shared, &mut out),
@@ -66,8 +93,8 @@ pub(crate) fn info(shared: &Shared, sections: &[String]) -> Reply {
                 out.section("Cluster");
                 out.field("cluster_enabled", 0);
             }
-            "spread" => spread(&status, &mut out),
-            _ => keyspace(&status, &mut out),
+            "spread" => spread(status, &mut out),
+            _ => keyspace(status, &mut out),
         }
     }
     Reply::Text(out.out.into())

@@ -94,6 +94,20 @@ impl Mailbox {
         self.waiting.store(waiting, Relaxed);
     }
 
+    /// Moves all messages to `out`, in order. Cost: as many bytes as wait.
+    pub(crate) fn take_all(&self, out: &mut BytesMut) {
+        let mut messages = self.messages.lock();
+        messages.queue.drain(..).for_each(|message| out.extend_from_slice(&message));
+        self.waiting.store(0, Relaxed);
+    }
+
+    /// Drops all messages.
+    pub(crate) fn clear(&self) {
+        let mut messages = self.messages.lock();
+        messages.queue = VecDeque::new();
+        self.waiting.store(0, Relaxed);
+    }
+
     /// How many messages wait.
     pub(crate) fn len(&self) -> usize {
         self.messages.lock().queue.len()
@@ -119,6 +133,12 @@ mod tests {
         out.clear();
         mailbox.take(&mut out);
         assert_eq!((out.len(), mailbox.len()), (MAIL_BYTES_MAX, 2));
+        mailbox.take_all(&mut out);
+        let left = (mailbox.len(), mailbox.waiting_bytes());
+        assert_eq!((out.len(), left), (3 * MAIL_BYTES_MAX, (0, 0)));
+        assert!((0..3).all(|_| mailbox.post(message(MAIL_BYTES_MAX), &limit, 0)));
+        mailbox.clear();
+        assert_eq!((mailbox.len(), mailbox.waiting_bytes()), (0, 0));
     }
 
     #[test]

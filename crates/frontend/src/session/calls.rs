@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use bitroster_command::{CommandError, Reply};
 use bytes::{Bytes, BytesMut};
 
-use super::{Dialog, dialog::Mute};
+use super::{Dialog, dialog::Mute, transaction::Queue};
 use crate::client::Client;
 
 /// Commands that only mean something to what follows them on the same connection.
@@ -88,7 +88,7 @@ impl Dialog {
     /// As [`ask`](Self::ask).
     pub(crate) async fn ask_next(&mut self, args: &[Bytes], replies: &mut Vec<Reply>) {
         if let Some(refusal) = refusal_of(args) {
-            self.turn.push_reply(refusal.into());
+            self.refuse_call(refusal);
             return;
         }
         let len = args.iter().map(Bytes::len).sum();
@@ -103,6 +103,13 @@ impl Dialog {
         if self.is_full() {
             self.settle(replies).await;
         }
+    }
+
+    /// Answers a command that cannot be run here; EXEC refuses what it was to be a part of.
+    fn refuse_call(&mut self, refusal: CommandError) {
+        self.tally.take(None);
+        self.queue.iter_mut().for_each(Queue::spoil);
+        self.turn.push_reply(refusal.into());
     }
 
     /// Waits for every reply of the turn and appends them to `replies`.

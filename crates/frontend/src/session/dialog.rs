@@ -23,7 +23,7 @@ use bytes::BytesMut;
 
 use super::{
     tally::Tally,
-    transaction::{Queue, Watches},
+    transaction::{NOT_IN_MULTI, Queue, Watches},
 };
 use crate::{
     access::{Identity, NO_AUTH, commands::Place, log::Context},
@@ -241,11 +241,7 @@ impl Dialog {
     ) -> Option<Pending> {
         let place = Place::of(spec, args);
         if let Err(error) = self.admit(spec, place, args) {
-            let refused = self.refuse_admission(refusal_at(spec, error));
-            if spec.name == "exec" {
-                self.end_transaction();
-            }
-            return refused;
+            return self.refuse_at(spec, error);
         }
         let parsed = spec.parse(args, &self.shared.settings.parse_limits);
         if let Ok(command) = &parsed
@@ -263,6 +259,27 @@ impl Dialog {
             }
             Err(error) => self.refuse_args(spec, args, error),
         }
+    }
+
+    /// Answers a command that may not run now; an EXEC is over.
+    fn refuse_at(&mut self, spec: &CommandSpec, error: CommandError) -> Option<Pending> {
+        let refused = self.refuse_admission(refusal_at(spec, error));
+        if spec.name == "exec" {
+            self.end_transaction();
+        }
+        refused
+    }
+
+    /// Takes a command that was held, if it may still run.
+    fn take_held(&mut self, held: Held) -> Option<Pending> {
+        let Held { spec, place, command, len } = held;
+        if let Err(error) = self.admit_now(spec, place) {
+            return self.refuse_at(spec, error);
+        }
+        if let Err(error) = self.admit_command(place, &command) {
+            return self.refuse_admission(error);
+        }
+        self.dispatch(spec, place, command, len)
     }
 
     /// Whether CLIENT PAUSE holds a command: CLIENT itself never, so that a pause can be ended.
@@ -311,6 +328,11 @@ impl Dialog {
         if !spec.takes(args.len()) {
             return spec.parse(args, &self.shared.settings.parse_limits).map(drop);
         }
+        self.admit_now(spec, place)
+    }
+
+    /// Whether `spec` may run as things are now, with whatever arguments.
+    fn admit_now(&mut self, spec: &'static CommandSpec, place: Place) -> Result<(), CommandError> {
         if self.identity.is_none() {
             // The user `default` may have lost its password meanwhile.
             self.become_user(self.shared.access().default_identity());
@@ -405,7 +427,8 @@ impl Dialog {
             | SessionCommand::Exec
             | SessionCommand::Subscribe { .. }
             | SessionCommand::Unsubscribe { .. }
-            | SessionCommand::Watch { .. } => true,
+            | SessionCommand::Watch { .. }
+            | SessionCommand::Info { .. } => true,
             // What the client wrote before must be there when others hear of it.
             SessionCommand::Publish { .. } => self.turn.waiting() > 0,
             SessionCommand::Admin { name, args } => {
@@ -421,8 +444,7 @@ impl Dialog {
             | SessionCommand::Discard
             | SessionCommand::Unwatch
             | SessionCommand::Time
-            | SessionCommand::Wait { .. }
-            | SessionCommand::Info { .. } => false,
+            | SessionCommand::Wait { .. } => false,
         }
     }
 
@@ -462,9 +484,7 @@ impl Dialog {
             | SessionCommand::Exec
             | SessionCommand::Subscribe { .. }
             | SessionCommand::Unsubscribe { .. }
-            | SessionCommand::Watch { .. } => {
-                CommandError::Text("ERR Command not allowed inside a transaction").into()
-            }
+            | SessionCommand::Watch { .. } => NOT_IN_MULTI.into(),
         }
     }
 
@@ -478,7 +498,7 @@ impl Dialog {
                     self.is_closing = true;
                     return Duration::ZERO;
                 }
-                match self.dispatch(held.spec, held.place, held.command, held.len) {
+                match self.take_held(held) {
                     Some(pending) => pending,
                     None => return Duration::ZERO,
                 }
@@ -530,6 +550,9 @@ impl Dialog {
             SessionCommand::Reset => self.reset(),
             SessionCommand::Exec => self.exec().await,
             SessionCommand::Watch { keys } => self.watch(&keys).await,
+            SessionCommand::Info { sections } => {
+                admin::info::info_of_cluster(&self.shared, &sections).await
+            }
             SessionCommand::Admin { name, args } if admin::client::is_reply_mode(name, &args) => {
                 return self.set_mute(&args);
             }
@@ -546,7 +569,6 @@ impl Dialog {
             | SessionCommand::Unwatch
             | SessionCommand::Time
             | SessionCommand::Wait { .. }
-            | SessionCommand::Info { .. }
             | SessionCommand::Publish { .. }
             | SessionCommand::Admin { .. }) => self.answer_now(other),
         };

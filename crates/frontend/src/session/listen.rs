@@ -64,10 +64,15 @@ impl Dialog {
             }
         }
         self.is_listening = self.client.listener.is_listening();
+        // The rules may have changed since it was let through, before the names were known.
+        if !self.client.may_listen() {
+            self.client.end();
+        }
     }
 
     /// UNSUBSCRIBE, PUNSUBSCRIBE, SUNSUBSCRIBE: a confirmation for each name, of all where none is
-    /// given. Messages that came before go out before.
+    /// given. Messages that came before go out before, all of them: after the last confirmation a
+    /// client of RESP2 would take one for a reply.
     pub(super) fn unsubscribe(&mut self, kind: Kind, names: &[Bytes], out: &mut BytesMut) {
         let all = if names.is_empty() { PubSub::names_of(&self.client, kind) } else { Vec::new() };
         let names = if names.is_empty() { &all } else { names };
@@ -75,7 +80,7 @@ impl Dialog {
             .iter()
             .map(|name| self.shared.pubsub.unsubscribe(&self.client, kind, name))
             .collect();
-        self.client.listener.mailbox.take(out);
+        self.client.listener.mailbox.take_all(out);
         let mut encoder = Encoder::new(out, self.protocol);
         if names.is_empty() {
             let [channels, patterns, shards] = self.client.listener.counts();
@@ -91,7 +96,7 @@ impl Dialog {
     /// Forgets all channels.
     pub(super) fn stop_listening(&mut self) {
         self.shared.pubsub.leave(&self.client);
-        self.client.listener.mailbox.take(&mut BytesMut::new());
+        self.client.listener.mailbox.clear();
         self.is_listening = false;
     }
 
@@ -102,14 +107,12 @@ impl Dialog {
         Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
-    /// Appends messages that wait for the client; whether more do.
-    pub(super) fn take_mail(&self, out: &mut BytesMut) -> bool {
+    /// Appends messages that wait for the client, as many as are written at once.
+    pub(super) fn take_mail(&self, out: &mut BytesMut) {
         let mailbox = &self.client.listener.mailbox;
-        if mailbox.waiting_bytes() == 0 {
-            return false;
+        if mailbox.waiting_bytes() > 0 {
+            mailbox.take(out);
         }
-        mailbox.take(out);
-        mailbox.waiting_bytes() > 0
     }
 
     /// Remembers what the command that the turn gets next may tell.

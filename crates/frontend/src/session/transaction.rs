@@ -100,6 +100,10 @@ impl Watches {
 const EXEC_ABORT: CommandError =
     CommandError::Text("EXECABORT Transaction discarded because of previous errors.");
 
+/// What a command is told that MULTI does not queue.
+pub(super) const NOT_IN_MULTI: CommandError =
+    CommandError::Text("ERR Command not allowed inside a transaction");
+
 impl Dialog {
     /// MULTI.
     pub(super) fn begin(&mut self) -> Reply {
@@ -141,6 +145,11 @@ impl Dialog {
         parsed: Result<Command, CommandError>,
         len: usize,
     ) -> Option<Pending> {
+        if spec.flags.contains(Flags::NO_MULTI) {
+            self.queue.iter_mut().for_each(Queue::spoil);
+            self.turn.push_reply(NOT_IN_MULTI.into());
+            return None;
+        }
         let reply = match parsed {
             Ok(Command::Session(command)) => match command {
                 SessionCommand::Exec | SessionCommand::Quit | SessionCommand::Reset => {
@@ -154,7 +163,7 @@ impl Dialog {
                 | SessionCommand::Subscribe { .. }
                 | SessionCommand::Unsubscribe { .. } => {
                     self.queue.iter_mut().for_each(Queue::spoil);
-                    CommandError::Text("ERR Command not allowed inside a transaction").into()
+                    NOT_IN_MULTI.into()
                 }
                 other @ (SessionCommand::Ping { .. }
                 | SessionCommand::Echo { .. }
@@ -272,6 +281,9 @@ impl Dialog {
                     if admin::later::is_slow(name, &args) =>
                 {
                     admin::later::run(&self.shared, &self.client, name, &args).await
+                }
+                Some(Step::Session(_, SessionCommand::Info { sections })) => {
+                    admin::info::info_of_cluster(&self.shared, &sections).await
                 }
                 Some(Step::Session(_, command)) => self.answer_now(command),
                 Some(Step::Refused(error)) => error.into(),

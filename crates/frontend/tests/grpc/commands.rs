@@ -115,10 +115,16 @@ async fn a_pipeline_is_a_connection_with_transactions_and_a_conversation() {
         receive.recv().await.map(|request| (request, receive))
     });
     let mut responses = commands.pipeline(requests).await.unwrap().into_inner();
-    let dialog: [(&[&str], &str); 5] = [
+    let aborted = "!EXECABORT Transaction discarded because of previous errors. 1";
+    let dialog: [(&[&str], &str); 7] = [
         (&["WATCH w", "MULTI", "SETBIT w 0 1"], "OK OK QUEUED"),
         (&["GETBIT w 0", "EXEC"], "QUEUED [0 1]"),
         (&["CLIENT REPLY OFF", "GETBIT w 0"], "!ERR every command of a pipeline is answered 1"),
+        (
+            &["MULTI", "CLIENT REPLY OFF", "SETBIT w 0 0"],
+            "OK !ERR every command of a pipeline is answered QUEUED",
+        ),
+        (&["EXEC", "GETBIT w 0"], aborted),
         (&["CLIENT CONSISTENCY stale", "CLIENT CONSISTENCY"], "OK [\"stale\" 0]"),
         (&[], ""),
     ];
