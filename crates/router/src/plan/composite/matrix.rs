@@ -3,10 +3,13 @@
 use std::cmp::Reverse;
 
 use bitroster_command::{
-    ReadCommand, Reply,
+    CommandError, ReadCommand, Reply,
     composite::{Candidates, Expression, Relation},
 };
-use bitroster_types::{Key, limits::SCAN_KEYS_EXAMINED_MAX};
+use bitroster_types::{
+    Key,
+    limits::{FORMULA_STEPS_MAX, SCAN_KEYS_EXAMINED_MAX},
+};
 use bytes::Bytes;
 
 use super::{
@@ -22,6 +25,9 @@ use crate::{
 
 /// Candidates whose first segments are here at a time: ten megabytes or so.
 const CANDIDATES_AT_ONCE: usize = 64;
+
+/// Steps that a candidate adds to an expression: itself, and that it is in both.
+const CANDIDATE_STEPS: usize = 2;
 
 /// How two keys relate.
 pub(super) async fn compare(call: &Call, a: &Key, b: &Key, relation: Relation) -> Step<Reply> {
@@ -100,6 +106,7 @@ pub(super) async fn retention(
 
 /// The keys that have most in common with an expression.
 pub(super) async fn top(call: &Call, of: &Expression, k: u64, among: &Candidates) -> Step<Reply> {
+    check_room(of)?;
     let operands = Operands::open(call, &of.keys).await?;
     let mut ranking = Ranking { call, of, k, best: Vec::new(), known: Known::default() };
     match among {
@@ -116,6 +123,17 @@ pub(super) async fn top(call: &Call, of: &Expression, k: u64, among: &Candidates
         Reply::Array(vec![Reply::bulk(key.as_bytes()), number(count)])
     };
     Ok(Reply::Array(ranking.best.into_iter().map(row).collect()))
+}
+
+/// Refuses an expression that leaves no room for a candidate.
+fn check_room(of: &Expression) -> Step<()> {
+    let (steps, most) = (of.formula.steps().len(), FORMULA_STEPS_MAX - CANDIDATE_STEPS);
+    if steps > most {
+        let error =
+            format!("ERR {steps} steps of an expression with candidates; the limit is {most}");
+        return Err(CommandError::Message(error).into());
+    }
+    Ok(())
 }
 
 /// The best candidates so far.
