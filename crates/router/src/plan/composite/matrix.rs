@@ -36,7 +36,7 @@ pub(super) async fn compare(call: &Call, a: &Key, b: &Key, relation: Relation) -
     let (a, b) = (leaf(&operands, 0), leaf(&operands, keys.len() - 1));
     let both = both(a.as_ref(), b.as_ref());
     let counted = counts(call, &operands, &[a, b, both], &mut Known::default()).await?;
-    operands.confirm(call).await?;
+    operands.confirm(call, |_, _| true).await?;
     let [a, b, both] = counted[..] else { unreachable!("one count an expression") };
     let is = |is: bool| Reply::Integer(i64::from(is));
     Ok(match relation {
@@ -94,7 +94,7 @@ pub(super) async fn retention(
         trees.extend(returns.map(|key| both(cohort.as_ref(), tree(key).as_ref())));
     }
     let counted = counts(call, &operands, &trees, &mut Known::default()).await?;
-    operands.confirm(call).await?;
+    operands.confirm(call, |_, _| true).await?;
     let mut counted = counted.into_iter().map(number);
     let row = |(cohort, columns): (&Key, usize)| {
         let mut row = vec![Reply::bulk(cohort.as_bytes())];
@@ -118,7 +118,7 @@ pub(super) async fn top(call: &Call, of: &Expression, k: u64, among: &Candidates
         }
         Candidates::Match(pattern) => ranking.add_matching(pattern).await?,
     }
-    operands.confirm(call).await?;
+    operands.confirm(call, |_, _| true).await?;
     let row = |(Reverse(count), key): (Reverse<u64>, Key)| {
         Reply::Array(vec![Reply::bulk(key.as_bytes()), number(count)])
     };
@@ -195,7 +195,7 @@ impl Ranking<'_> {
         let trees: Vec<Option<Tree>> = (0..batch.len()).map(tree).collect();
         self.known.keep(own);
         let counted = counts(self.call, &operands, &trees, &mut self.known).await?;
-        operands.confirm(self.call).await?;
+        operands.confirm(self.call, |_, _| true).await?;
         for (key, count) in batch.iter().zip(counted).filter(|(_, count)| *count > 0) {
             // MATCH may name a key on two pages.
             self.best.retain(|(_, known)| known != key);

@@ -85,7 +85,7 @@ async fn value(call: &Call, of: &Expression) -> Step<Option<Bitmap>> {
     match Places::over(call, &of.formula, operands).await? {
         Ok(places) => {
             let value = places.whole(len_bytes).await?;
-            places.operands.confirm(call).await?;
+            places.confirm_whole().await?;
             Ok(Some(value))
         }
         Err(_) => Ok(Some(Bitmap::zeros(len_bytes))),
