@@ -115,6 +115,12 @@ fn ranks_are_found_among_millions_of_bits() {
     assert_eq!(run(&router, select(-349_529)), Reply::Integer(-1));
     let sample = Composite::Query { of: Expression::only(key("k")), ask: Ask::Sample { count: 4 } };
     assert_eq!(run(&router, sample), numbers([0, 262_146, 524_292, 786_438]));
+    let most = Composite::Query {
+        of: Expression::only(key("k")),
+        ask: Ask::Sample { count: (64 << 10) + 1 },
+    };
+    let Reply::Error(error) = run(&router, most) else { panic!() };
+    assert_eq!(error.to_string(), "ERR a sample of 65537 offsets; the limit is 65536");
 }
 
 #[test]
@@ -134,6 +140,9 @@ fn a_mark_makes_dated_keys_that_expire_once() {
     assert_eq!(run(&router, mark(far, now)), Reply::Integer(0));
     let calls = cluster.calls();
     assert_eq!(run(&router, mark(far + 1, now)), Reply::Integer(2));
+    assert_eq!(cluster.calls() - calls, 6, "two bits, two looks beside them and two after");
+    let calls = cluster.calls();
+    assert_eq!(run(&router, mark(far + 1, now)), Reply::Integer(0));
     assert_eq!(cluster.calls() - calls, 4, "two bits and two looks");
     let day = Period::at(Unit::Day, UnixMillis(now)).unwrap();
     let ttl = ReadCommand::Ttl {
