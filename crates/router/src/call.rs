@@ -14,7 +14,7 @@ use bitroster_command::{
 use bitroster_placement::ClusterMap;
 use bitroster_types::{
     Consistency, Deadline, GroupId, Key, UnixMillis, Version,
-    limits::{ENTRY_OPS_MAX, PLAN_ATTEMPTS_MAX},
+    limits::{ENTRY_BYTES_MAX, ENTRY_OPS_MAX, PLAN_ATTEMPTS_MAX},
 };
 use futures_util::{
     future::BoxFuture,
@@ -271,12 +271,19 @@ impl Call {
             }
         }
         let mut outcomes = Vec::with_capacity(ops.len());
-        for ops in ops.chunks(ENTRY_OPS_MAX) {
+        let mut left = ops.iter().peekable();
+        while left.peek().is_some() {
             let mut batch = OpBatch::default();
-            ops.iter().for_each(|op| batch.push_read(op));
+            while batch.len() < ENTRY_OPS_MAX
+                && batch.bytes_len() < ENTRY_BYTES_MAX
+                && let Some(op) = left.next()
+            {
+                batch.push_read(op);
+            }
+            let count = batch.len();
             let asked = transport.read_short(to, batch, &self.reading, self.deadline).await;
             let asked = asked.map_err(|error| self.stop_of(error))?;
-            if asked.len() != ops.len() {
+            if asked.len() != count {
                 return Err(Stop::Again);
             }
             outcomes.extend(asked);

@@ -431,3 +431,7 @@ pub const GRPC_CALLS_MAX: u32 = 1024;
 
 const _: () = assert!(GRPC_PAGE_OFFSETS <= LIST_OFFSETS_MAX);
 const _: () = assert!(GRPC_ENVELOPE_BYTES_MAX > KEY_BYTES_MAX);
+
+/// Most offsets of one sample: of a dense bitmap each is looked for by itself, ten microseconds or
+/// so.
+pub const SAMPLE_OFFSETS_MAX: u64 = 64 << 10;

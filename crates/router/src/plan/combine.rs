@@ -329,9 +329,18 @@ impl<'a> Operands<'a> {
         }
     }
 
-    /// Checks that every version that was read still lives.
+    /// Checks that every version that was read still lives, and that what was not there still is
+    /// not: groups were asked for that, too, and would have counted it.
     async fn confirm(&self, call: &Call) -> Step<()> {
-        call.each(self.present(), |(key, header)| gather::confirm(call, key, header)).await?;
+        let operands = self.keys.iter().zip(&self.headers);
+        call.each(operands, |(key, header)| async move {
+            match header {
+                Some(header) => gather::confirm(call, key, header).await,
+                None if call.header(key).await?.is_some() => Err(Stop::Again),
+                None => Ok(()),
+            }
+        })
+        .await?;
         Ok(())
     }
 }

@@ -5,11 +5,14 @@
 
 use bitroster_bitmap::Bitmap;
 use bitroster_command::{MergeMode, Reply, WriteCommand};
-use bitroster_types::{GroupId, Key, SegmentWidth};
+use bitroster_types::{GroupId, Key, SegmentWidth, limits::ENTRY_BYTES_MAX};
 use bytes::Bytes;
 
 use super::{gather, write::write_pieces};
 use crate::call::{Call, Step, decoded};
+
+/// Bytes of pieces that are written side by side: some entries' worth.
+const BATCH_BYTES: usize = 4 * ENTRY_BYTES_MAX;
 
 /// Changes the bits of a set, each group its own: how many have changed.
 pub(crate) async fn merge(call: &Call, key: &Key, mode: MergeMode, bits: &Bytes) -> Step<Reply> {
@@ -17,28 +20,55 @@ pub(crate) async fn merge(call: &Call, key: &Key, mode: MergeMode, bits: &Bytes)
     if set.cardinality() == 0 {
         return Ok(Reply::Integer(0));
     }
-    let mut pieces = pieces(call, key, mode, &set);
+    let mut members = None;
     if mode == MergeMode::AndNot {
         // Who has no part has nothing to clear, and must not be made to hold one.
         let Some(header) = call.header(key).await? else {
             return Ok(Reply::Integer(0));
         };
-        let members = gather::members(call, key, &header);
-        pieces.retain(|(group, _)| members.contains(group));
+        members = Some(gather::members(call, key, &header));
     }
-    let alone = pieces.len() == 1;
-    write_pieces(call, pieces, alone).await.map(Reply::Integer)
+    let mut pieces = segments(&set, call.map.width())
+        .map(|(start, bits)| (call.map.group_of_bit(key, start), bits))
+        .filter(|(group, _)| members.as_ref().is_none_or(|members| members.contains(group)))
+        .map(|(group, bits)| (group, encoded(&bits)))
+        .peekable();
+    let mut sum = 0_i64;
+    let mut is_begun = false;
+    while pieces.peek().is_some() {
+        let batch = batch(key, mode, &mut pieces);
+        let alone = !is_begun && batch.len() == 1 && pieces.peek().is_none();
+        match written(call, batch, alone).await {
+            Ok(changed) => sum = sum.saturating_add(changed),
+            Err(stop) if is_begun => return Err(call.after_change(stop)),
+            Err(stop) => return Err(stop),
+        }
+        is_begun = true;
+    }
+    Ok(Reply::Integer(sum))
 }
 
-/// The set in pieces, one a segment, with their groups.
-fn pieces(call: &Call, key: &Key, mode: MergeMode, set: &Bitmap) -> Vec<(GroupId, WriteCommand)> {
-    let piece = |bits: Bitmap| {
-        let bits = encoded(&bits);
-        WriteCommand::Merge { key: key.clone(), mode, bits }
-    };
-    segments(set, call.map.width())
-        .map(|(start, bits)| (call.map.group_of_bit(key, start), piece(bits)))
-        .collect()
+async fn written(call: &Call, batch: Vec<(GroupId, WriteCommand)>, alone: bool) -> Step<i64> {
+    call.check_deadline()?;
+    write_pieces(call, batch, alone).await
+}
+
+/// The next pieces that are written side by side: each has a copy of the key, so that those of a
+/// large set with a long key are more than should wait at a time.
+fn batch(
+    key: &Key,
+    mode: MergeMode,
+    pieces: &mut impl Iterator<Item = (GroupId, Bytes)>,
+) -> Vec<(GroupId, WriteCommand)> {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    while bytes < BATCH_BYTES
+        && let Some((group, bits)) = pieces.next()
+    {
+        bytes += key.as_bytes().len() + bits.len();
+        batch.push((group, WriteCommand::Merge { key: key.clone(), mode, bits }));
+    }
+    batch
 }
 
 /// The bits of a set by segment, ascending, with each segment's start. All but the last are as long
@@ -68,6 +98,24 @@ pub(crate) fn encoded(bitmap: &Bitmap) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_with_a_long_key_come_in_batches() {
+        let key = Key::new(&[7; 64 << 10]).unwrap();
+        let mut pieces = (0..1000_u16).map(|group| (GroupId(group), Bytes::from_static(b"bits")));
+        let mut lens = Vec::new();
+        let mut groups = Vec::new();
+        loop {
+            let batch = batch(&key, MergeMode::Or, &mut pieces);
+            if batch.is_empty() {
+                break;
+            }
+            lens.push(batch.len());
+            groups.extend(batch.into_iter().map(|(group, _)| group.0));
+        }
+        assert_eq!(groups, (0..1000).collect::<Vec<u16>>());
+        assert_eq!(lens, [256, 256, 256, 232]);
+    }
 
     #[test]
     fn pieces_hold_the_bits_of_one_segment_each_and_the_last_one_the_length() {

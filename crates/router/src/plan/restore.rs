@@ -6,6 +6,7 @@ use bitroster_types::{GroupId, Key, UnixMillis};
 
 use super::{
     expire, gather,
+    keys::refusal,
     publish::{Draft, hold, publish},
 };
 use crate::call::{Answer, Call, Step, Stop, answer, decoded, wall_clock};
@@ -33,7 +34,10 @@ pub(crate) async fn restore(call: &Call, command: &WriteCommand) -> Step<Reply> 
     if time.is_some_and(|time| time <= wall_clock()) {
         // Over before it begins.
         if *replace {
-            call.complete_write(&WriteCommand::Delete { keys: vec![key.clone()] }).await?;
+            let delete = WriteCommand::Delete { keys: vec![key.clone()] };
+            if let reply @ Reply::Error(_) = call.complete_write(&delete).await? {
+                return Err(refusal(reply));
+            }
         }
         return Ok(Reply::Ok);
     }

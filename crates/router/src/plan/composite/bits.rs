@@ -6,12 +6,15 @@ use bitroster_bitmap::Bitmap;
 use bitroster_command::{
     Field, FieldType, Header, MergeMode, PartQuery, ReadCommand, ReadOp, Reply, WriteCommand,
 };
-use bitroster_types::{GroupId, Key};
+use bitroster_types::{
+    GroupId, Key,
+    limits::{ENTRY_BYTES_MAX, ENTRY_OPS_MAX},
+};
 use bytes::Bytes;
 
 use super::places::misfit;
 use crate::{
-    call::{Call, Step, count_of},
+    call::{Call, Step, count_of, reply_of},
     plan::{gather, merge},
 };
 
@@ -21,20 +24,33 @@ pub(super) async fn get(call: &Call, key: &Key, offsets: &[u64]) -> Step<Reply> 
     let mut segments = offsets.iter().map(|offset| width.segment_of(*offset));
     let first = segments.next();
     if segments.all(|segment| Some(segment) == first) {
-        let kind = FieldType { signed: false, width: 1 };
-        let fields = offsets.iter().map(|offset| Field { kind, offset: *offset }).collect();
-        let read = ReadCommand::BitFieldRo { key: key.clone(), fields };
-        return Ok(call.complete_read(&read).await?);
+        return Ok(call.complete_read(&fields_of(key, offsets)).await?);
+    }
+    let header = call.header(key).await?;
+    if let Some(Header { spread, .. }) = &header
+        && spread.is_empty()
+    {
+        // One look at all of them: a value that is set anew meanwhile has no version to tell it by.
+        let read = ReadOp::Command(fields_of(key, offsets));
+        return reply_of(call.ask(call.map.home(key), read).await?);
     }
     let mut bits = vec![0; offsets.len()];
-    if let Some(header) = call.header(key).await? {
+    if let Some(header) = header {
         read(call, key, &header, offsets, &mut bits).await?;
         gather::confirm(call, key, &header).await?;
     }
     Ok(Reply::Array(bits.into_iter().map(gather::number).collect()))
 }
 
-/// Reads bits of one version of a key, each group's in one request.
+/// A read of single bits.
+fn fields_of(key: &Key, offsets: &[u64]) -> ReadCommand {
+    let kind = FieldType { signed: false, width: 1 };
+    let fields = offsets.iter().map(|offset| Field { kind, offset: *offset }).collect();
+    ReadCommand::BitFieldRo { key: key.clone(), fields }
+}
+
+/// Reads bits of one version of a key. The questions to a group, each of which has a copy of the
+/// key, are made as they are sent.
 async fn read(
     call: &Call,
     key: &Key,
@@ -56,18 +72,33 @@ async fn read(
         let query = PartQuery::Count { start, end };
         ReadOp::Part { key: key.clone(), version: header.version, query }
     };
+    let op = &op;
+    let at_once = questions_at_once(key);
     let asked = call
-        .each(groups, |(group, places)| {
-            let ops: Vec<ReadOp> = places.iter().map(op).collect();
-            async move { Ok((places, call.ask_short(group, ops).await?)) }
+        .each(groups, |(group, places)| async move {
+            let mut counts = Vec::with_capacity(places.len());
+            for places in places.chunks(at_once) {
+                call.check_deadline()?;
+                let ops = places.iter().map(op).collect();
+                for outcome in call.ask_short(group, ops).await? {
+                    counts.push(count_of(outcome)?);
+                }
+            }
+            Ok((places, counts))
         })
         .await?;
-    for (places, outcomes) in asked {
-        for (place, outcome) in places.into_iter().zip(outcomes) {
-            bits[place] = count_of(outcome)?;
+    for (places, counts) in asked {
+        for (place, count) in places.into_iter().zip(counts) {
+            bits[place] = count;
         }
     }
     Ok(())
+}
+
+/// How many questions about a key wait for their answers at a time.
+fn questions_at_once(key: &Key) -> usize {
+    let bytes = size_of::<ReadOp>() + key.as_bytes().len();
+    (ENTRY_BYTES_MAX / bytes).clamp(1, ENTRY_OPS_MAX)
 }
 
 /// BM.RANK.
@@ -92,4 +123,17 @@ pub(super) async fn set_names(call: &Call, key: &Key, space: &Key, names: &[Byte
     let merge = WriteCommand::Merge { key: key.clone(), mode: MergeMode::Or, bits };
     // The names have their numbers, whatever becomes of the bits.
     call.complete_write(&merge).await.map_err(|error| call.after_change(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_with_a_long_key_are_few_at_a_time() {
+        let long = Key::new(&[7; 64 << 10]).unwrap();
+        let at_once = questions_at_once(&long);
+        assert!((1..64).contains(&at_once), "{at_once}");
+        assert!(questions_at_once(&Key::new(b"k").unwrap()) > 10_000);
+    }
 }

@@ -18,7 +18,8 @@ use crate::{
 /// Marks an id in the keys of the periods that a time lies in: in how many it was not marked.
 ///
 /// A key that would be over already is neither made nor counted. Whether a key has its expiry is
-/// asked while its bit is set, so that all but the first marks of a period cost one round.
+/// asked while its bit is set, so that a bit that was set before costs one round, and again where
+/// it was clear.
 pub(super) async fn mark(
     call: &Call,
     family: &[u8],
@@ -47,11 +48,19 @@ pub(super) async fn mark(
             Err(stop) => stops.push(stop),
         }
     }
-    match stops.into_iter().next() {
+    match foremost(stops) {
         None => Ok(number(fresh)),
         Some(stop) if is_changed => Err(call.after_change(stop)),
         Some(stop) => Err(stop),
     }
+}
+
+/// What the client is told of several stops: the first that leaves open what was done, else the
+/// first.
+fn foremost(mut stops: Vec<Stop>) -> Option<Stop> {
+    let is_open = |stop: &Stop| matches!(stop, Stop::Error(CommandError::OutcomeUnknown { .. }));
+    let at = stops.iter().position(is_open).unwrap_or(0);
+    (at < stops.len()).then(|| stops.swap_remove(at))
 }
 
 /// Sets a bit, and the key's expiry if it has none: whether the bit was clear.
@@ -60,11 +69,10 @@ async fn mark_one(call: &Call, key: Key, offset: u64, expiry: Option<UnixMillis>
     let Some(expiry) = expiry else {
         return Ok(count_of(call.complete_write(&set).await?.into())? == 0);
     };
-    let form = TimeForm { millis: true, absolute: true };
-    let look = ReadCommand::Ttl { key: key.clone(), form };
-    let (set, looked) = future::join(call.complete_write(&set), call.complete_read(&look)).await;
+    let (set, is_dated) = future::join(call.complete_write(&set), has_expiry(call, &key)).await;
     let was_clear = count_of(set?.into())? == 0;
-    if !matches!(looked, Ok(Reply::Integer(1..))) {
+    // A clear bit may be the first of a key that was made anew since its expiry was looked at.
+    if !is_dated || was_clear && !has_expiry(call, &key).await {
         let condition = ExpiryCondition { if_none: true, ..ExpiryCondition::default() };
         let expire = WriteCommand::Expire { key, expiry: Expiry::At(expiry), condition };
         match call.complete_write(&expire).await {
@@ -74,6 +82,13 @@ async fn mark_one(call: &Call, key: Key, offset: u64, expiry: Option<UnixMillis>
         }
     }
     Ok(was_clear)
+}
+
+/// Whether a key is seen to have an expiry.
+async fn has_expiry(call: &Call, key: &Key) -> bool {
+    let form = TimeForm { millis: true, absolute: true };
+    let look = ReadCommand::Ttl { key: key.clone(), form };
+    matches!(call.complete_read(&look).await, Ok(Reply::Integer(1..)))
 }
 
 /// Answers the union of dated keys.
@@ -98,4 +113,23 @@ fn union(keys: Vec<Key>) -> Step<Option<Expression>> {
     let formula = Formula::new(operands.chain(joins).collect(), keys.len());
     let formula = formula.map_err(|error| CommandError::Message(format!("ERR {error}")))?;
     Ok(Some(Expression { formula, keys }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_open_outcome_comes_before_one_that_says_that_nothing_was_done() {
+        let open = || Stop::Error(CommandError::OutcomeUnknown { waited: Duration::ZERO });
+        let refused = || Stop::Error(CommandError::Loading);
+        let foremost_is_open = |stops| {
+            matches!(foremost(stops), Some(Stop::Error(CommandError::OutcomeUnknown { .. })))
+        };
+        assert!(foremost_is_open(vec![refused(), open(), refused()]));
+        assert!(!foremost_is_open(vec![refused()]));
+        assert!(foremost(Vec::new()).is_none());
+    }
 }

@@ -23,6 +23,9 @@ use crate::call::{Call, Step};
 /// Expressions that are counted here before another task may go on: a millisecond or so.
 const COUNTED_AT_ONCE: usize = 16;
 
+/// [`ALL`] as a range of a [`Share`].
+const ALL_BITS: (u64, u64) = (ALL.start, ALL.end);
+
 /// What homes have computed of first segments.
 #[derive(Default)]
 pub(super) struct Known {
@@ -138,7 +141,7 @@ async fn count_batch(
 }
 
 /// Which group counts what: all expressions in the later segments that it holds, and those whose
-/// home it is in the first.
+/// home it is in the first segment as well, at one look.
 fn shares(
     call: &Call,
     operands: &Operands<'_>,
@@ -152,15 +155,20 @@ fn shares(
     let width = call.map.width().bits();
     let mut shares = Vec::new();
     for group in operands.later_groups(call, &places) {
-        let has_all = by_home.get(&group).is_some_and(|of| of.len() == trees.len());
-        let range = if has_all { (0, ALL.end) } else { (width, ALL.end) };
-        if has_all {
-            by_home.remove(&group);
+        let own = by_home.remove(&group).unwrap_or_default();
+        let others = |at: &usize| own.binary_search(at).is_err();
+        let of: Vec<usize> = (0..trees.len()).filter(others).collect();
+        if !of.is_empty() {
+            shares.push(Share { group, range: (width, ALL.end), of });
         }
-        shares.push(Share { group, range, of: (0..trees.len()).collect() });
+        if !own.is_empty() {
+            shares.push(Share { group, range: ALL_BITS, of: own });
+        }
     }
-    let first = |(group, of)| Share { group, range: (0, width), of };
-    shares.extend(by_home.into_iter().map(first));
+    // All of the range, though a home had nothing more when the operands were opened: what has come
+    // since belongs to what it answers.
+    let at_home = |(group, of)| Share { group, range: ALL_BITS, of };
+    shares.extend(by_home.into_iter().map(at_home));
     shares
 }
 

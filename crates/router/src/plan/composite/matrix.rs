@@ -3,10 +3,13 @@
 use std::cmp::Reverse;
 
 use bitroster_command::{
-    ReadCommand, Reply,
+    CommandError, ReadCommand, Reply,
     composite::{Candidates, Expression, Relation},
 };
-use bitroster_types::{Key, limits::SCAN_KEYS_EXAMINED_MAX};
+use bitroster_types::{
+    Key,
+    limits::{FORMULA_STEPS_MAX, SCAN_KEYS_EXAMINED_MAX},
+};
 use bytes::Bytes;
 
 use super::{
@@ -23,6 +26,9 @@ use crate::{
 /// Candidates whose first segments are here at a time: ten megabytes or so.
 const CANDIDATES_AT_ONCE: usize = 64;
 
+/// Steps that a candidate adds to an expression: itself, and that it is in both.
+const CANDIDATE_STEPS: usize = 2;
+
 /// How two keys relate.
 pub(super) async fn compare(call: &Call, a: &Key, b: &Key, relation: Relation) -> Step<Reply> {
     let keys = if a == b { vec![a.clone()] } else { vec![a.clone(), b.clone()] };
@@ -30,7 +36,7 @@ pub(super) async fn compare(call: &Call, a: &Key, b: &Key, relation: Relation) -
     let (a, b) = (leaf(&operands, 0), leaf(&operands, keys.len() - 1));
     let both = both(a.as_ref(), b.as_ref());
     let counted = counts(call, &operands, &[a, b, both], &mut Known::default()).await?;
-    operands.confirm(call).await?;
+    operands.confirm(call, |_, _| true).await?;
     let [a, b, both] = counted[..] else { unreachable!("one count an expression") };
     let is = |is: bool| Reply::Integer(i64::from(is));
     Ok(match relation {
@@ -88,7 +94,7 @@ pub(super) async fn retention(
         trees.extend(returns.map(|key| both(cohort.as_ref(), tree(key).as_ref())));
     }
     let counted = counts(call, &operands, &trees, &mut Known::default()).await?;
-    operands.confirm(call).await?;
+    operands.confirm(call, |_, _| true).await?;
     let mut counted = counted.into_iter().map(number);
     let row = |(cohort, columns): (&Key, usize)| {
         let mut row = vec![Reply::bulk(cohort.as_bytes())];
@@ -100,6 +106,7 @@ pub(super) async fn retention(
 
 /// The keys that have most in common with an expression.
 pub(super) async fn top(call: &Call, of: &Expression, k: u64, among: &Candidates) -> Step<Reply> {
+    check_room(of)?;
     let operands = Operands::open(call, &of.keys).await?;
     let mut ranking = Ranking { call, of, k, best: Vec::new(), known: Known::default() };
     match among {
@@ -111,11 +118,22 @@ pub(super) async fn top(call: &Call, of: &Expression, k: u64, among: &Candidates
         }
         Candidates::Match(pattern) => ranking.add_matching(pattern).await?,
     }
-    operands.confirm(call).await?;
+    operands.confirm(call, |_, _| true).await?;
     let row = |(Reverse(count), key): (Reverse<u64>, Key)| {
         Reply::Array(vec![Reply::bulk(key.as_bytes()), number(count)])
     };
     Ok(Reply::Array(ranking.best.into_iter().map(row).collect()))
+}
+
+/// Refuses an expression that leaves no room for a candidate.
+fn check_room(of: &Expression) -> Step<()> {
+    let (steps, most) = (of.formula.steps().len(), FORMULA_STEPS_MAX - CANDIDATE_STEPS);
+    if steps > most {
+        let error =
+            format!("ERR {steps} steps of an expression with candidates; the limit is {most}");
+        return Err(CommandError::Message(error).into());
+    }
+    Ok(())
 }
 
 /// The best candidates so far.
@@ -177,7 +195,7 @@ impl Ranking<'_> {
         let trees: Vec<Option<Tree>> = (0..batch.len()).map(tree).collect();
         self.known.keep(own);
         let counted = counts(self.call, &operands, &trees, &mut self.known).await?;
-        operands.confirm(self.call).await?;
+        operands.confirm(self.call, |_, _| true).await?;
         for (key, count) in batch.iter().zip(counted).filter(|(_, count)| *count > 0) {
             // MATCH may name a key on two pages.
             self.best.retain(|(_, known)| known != key);

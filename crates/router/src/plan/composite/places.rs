@@ -4,10 +4,13 @@
 //! its own. First segments lie by key: where all operands have one home it evaluates that segment,
 //! too; else each home sends what it can compute of it, and the router does the rest.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use bitroster_bitmap::{Bitmap, Formula};
-use bitroster_command::{Outcome, ReadOp, Reply, SourceRef, Want, composite::Expression};
+use bitroster_command::{Header, Outcome, ReadOp, Reply, SourceRef, Want, composite::Expression};
 use bitroster_types::{
     GroupId,
     limits::{BITMAP_BITS_MAX, STAGE_BITS_MAX},
@@ -38,6 +41,8 @@ pub(super) struct Places<'a> {
     /// The groups that may hold later segments, ascending.
     pub(super) groups: Vec<GroupId>,
     pub(super) first: First,
+    /// How often the groups have been asked.
+    asked: AtomicUsize,
 }
 
 /// Where the first segment is evaluated.
@@ -95,7 +100,8 @@ impl<'a> Places<'a> {
             Some(home) => First::At(home),
             None => First::Here(first_segment(call, &operands, &tree).await?),
         };
-        Ok(Ok(Self { call, operands, formula, sources, groups, first }))
+        let asked = AtomicUsize::new(0);
+        Ok(Ok(Self { call, operands, formula, sources, groups, first, asked }))
     }
 
     /// Whether one question to one group sees all operands at one moment.
@@ -103,22 +109,67 @@ impl<'a> Places<'a> {
         matches!(self.first, First::At(_)) && self.operands.are_whole()
     }
 
-    /// Checks that every version that was read still lives, unless one group has answered all.
+    /// Whether all that was read of a key without parts outside of its home, which is changed and
+    /// set anew without a version to tell it by, was read at one moment.
+    fn is_one_moment(&self, header: &Header) -> bool {
+        match &self.first {
+            First::At(_) => self.asked.load(Ordering::Relaxed) <= 1,
+            // The first segment was read when the operands were opened.
+            First::Here(_) => header.len_bytes <= self.call.map.width().bytes(),
+        }
+    }
+
+    /// Checks that what was read of each operand belongs together, unless one group has answered
+    /// all at once.
     pub(super) async fn confirm(&self) -> Step<()> {
-        if self.is_one_look() { Ok(()) } else { self.operands.confirm(self.call).await }
+        if self.is_one_look() && self.asked.load(Ordering::Relaxed) <= 1 {
+            return Ok(());
+        }
+        let is_same =
+            |then: &Header, now: &Header| self.is_one_moment(then) || then.modified == now.modified;
+        self.operands.confirm(self.call, is_same).await
+    }
+
+    /// As [`confirm`](Self::confirm), of an answer that is cut at the length that the operands had
+    /// at first.
+    pub(super) async fn confirm_whole(&self) -> Step<()> {
+        let is_same = |then: &Header, now: &Header| {
+            let is_one_moment = self.is_one_moment(then);
+            then.len_bytes == now.len_bytes && (is_one_moment || then.modified == now.modified)
+        };
+        self.operands.confirm(self.call, is_same).await
+    }
+
+    /// The bits of a short result, where one question brings all of them.
+    pub(super) async fn at_one_look(&self) -> Step<Option<Bitmap>> {
+        let width = self.call.map.width();
+        let most = width.bits().min(STAGE_BITS_MAX);
+        if !self.is_one_look() || self.operands.len_bytes(self.call).await? * 8 > most {
+            return Ok(None);
+        }
+        let value = self.value(0..most).await?;
+        self.confirm_whole().await?;
+        Ok(Some(value))
     }
 
     /// The share of `range` that each group evaluates.
     fn shares(&self, range: &Range<u64>) -> Vec<(GroupId, Range<u64>)> {
         let width = self.call.map.width().bits();
         let later = range.start.max(width)..range.end;
-        let mut shares: Vec<(GroupId, Range<u64>)> =
-            self.groups.iter().map(|group| (*group, later.clone())).collect();
+        // Later segments lie by their number, whatever the key.
+        let owners = self.call.map.groups_of_range(b"", later.clone());
+        let owns = |group: &GroupId| owners.binary_search(group).is_ok();
+        let mut shares: Vec<(GroupId, Range<u64>)> = Vec::new();
+        for group in self.groups.iter().filter(|group| owns(group)) {
+            shares.push((*group, later.clone()));
+        }
         if let First::At(home) = &self.first {
-            let holds_later = shares.iter().any(|(group, _)| group == home);
             shares.retain(|(group, _)| group != home);
-            let end = if holds_later { range.end } else { range.end.min(width) };
-            shares.push((*home, range.start..end));
+            // All of the range, though it had nothing more when the operands were opened: what has
+            // come since belongs to what it answers.
+            if range.start < width || owns(home) {
+                shares.push((*home, range.clone()));
+            }
         }
         shares.retain(|(_, range)| range.start < range.end);
         shares
@@ -144,6 +195,7 @@ impl<'a> Places<'a> {
     /// Asks every group for its share of `range`.
     async fn ask(&self, range: &Range<u64>, want: Want) -> Step<Vec<Outcome>> {
         let shares = self.shares(range);
+        self.asked.fetch_add(1, Ordering::Relaxed);
         self.call.inner.metrics.fanned_out(shares.len());
         self.call
             .each(shares, |(group, range)| {
@@ -192,6 +244,7 @@ impl<'a> Places<'a> {
         let mut counts = vec![0; steps.len()];
         let width = self.call.map.width().bits();
         let mut asks = Vec::new();
+        self.asked.fetch_add(1, Ordering::Relaxed);
         for (group, range) in self.shares(&steps.range) {
             // Of a step that the first segment ends in, a group without that segment counts the
             // rest by itself.
@@ -248,7 +301,11 @@ impl<'a> Places<'a> {
     pub(super) async fn whole(&self, len_bytes: u64) -> Step<Bitmap> {
         let width = self.call.map.width().bits();
         let end = len_bytes * 8;
-        let piece = end.div_ceil(PIECES_MAX).max(STAGE_BITS_MAX).next_multiple_of(width);
+        let mut piece = end.div_ceil(PIECES_MAX).max(STAGE_BITS_MAX).next_multiple_of(width);
+        if self.is_one_look() && len_bytes <= self.call.value_bytes_max() {
+            // No longer than GET's answer, and of one moment, whoever writes meanwhile.
+            piece = end.next_multiple_of(width);
+        }
         let mut whole = Bitmap::new();
         let mut start = 0;
         while start < end {

@@ -28,13 +28,27 @@ pub(super) async fn export(call: &Call, of: &Expression, format: Format) -> Step
             value.read_bytes(0..value.len_bytes())
         }
         Format::Csv => {
-            // A digit and the end of a line at least.
-            check(call, value.cardinality().saturating_mul(2))?;
+            call.check_deadline()?;
+            check(call, csv_bytes(&value))?;
             value.to_csv()
         }
     };
     check(call, bytes.len() as u64)?;
     Ok(Reply::Bulk(bytes.into()))
+}
+
+/// How long a value is as numbers, each with the end of its line.
+fn csv_bytes(value: &Bitmap) -> u64 {
+    let mut bytes = 0_u64;
+    let mut start = 0_u64;
+    let mut digits = 1;
+    while value.last_set() >= Some(start) {
+        let end = 10_u64.saturating_pow(digits);
+        let line = u64::from(digits) + 1;
+        bytes = bytes.saturating_add(value.count(start..end).saturating_mul(line));
+        (start, digits) = (end, digits + 1);
+    }
+    bytes
 }
 
 /// BM.IMPORT.
@@ -85,7 +99,7 @@ async fn value(call: &Call, of: &Expression) -> Step<Option<Bitmap>> {
     match Places::over(call, &of.formula, operands).await? {
         Ok(places) => {
             let value = places.whole(len_bytes).await?;
-            places.operands.confirm(call).await?;
+            places.confirm_whole().await?;
             Ok(Some(value))
         }
         Err(_) => Ok(Some(Bitmap::zeros(len_bytes))),
@@ -94,4 +108,19 @@ async fn value(call: &Call, of: &Expression) -> Step<Option<Bitmap>> {
 
 fn check(call: &Call, len_bytes: u64) -> Step<()> {
     if len_bytes > call.value_bytes_max() { Err(gather::too_long().into()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_list_is_known_before_it_is_made() {
+        let sets: [&[u64]; 4] =
+            [&[], &[0], &[0, 9, 10, 99, 100, 65_535, 65_536, 1 << 41], &[9_999_999_999]];
+        for offsets in sets {
+            let value = Bitmap::from_offsets(offsets);
+            assert_eq!(csv_bytes(&value), value.to_csv().len() as u64, "{offsets:?}");
+        }
+    }
 }

@@ -124,7 +124,7 @@ impl Tree {
         let mut steps = Vec::new();
         self.emit(places, &mut steps);
         let formula = Formula::new(steps, places.len());
-        formula.expect("a tree has no more steps than its formula had")
+        formula.expect("whoever adds operands to a formula leaves room for their steps")
     }
 
     /// Adds the places of all operands.
