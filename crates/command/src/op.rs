@@ -131,6 +131,7 @@ pub enum PartQuery {
     },
     /// What it costs: `Array` of nine `Integer`s: bytes of memory, set bits, length in bytes,
     /// segments that hold bits, containers as arrays, dense, as runs, full, and 1 where it is flat.
+    /// Not for log entries: the memory is this replica's, and others may hold the same in more.
     Info,
     /// Who is present: the ids of the 32-bit fields in a half-open range of bits that are greater
     /// than `after_secs`: `Integer`, how many; with a limit `Bulk`, the first ids that there are as

@@ -23,6 +23,10 @@ pub(crate) use self::{
 use self::{names::Names, table::Table};
 use crate::{size::class, spot::hash_of};
 
+/// Bytes of one name beside its kept form, about: its row in the table, with some room, and its
+/// share of the marks of a block.
+const NAME_BYTES: u64 = 10;
+
 /// One dictionary.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Space {
@@ -39,6 +43,12 @@ impl Space {
     /// Heap bytes, in size classes, without the struct itself.
     pub(crate) fn heap_bytes(&self) -> u64 {
         (self.names.heap_bytes() + self.table.heap_bytes()) as u64
+    }
+
+    /// About how many bytes it takes, by its names alone: replicas must agree on what they answer,
+    /// and the room that their vectors keep differs.
+    pub(crate) fn told_bytes(&self) -> u64 {
+        self.names.kept_bytes() + self.len() * NAME_BYTES
     }
 
     /// The number of a name.

@@ -21,7 +21,7 @@ mod common;
 
 use bitroster_bitmap::Bitmap;
 use bitroster_command::{
-    CommandError, Expiry, MergeMode, Op, Outcome, ReadCommand, ReadOp, Reply, TimeForm,
+    CommandError, Expiry, Grant, MergeMode, Op, Outcome, ReadCommand, ReadOp, Reply, TimeForm,
     WriteCommand, WriteOp,
 };
 use bitroster_types::{GroupId, Key, UnixMillis, limits::PRESENCE_ID_MAX};
@@ -107,6 +107,24 @@ fn clearing_where_there_is_nothing_asks_nobody_and_leaves_nothing() {
     let mut lone = Lone::new();
     assert_eq!(lone.write(&merge(&key("k"), MergeMode::AndNot, &[9])), int(0));
     assert_eq!(lone.engine.stats().keys, 0);
+}
+
+#[test]
+fn a_part_past_its_expiry_is_cleared_with_leave_and_listed_for_that() {
+    let mut scene = Scene::new();
+    let (k, bit, grant) = (scene.key.clone(), scene.bit, scene.enlist());
+    let until = |millis: u64| Grant { expiry: Some(UnixMillis(START.0 + millis)), ..grant };
+    assert_eq!(scene.granted(until(100), bit), int(0));
+    scene.wait(100);
+    // Home has prolonged the key, or its clock is behind.
+    let holding = ReadOp::Holding { pattern: Bytes::from_static(b"*"), offset: bit, limit: 9 };
+    let (group, clear) = (scene.group, merge(&k, MergeMode::AndNot, &[bit]));
+    let listed = Reply::Array(vec![Reply::Integer(1), Reply::Array(vec![Reply::bulk("k")])]);
+    assert_eq!(scene.cluster.read(group, &holding), listed.into());
+    assert_eq!(scene.at_group(WriteOp::Command(clear.clone())), Outcome::AskHome);
+    let grant = until(300);
+    assert_eq!(scene.at_group(WriteOp::Granted { grant, command: clear }), int(1));
+    assert_eq!(scene.part(grant.version), Ok(vec![]));
 }
 
 #[test]

@@ -22,8 +22,8 @@ mod common;
 use bitroster_command::{
     CommandError, Op, Outcome, ReadCommand, ReadOp, Reply, WriteCommand, WriteOp,
 };
-use bitroster_engine::{Engine, ReadStep};
-use bitroster_types::{GroupId, UnixMillis};
+use bitroster_engine::{Engine, EngineConfig, ReadStep};
+use bitroster_types::{GroupId, Slot, UnixMillis};
 use bytes::Bytes;
 use common::{Lone, cluster::Cluster, config, key};
 
@@ -184,11 +184,32 @@ fn a_snapshot_of_many_names_stands_still_and_comes_back_whole() {
         Lone { engine: Engine::restore(config(), &mut &image[..]).unwrap(), ..Lone::new() };
     let again = twin.engine.stats();
     assert_eq!((again.spaces, again.space_names), (said.spaces, said.space_names));
+    let told = info(&mut twin, "users");
+    assert!((27 * 20_000..28 * 20_000).contains(&told.1), "{told:?}");
     fill(&mut twin, 20_000, 30_000);
+    // A copy that was let go leaves the first one's vectors with other room than the twin's.
+    assert_eq!(info(&mut lone, "users"), info(&mut twin, "users"));
     let (mut one, mut two) = (Vec::new(), Vec::new());
     lone.engine.snapshot().write_to(&mut one).unwrap();
     twin.engine.snapshot().write_to(&mut two).unwrap();
     assert!(one == two, "restored, it goes on as the first one");
+}
+
+#[test]
+fn names_that_are_too_long_together_are_not_answered() {
+    let mut lone = Lone {
+        engine: Engine::new(EngineConfig { value_bytes_max: 10_000, ..config() }),
+        ..Lone::new()
+    };
+    let slots = (0..16_384).filter_map(Slot::new).collect();
+    lone.op(&WriteOp::Adopt { slots });
+    lone.write(&assign("s", &[&"n".repeat(4_000), &"m".repeat(2_000)]));
+    let names = |lone: &mut Lone, ids: &[u64]| {
+        let ids = ids.to_vec();
+        lone.run(&ReadCommand::FindNames { space: key("s"), ids }.into())
+    };
+    assert!(matches!(names(&mut lone, &[0, 0, 1, 7, 8]), Reply::Array(names) if names.len() == 5));
+    assert!(matches!(names(&mut lone, &[0, 0, 1, 1]), Reply::Error(_)));
 }
 
 #[test]

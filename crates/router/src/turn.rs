@@ -370,7 +370,10 @@ fn first_key_of_write(write: &WriteCommand) -> Option<&Key> {
 fn gives_value(read: &ReadCommand) -> bool {
     matches!(
         read,
-        ReadCommand::Get { .. } | ReadCommand::GetRange { .. } | ReadCommand::MGet { .. }
+        ReadCommand::Get { .. }
+            | ReadCommand::GetRange { .. }
+            | ReadCommand::MGet { .. }
+            | ReadCommand::FindNames { .. }
     )
 }
 

@@ -68,9 +68,9 @@ impl Reader<'_> {
         .into()
     }
 
-    /// The live keys that have a bit. A part that the group is in doubt about counts where what is
-    /// staged of it has the bit: home may have published it, and who asks to clear the bit must not
-    /// miss it.
+    /// The live keys that have a bit, for who asks to clear it and must not miss any. A part counts
+    /// even past its expiry: home may take its key for alive. One that the group is in doubt about
+    /// counts where what is staged of it has the bit: home may have published it.
     pub(super) fn holding(self, pattern: &Bytes, offset: u64, limit: u64) -> Stepped {
         let (owned, segment) = (&self.store.owned, self.config.width.segment_of(offset));
         if !segment.is_first() && !owned.has_segment(false, segment) {
@@ -83,7 +83,8 @@ impl Reader<'_> {
         });
         Ok(Job::Holding(Holding {
             root: self.store.root().clone(),
-            homes: segment.is_first().then(|| owned.clone()),
+            homes: owned.clone(),
+            is_first: segment.is_first(),
             time: self.time,
             pattern: pattern.clone(),
             offset,

@@ -13,7 +13,8 @@ impl Reader<'_> {
     }
 
     pub(super) fn find_names(self, space: &Key, ids: &[u64]) -> Stepped {
-        self.look_up(space, Wanted::Names(ids.to_vec()))
+        let bytes_max = self.config.value_bytes_max;
+        self.look_up(space, Wanted::Names { ids: ids.to_vec(), bytes_max })
     }
 
     fn look_up(self, space: &Key, wanted: Wanted) -> Stepped {
@@ -22,11 +23,11 @@ impl Reader<'_> {
         Ok(Job::LookUp(Lookup { space, wanted }).into())
     }
 
-    /// An absent space has no names and takes no bytes.
+    /// How many names, and about how many bytes; an absent space has no names and takes no bytes.
     pub(super) fn space_info(self, space: &Key) -> Stepped {
         self.home(space)?;
         let space = self.spaces.get(space);
-        let numbers = space.map_or((0, 0), |space| (space.len(), space.heap_bytes()));
+        let numbers = space.map_or((0, 0), |space| (space.len(), space.told_bytes()));
         let numbers = [numbers.0, numbers.1].map(|number| Reply::Integer(number.cast_signed()));
         Ok(Reply::Array(numbers.into()).into())
     }

@@ -38,6 +38,8 @@ pub(super) struct Names {
     starts: Vec<u32>,
     blocks: Vec<Arc<Block>>,
     count: u64,
+    /// Bytes of all kept names.
+    kept_bytes: u64,
     /// Sum of the blocks' heap bytes.
     block_bytes: usize,
 }
@@ -45,6 +47,11 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn len(&self) -> u64 {
         self.count
+    }
+
+    /// Bytes of all kept names: the same for the same names, whatever room there is beside them.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.kept_bytes
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -90,6 +97,7 @@ impl Names {
         name.push(&mut block.bytes);
         self.block_bytes = self.block_bytes - before + block.heap_bytes();
         self.count += 1;
+        self.kept_bytes += need as u64;
         id
     }
 

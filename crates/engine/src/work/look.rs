@@ -68,12 +68,15 @@ impl Keys {
     }
 }
 
-/// The live keys that match a pattern and have a bit set.
+/// The keys that match a pattern and have a bit set: live ones, and parts even past their expiry,
+/// for home decides whether their key is alive.
 #[derive(Debug)]
 pub(crate) struct Holding {
     pub(crate) root: Root,
-    /// Where the bit's segment depends on the key: the slots of the keys to look at.
-    pub(crate) homes: Option<Owned>,
+    /// The slots of the keys whose home this is.
+    pub(crate) homes: Owned,
+    /// Whether the bit's segment depends on the key, so that only home has it.
+    pub(crate) is_first: bool,
     pub(crate) time: UnixMillis,
     pub(crate) pattern: Bytes,
     pub(crate) offset: u64,
@@ -92,12 +95,12 @@ impl Holding {
             }
         };
         self.root.for_each(|spot, key, view| {
-            let is_here = self.homes.as_ref().is_none_or(|homes| homes.has(spot.slot));
-            if is_here
-                && !view.is_expired(self.time)
-                && view.value.get(self.offset)
-                && glob::glob_match(&self.pattern, key)
-            {
+            let is_here = if self.homes.has(spot.slot) {
+                !view.is_expired(self.time)
+            } else {
+                !self.is_first
+            };
+            if is_here && view.value.get(self.offset) && glob::glob_match(&self.pattern, key) {
                 self.in_doubt.remove(key);
                 add(key);
             }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use bitroster_command::Reply;
+use bitroster_command::{CommandError, Reply};
 use bytes::Bytes;
 
 use super::{Made, reply};
-use crate::space::{Name, Space};
+use crate::{
+    read::too_long,
+    space::{Name, Space},
+};
 
 /// About what one lookup touches: some nodes, a page, a block.
 const LOOKUP_BYTES: u64 = 512;
@@ -25,7 +28,11 @@ pub(crate) enum Wanted {
     /// The numbers of these names.
     Ids(Vec<Bytes>),
     /// The names of these numbers.
-    Names(Vec<u64>),
+    Names {
+        ids: Vec<u64>,
+        /// Most bytes of all names together.
+        bytes_max: u64,
+    },
 }
 
 impl Lookup {
@@ -35,21 +42,37 @@ impl Lookup {
             let id = space.and_then(|space| space.find(&Name::of(name)));
             id.map_or(Reply::Nil, |id| Reply::Integer(id.into()))
         };
-        let name_of = |id: &u64| {
-            let name = space.and_then(|space| space.name(*id));
-            name.map_or(Reply::Nil, |name| Reply::Bulk(name.into()))
-        };
-        reply(Reply::Array(match &self.wanted {
-            Wanted::Ids(names) => names.iter().map(id_of).collect(),
-            Wanted::Names(ids) => ids.iter().map(name_of).collect(),
-        }))
+        match &self.wanted {
+            Wanted::Ids(names) => reply(Reply::Array(names.iter().map(id_of).collect())),
+            Wanted::Names { ids, bytes_max } => match names_of(space, ids, *bytes_max) {
+                Ok(names) => reply(names),
+                Err(error) => Made::Outcome(error.into()),
+            },
+        }
     }
 
     pub(super) fn cost_bytes(&self) -> u64 {
         let searches = match &self.wanted {
             Wanted::Ids(names) => names.len(),
-            Wanted::Names(ids) => ids.len(),
+            Wanted::Names { ids, .. } => ids.len(),
         };
         searches as u64 * LOOKUP_BYTES
     }
+}
+
+/// The names of numbers, unless they are too long together: an id takes a few bytes, its name may
+/// take thousands.
+fn names_of(space: Option<&Space>, ids: &[u64], bytes_max: u64) -> Result<Reply, CommandError> {
+    let mut left = bytes_max;
+    let mut names = Vec::with_capacity(ids.len());
+    for id in ids {
+        names.push(match space.and_then(|space| space.name(*id)) {
+            Some(name) => {
+                left = left.checked_sub(name.len() as u64).ok_or_else(too_long)?;
+                Reply::Bulk(name.into())
+            }
+            None => Reply::Nil,
+        });
+    }
+    Ok(Reply::Array(names))
 }

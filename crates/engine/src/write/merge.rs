@@ -57,7 +57,9 @@ impl Engine {
     /// As [`Engine::entry_for`], for a write that only clears: the live entry if there is one.
     ///
     /// A group that is in no doubt and has no part has nothing to clear, so that nobody need be
-    /// enlisted. A record without a spread is the whole key, and then home need not own the bits.
+    /// enlisted. A part past its expiry may be alive at home, whose clock decides, and be prolonged
+    /// there: home is asked. A record without a spread is the whole key, and then home need not own
+    /// the bits.
     fn entry_to_clear(
         &mut self,
         key: &Key,
@@ -68,8 +70,9 @@ impl Engine {
             Err(Outcome::Spread(header)) if header.spread.is_empty() => (self.home(key)?, true),
             place => place?,
         };
-        let is_here = self.store.find(spot, key).is_some();
-        if !is_home && (self.side.is_staged(key) || is_here && grant.is_some()) {
+        let here = self.store.find(spot, key);
+        let asks = here.is_some_and(|view| grant.is_some() || view.is_expired(self.time));
+        if !is_home && (asks || self.side.is_staged(key)) {
             self.admit(spot, key, grant)?;
         }
         Ok(self.live(spot, key).map(|_| spot))

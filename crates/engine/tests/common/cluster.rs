@@ -70,6 +70,12 @@ impl Cluster {
             Outcome::AskHome => {
                 let Op::Write(WriteOp::Command(command)) = op else { return Outcome::AskHome };
                 let key = keys_of(op).remove(0);
+                let only_clears =
+                    matches!(command, WriteCommand::Merge { mode: MergeMode::AndNot, .. });
+                let has_part = |header: Header| header.spread.contains(&group);
+                if only_clears && !self.header(&key).is_some_and(has_part) {
+                    return Reply::Integer(0).into();
+                }
                 let grant = self.enlist(&key, group);
                 let op = WriteOp::Granted { grant, command: command.clone() };
                 self.send(group, &Op::Write(op))
