@@ -17,11 +17,7 @@ use crate::{
 
 /// BM.EXPORT.
 pub(super) async fn export(call: &Call, of: &Expression, format: Format) -> Step<Reply> {
-    let Some(mut value) = value(call, of).await? else { return Ok(Reply::Nil) };
-    if matches!(format, Format::Roaring32 | Format::Roaring64) {
-        // Equal sets leave as equal bytes, however they have come to be.
-        value.optimize();
-    }
+    let Some(value) = value(call, of).await? else { return Ok(Reply::Nil) };
     let bytes = match format {
         Format::Roaring32 => value.to_roaring32().ok_or(CommandError::Text(
             "ERR the set has offsets that need more than 32 bits: use ROARING64",

@@ -191,7 +191,6 @@ impl Twin {
         let Set { bits, len } = self.evaluate(of);
         let mut value = Bitmap::from_offsets(&bits);
         value.extend_len(len as u64);
-        value.optimize();
         Reply::Bulk(match format {
             Format::Roaring32 => value.to_roaring32().unwrap().into(),
             Format::Roaring64 => value.to_roaring64().into(),
