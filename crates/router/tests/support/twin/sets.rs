@@ -2,14 +2,14 @@
 
 use bitroster_bitmap::{Bitmap, Formula, Step};
 use bitroster_command::{
-    Composite, MergeMode, Reply, WriteCommand,
+    CommandError, Composite, MergeMode, Reply, WriteCommand,
     composite::{Ask, Candidates, Expression, Format, Relation},
     glob_match, parse_i64,
 };
 use bitroster_types::Key;
 use bytes::Bytes;
 
-use super::{Twin, integer};
+use super::{super::VALUE_BYTES_MAX, Twin, integer};
 
 /// What an expression comes to: its bits, and the length of its longest operand in bytes.
 struct Set {
@@ -191,12 +191,17 @@ impl Twin {
         let Set { bits, len } = self.evaluate(of);
         let mut value = Bitmap::from_offsets(&bits);
         value.extend_len(len as u64);
-        Reply::Bulk(match format {
+        let bytes: Bytes = match format {
             Format::Roaring32 => value.to_roaring32().unwrap().into(),
             Format::Roaring64 => value.to_roaring64().into(),
             Format::Bytes => value.read_bytes(0..u64::MAX).into(),
             Format::Csv => bits.iter().map(|bit| format!("{bit}\n")).collect::<String>().into(),
-        })
+        };
+        if bytes.len() as u64 > VALUE_BYTES_MAX {
+            let text = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+            return CommandError::Text(text).into();
+        }
+        Reply::Bulk(bytes)
     }
 }
 
