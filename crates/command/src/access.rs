@@ -52,6 +52,17 @@ impl Command {
         found.0
     }
 
+    /// The family of dated keys that the command touches, which [`accesses`](Self::accesses) gives
+    /// as `family:*`.
+    pub fn family(&self) -> Option<&[u8]> {
+        let Self::Composite(composite) = self else { return None };
+        if let Composite::Mark { family, .. } | Composite::Window { family, .. } = &**composite {
+            Some(family)
+        } else {
+            None
+        }
+    }
+
     /// Whether the command looks into every key whose name matches a pattern, so that only who may
     /// do so with all keys may use it: `BM.PURGE` and `BM.TOPK` with MATCH. The first of the two
     /// changes them, unless it only tries.

@@ -14,7 +14,7 @@ mod own;
 mod server;
 mod string;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use crate::{Command, CommandError, ParseLimits, parse::Parser, parse::Request};
 
@@ -346,12 +346,10 @@ pub fn keys_of<'a>(args: &[&'a [u8]]) -> Result<Vec<Cow<'a, [u8]>>, CommandError
     let command = spec
         .parse(args, &ParseLimits::default())
         .map_err(|_| CommandError::Text("ERR Invalid arguments specified for command"))?;
-    let mut keys: Vec<Cow<'a, [u8]>> = Vec::new();
-    for (key, _) in command.accesses() {
-        if !keys.contains(&key) {
-            keys.push(Cow::Owned(key.into_owned()));
-        }
-    }
+    let accesses = command.accesses();
+    let mut seen = BTreeSet::new();
+    let names = accesses.iter().map(|(key, _)| &**key).filter(|key| seen.insert(*key));
+    let keys: Vec<Cow<'a, [u8]>> = names.map(|key| Cow::Owned(key.to_vec())).collect();
     if keys.is_empty() { Err(NONE) } else { Ok(keys) }
 }
 

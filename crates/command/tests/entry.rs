@@ -242,6 +242,7 @@ fn values_that_no_op_has_are_errors() {
     assert_eq!(field(b"\x01\x01k\x80\x80\x80\x80\x80\x80\x80\x01"), "offset");
     assert_eq!(field(b"\x40\x01k\x80\x80\x80\x80\x80\x80\x80\x01"), "offset");
     assert_eq!(field(b"\x09\x01k\xff\xff\xff\xff\xff\x7f\x01v"), "offset");
+    assert_eq!(field(b"\x86\x01*\x80\x80\x80\x80\x80\x80\x80\x01\x09"), "offset");
     assert_eq!(field(b"\xab\x01\x80\x80\x01"), "slot");
     assert_eq!(field(b"\xa9\x00\x01\xaa"), "op of a transaction");
     assert_eq!(field(b"\x43\x01k\x01\x40\x00"), "field type");

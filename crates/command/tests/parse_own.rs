@@ -278,3 +278,14 @@ fn top_k_takes_keys_or_a_pattern() {
         ("BM.TOPK (a 3 KEYS x", "ERR expression: expected an operator or ')' at byte 2"),
     ]);
 }
+
+#[test]
+fn top_k_leaves_room_for_the_steps_of_a_candidate() {
+    let line = |operands: usize| {
+        let text = vec!["a"; operands].join("|");
+        format!("BM.TOPK {text} 3 KEYS x")
+    };
+    assert!(matches!(command(&line(2047)), Command::Composite(_)));
+    let refusal = "ERR expression: 4095 steps; the limit of BM.TOPK is 4094";
+    refuse(&[(&line(2048), refusal)]);
+}

@@ -138,8 +138,18 @@ impl Rules {
         {
             return Err(Denial::Key(b"*".to_vec()));
         }
+        let family = command.family();
         for (key, touch) in command.accesses() {
-            if !self.user.may_touch(&key, touch == Touch::Read) {
+            let reads = touch == Touch::Read;
+            let may = match key.strip_suffix(b"*") {
+                Some(start)
+                    if family.is_some_and(|family| start.strip_suffix(b":") == Some(family)) =>
+                {
+                    self.user.may_touch_from(start, reads)
+                }
+                Some(_) | None => self.user.may_touch(&key, reads),
+            };
+            if !may {
                 return Err(Denial::Key(key.into_owned()));
             }
         }

@@ -355,7 +355,7 @@ fn read_op(cursor: &mut Cursor<'_>, tag: u8) -> Taken<ReadOp> {
         }
         tag::HOLDING => ReadOp::Holding {
             pattern: cursor.value()?,
-            offset: cursor.number()?,
+            offset: cursor.bit_offset()?,
             limit: cursor.number()?,
         },
         tag::FINGERPRINT => ReadOp::Fingerprint { key: cursor.key()? },

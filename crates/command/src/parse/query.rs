@@ -2,7 +2,7 @@
 
 use bitroster_types::{
     Key,
-    limits::{EXPRESSION_KEYS_MAX, HISTOGRAM_STEPS_MAX, LIST_OFFSETS_MAX},
+    limits::{EXPRESSION_KEYS_MAX, FORMULA_STEPS_MAX, HISTOGRAM_STEPS_MAX, LIST_OFFSETS_MAX},
 };
 use bytes::Bytes;
 
@@ -24,6 +24,9 @@ pub(super) const SAMPLE_LIMIT_DEFAULT: u64 = 10;
 pub(super) fn composite(composite: Composite) -> Parsed {
     Ok(Command::Composite(Box::new(composite)))
 }
+
+/// Steps that meet an expression with a candidate: the candidate, and what joins the two.
+const CANDIDATE_STEPS: usize = 2;
 
 /// Something asked of one key.
 fn ask_key(request: &Request<'_>, ask: Ask) -> Parsed {
@@ -211,6 +214,11 @@ pub(crate) fn top_k(request: &Request<'_>) -> Parsed {
     let wrong = CommandError::Text("ERR k is not an integer or out of range");
     let k = positive(words.take()?, EXPRESSION_KEYS_MAX as u64, wrong)?;
     let of = over(text, &mut words)?;
+    let (steps, most) = (of.formula.steps().len(), FORMULA_STEPS_MAX - CANDIDATE_STEPS);
+    if steps > most {
+        let text = format!("ERR expression: {steps} steps; the limit of BM.TOPK is {most}");
+        return Err(CommandError::Message(text));
+    }
     let among = if let Some(pattern) = words.after("match")? {
         Candidates::Match(Bytes::copy_from_slice(pattern))
     } else if words.has("keys") {

@@ -293,7 +293,7 @@ pub(crate) fn read_op() -> impl Strategy<Value = ReadOp> {
         ),
         1 => key().prop_map(|key| ReadOp::Fingerprint { key }),
         1 => evaluate(),
-        1 => (value(), any::<u64>(), any::<u64>())
+        1 => (value(), 0..BITMAP_BITS_MAX, any::<u64>())
             .prop_map(|(pattern, offset, limit)| ReadOp::Holding { pattern, offset, limit }),
     ]
 }

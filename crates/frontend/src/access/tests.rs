@@ -54,6 +54,18 @@ fn an_identity_follows_every_change_of_its_user() {
 }
 
 #[test]
+fn a_family_needs_a_right_to_all_its_keys() {
+    let access = Access::new(None);
+    access.follow(1, &users(&[("a", "on nopass ~dau:? +@all"), ("b", "on nopass ~dau:* +@all")]));
+    let [a, b] = [b"a", b"b"].map(|name| access.authenticate(name, b"").unwrap());
+    for request in ["BM.MARK dau 7", "BM.WINDOW dau LAST 3d"] {
+        let refusal = "NOPERM No permissions to access a key".to_owned();
+        assert_eq!(admit(&a, request), Err(refusal), "{request}");
+        assert_eq!(admit(&b, request), Ok(()), "{request}");
+    }
+}
+
+#[test]
 fn a_user_that_is_off_or_makes_no_sense_does_not_come_in() {
     let access = Access::new(None);
     access.follow(1, &users(&[("off", "off nopass +@all"), ("bad", "on nopass nonsense +@all")]));

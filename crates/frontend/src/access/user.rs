@@ -277,6 +277,19 @@ impl User {
         self.all_keys || self.keys.iter().any(fits)
     }
 
+    /// Whether the user may read (or, where not `reads`, write) every key that begins with `start`:
+    /// whether a pattern ends in a star and what is before that matches a beginning of `start`. A
+    /// pattern with a set of bytes is taken for none that does.
+    pub(crate) fn may_touch_from(&self, start: &[u8], reads: bool) -> bool {
+        let fits = |known: &KeyPattern| {
+            (if reads { known.reads } else { known.writes })
+                && head_of(&known.pattern).is_some_and(|head| {
+                    (0..=start.len()).any(|len| glob_match(head, &start[..len]))
+                })
+        };
+        self.all_keys || self.keys.iter().any(fits)
+    }
+
     /// Whether the user may read (or, where not `reads`, write) every key.
     pub(crate) fn may_touch_all(&self, reads: bool) -> bool {
         let fits = |known: &KeyPattern| {
@@ -378,6 +391,21 @@ fn refusal_of(name: &[u8]) -> RuleError {
             }
         }
         _ => RuleError::FirstArgument,
+    }
+}
+
+/// What is before the star that ends a pattern; `None` where none does, or where a set of bytes may
+/// have it.
+fn head_of(pattern: &[u8]) -> Option<&[u8]> {
+    let head = pattern.strip_suffix(b"*")?;
+    let mut rest = head;
+    loop {
+        rest = match rest {
+            [] => return Some(head),
+            // A lone backslash takes the star for itself.
+            [b'\\'] | [b'[', ..] => return None,
+            [b'\\', _, rest @ ..] | [_, rest @ ..] => rest,
+        };
     }
 }
 

@@ -56,9 +56,18 @@ impl Args {
         if bytes.is_empty() { self } else { self.word(word).bytes(bytes) }
     }
 
-    pub(super) fn all(mut self, bytes: Vec<Bytes>) -> Self {
-        self.0.extend(bytes);
-        self
+    /// Names, if they are not more than a request may have arguments.
+    ///
+    /// # Errors
+    ///
+    /// Where they are.
+    pub(super) fn all(mut self, field: &str, names: Vec<Bytes>) -> Result<Self, Status> {
+        if names.len() > REQUEST_ARGS_MAX {
+            let said = format!("{} names; the limit is {REQUEST_ARGS_MAX}", names.len());
+            return Err(fault::invalid(field, said));
+        }
+        self.0.extend(names);
+        Ok(self)
     }
 
     /// Numbers, if they are not more than a request may have arguments.

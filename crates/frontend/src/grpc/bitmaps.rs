@@ -93,7 +93,8 @@ impl Bitmaps for BitmapsService {
     async fn combine(&self, request: Request<CombineRequest>) -> Outcome<CombineResponse> {
         let (mut call, asked) = self.0.open(request)?;
         let word = args::combination(asked.combination)?;
-        let args = Args::new("BITOP").word(word).bytes(asked.target).all(asked.sources);
+        let args =
+            Args::new("BITOP").word(word).bytes(asked.target).all("sources", asked.sources)?;
         let length_bytes = call.ask(args).await?.count()?;
         Ok(call.respond(CombineResponse { length_bytes }))
     }
@@ -104,8 +105,8 @@ impl Bitmaps for BitmapsService {
     ) -> Outcome<CombineCountResponse> {
         let (mut call, asked) = self.0.open(request)?;
         let word = args::combination(asked.combination)?;
-        let count =
-            call.ask(Args::new("BITOPCARD").word(word).all(asked.sources)).await?.count()?;
+        let args = Args::new("BITOPCARD").word(word).all("sources", asked.sources)?;
+        let count = call.ask(args).await?.count()?;
         Ok(call.respond(CombineCountResponse { count }))
     }
 

@@ -15,14 +15,14 @@ pub(super) struct IdsService(pub(super) Gate);
 impl Ids for IdsService {
     async fn assign(&self, request: Request<AssignRequest>) -> Outcome<AssignResponse> {
         let (mut call, asked) = self.0.open(request)?;
-        let args = Args::new("BM.ID").bytes(asked.space).all(asked.names);
+        let args = Args::new("BM.ID").bytes(asked.space).all("names", asked.names)?;
         let ids = call.ask(args).await?.counts()?;
         Ok(call.respond(AssignResponse { ids }))
     }
 
     async fn find(&self, request: Request<FindRequest>) -> Outcome<FindResponse> {
         let (mut call, asked) = self.0.open(request)?;
-        let args = Args::new("BM.FIND").bytes(asked.space).all(asked.names);
+        let args = Args::new("BM.FIND").bytes(asked.space).all("names", asked.names)?;
         let found = |item: Answer| {
             let id = if item.is_nil() { None } else { Some(item.count()?) };
             Ok(FoundId { id })

@@ -30,13 +30,13 @@ impl Keys for KeysService {
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Outcome<DeleteResponse> {
         let (mut call, asked) = self.0.open(request)?;
-        let deleted = call.ask(Args::new("DEL").all(asked.keys)).await?.count()?;
+        let deleted = call.ask(Args::new("DEL").all("keys", asked.keys)?).await?.count()?;
         Ok(call.respond(DeleteResponse { deleted }))
     }
 
     async fn exists(&self, request: Request<ExistsRequest>) -> Outcome<ExistsResponse> {
         let (mut call, asked) = self.0.open(request)?;
-        let count = call.ask(Args::new("EXISTS").all(asked.keys)).await?.count()?;
+        let count = call.ask(Args::new("EXISTS").all("keys", asked.keys)?).await?.count()?;
         Ok(call.respond(ExistsResponse { count }))
     }
 

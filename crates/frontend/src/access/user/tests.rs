@@ -111,6 +111,35 @@ fn keys_are_allowed_by_pattern_and_by_what_is_done_with_them() {
 }
 
 #[test]
+fn a_family_is_allowed_by_a_pattern_that_covers_all_of_its_keys() {
+    for (pattern, may) in [
+        ("*", true),
+        ("d*", true),
+        ("dau:*", true),
+        ("d?u*", true),
+        ("*:*", true),
+        ("da\\u:*", true),
+        ("dau:**", true),
+        ("dau:?", false),
+        ("dau:?*", false),
+        ("dau:\\*", false),
+        ("dau:\\\\*", false),
+        ("dau:[*]", false),
+        ("dau:[*", false),
+        ("*:", false),
+        ("dau", false),
+        ("mau:*", false),
+        ("dau:2026*", false),
+    ] {
+        let user = user(&format!("~{pattern}"));
+        assert_eq!(user.may_touch_from(b"dau:", true), may, "{pattern}");
+        assert_eq!(user.may_touch_from(b"dau:", false), may, "{pattern}");
+    }
+    let reader = user("%R~dau:*");
+    assert!(reader.may_touch_from(b"dau:", true) && !reader.may_touch_from(b"dau:", false));
+}
+
+#[test]
 fn a_pattern_of_channels_must_be_one_of_the_users_own() {
     let user = user("&news:*");
     assert!(user.may_reach(b"news:1", false) && !user.may_reach(b"other", false));

@@ -68,7 +68,7 @@ pub(super) fn top_k(asked: TopKRequest) -> Result<Args, Status> {
     let args = Args::new("BM.TOPK").text(asked.expression).number(asked.k);
     let args = args.named("UNIVERSE", asked.universe);
     match asked.among {
-        Some(top_k_request::Among::Keys(list)) => Ok(args.word("KEYS").all(list.keys)),
+        Some(top_k_request::Among::Keys(list)) => args.word("KEYS").all("keys", list.keys),
         Some(top_k_request::Among::Match(pattern)) => Ok(args.word("MATCH").bytes(pattern)),
         None => Err(fault::invalid("among", "must be keys or a pattern")),
     }
