@@ -328,7 +328,8 @@ fn channels_and_operators_are_for_the_session() {
     ]);
     refuse(&[
         ("SWAPDB 0 1", "ERR DB index is out of range"),
-        ("SWAPDB x 0", "ERR value is not an integer or out of range"),
+        ("SWAPDB x 0", "ERR invalid first DB index"),
+        ("SWAPDB 0 x", "ERR invalid second DB index"),
         ("MOVE k 0", "ERR source and destination objects are the same"),
         ("MOVE k 1", "ERR DB index is out of range"),
         ("REPLICAOF h 1", "ERR REPLICAOF not allowed in cluster mode."),
