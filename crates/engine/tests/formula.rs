@@ -354,7 +354,7 @@ fn the_keys_that_hold_a_bit_are_found_where_the_bit_lies() {
     assert_eq!(names.len(), 20, "each at its home");
     cluster.now = UnixMillis(START.0 + 500);
     cluster.write(owner, WriteOp::Tick);
-    // Home may have prolonged the key: a part past its expiry is named until home says that it goes.
+    // Home may have prolonged the key: a part past its expiry is named until home drops it.
     assert_eq!(held(cluster.read(owner, &holding("*", far, 100))).0, 20);
     assert_eq!(held(cluster.read(owner, &holding("k1", far, 100))).0, 1);
 }

@@ -89,14 +89,14 @@ impl Dialog {
             // Every change is kept before it is answered, and followed as it comes.
             ("save" | "load", []) => Ok(Reply::Ok),
             ("help", []) => Ok(Reply::Array(HELP.iter().map(|line| Reply::Status(line)).collect())),
-            ("cat" | "log", _) => {
+            ("cat" | "genpass" | "log", _) => {
                 let name = name.to_ascii_uppercase();
                 let text = "ERR unknown subcommand or wrong number of arguments for";
                 Err(CommandError::Message(format!("{text} '{name}'. Try ACL HELP.")))
             }
             (
-                "whoami" | "users" | "list" | "getuser" | "setuser" | "deluser" | "genpass"
-                | "dryrun" | "save" | "load" | "help",
+                "whoami" | "users" | "list" | "getuser" | "setuser" | "deluser" | "dryrun" | "save"
+                | "load" | "help",
                 _,
             ) => Err(CommandError::wrong_arity(&format!("acl|{name}"))),
             _ => {
