@@ -31,7 +31,7 @@ const DENSITY: f64 = 0.05;
 /// Bits that are listed, out of 100 M.
 const LISTED: u64 = 1_000_000;
 /// Offsets that one BM.SCAN asks for.
-const PAGE: &str = "100000";
+const PAGE: &str = "10000";
 const SET: u64 = 1_000_000;
 const BATCH: u64 = 1_000;
 /// Gives each name of ARGV a number, in Redis: the hash of numbers, the hash of names, the counter.
