@@ -4,7 +4,7 @@
 //! promise: a read of several keys sees each at one version, and what writes does so one part after
 //! the other.
 
-use bitroster_bitmap::{Formula, Step};
+use bitroster_bitmap::Formula;
 use bitroster_types::{Key, UnixMillis};
 use bytes::Bytes;
 
@@ -25,24 +25,9 @@ impl Expression {
         Self { formula: Formula::only(), keys: vec![key] }
     }
 
-    /// The union of some keys; at least one and at most
-    /// [`EXPRESSION_KEYS_MAX`](bitroster_types::limits::EXPRESSION_KEYS_MAX). A key may be named
-    /// twice.
-    ///
-    /// # Panics
-    ///
-    /// If there is no key, or more.
-    pub fn any_of(mut keys: Vec<Key>) -> Self {
-        keys.sort_unstable();
-        keys.dedup();
-        let mut steps = Vec::with_capacity(keys.len() * 2);
-        for place in 0..keys.len() {
-            steps.push(Step::Operand(u16::try_from(place).expect("few keys")));
-            if place > 0 {
-                steps.push(Step::Or);
-            }
-        }
-        Self { formula: Formula::new(steps, keys.len()).expect("few keys"), keys }
+    /// About how many bytes it takes on the heap.
+    fn heap_bytes(&self) -> usize {
+        size_of_val(self.formula.steps()) + bytes_of(&self.keys)
     }
 }
 
@@ -192,6 +177,43 @@ pub enum Composite {
         /// The key.
         key: Key,
     },
+}
+
+impl Composite {
+    /// About how many bytes it takes on the heap: a few words name a thousand keys.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Query { of, .. } | Self::Export { of, .. } => of.heap_bytes(),
+            Self::TopK { of, among, .. } => {
+                of.heap_bytes()
+                    + match among {
+                        Candidates::Keys(keys) => bytes_of(keys),
+                        Candidates::Match(pattern) => pattern.len(),
+                    }
+            }
+            Self::Retention { cohorts, returns, .. } => bytes_of(cohorts) + bytes_of(returns),
+            Self::GetBits { offsets, .. } => size_of_val(&offsets[..]),
+            Self::SetNames { names, .. } => {
+                names.iter().map(|name| size_of::<Bytes>() + name.len()).sum()
+            }
+            Self::Import { bits, .. } => bits.len(),
+            Self::Rank { .. }
+            | Self::Compare { .. }
+            | Self::Info { .. }
+            | Self::Mark { .. }
+            | Self::Window { .. }
+            | Self::Online { .. }
+            | Self::Purge { .. }
+            | Self::SpaceList
+            | Self::Dump { .. }
+            | Self::MemoryUsage { .. }
+            | Self::ObjectEncoding { .. } => 0,
+        }
+    }
+}
+
+fn bytes_of(keys: &[Key]) -> usize {
+    keys.iter().map(|key| size_of::<Key>() + key.len()).sum()
 }
 
 /// What is asked of an expression.

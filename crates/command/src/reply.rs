@@ -39,6 +39,25 @@ impl Reply {
         Self::Bulk(Bytes::copy_from_slice(bytes.as_ref()))
     }
 
+    /// About how many bytes it takes, itself among them.
+    pub fn heap_bytes(&self) -> usize {
+        let inner = match self {
+            Self::Bulk(bytes) | Self::Text(bytes) => bytes.len(),
+            Self::Array(replies) | Self::Set(replies) => replies.iter().map(Self::heap_bytes).sum(),
+            Self::Map(pairs) => {
+                pairs.iter().map(|(key, value)| key.heap_bytes() + value.heap_bytes()).sum()
+            }
+            Self::Ok
+            | Self::Status(_)
+            | Self::Integer(_)
+            | Self::Nil
+            | Self::NilArray
+            | Self::Double(_)
+            | Self::Error(_) => 0,
+        };
+        size_of::<Self>() + inner
+    }
+
     /// Whether this is an error.
     pub fn is_error(&self) -> bool {
         matches!(self, Self::Error(_))

@@ -338,12 +338,3 @@ fn what_is_no_expression_is_no_combination() {
     assert!(expression::combined(BitLogic::One, keys(40)).is_ok());
     assert!(expression::combined(BitLogic::One, keys(100)).is_err());
 }
-
-#[test]
-fn a_union_of_keys_names_each_once() {
-    let keys = ["b", "a", "b"].map(|name| Key::new(name.as_bytes()).unwrap());
-    let of = Expression::any_of(keys.to_vec());
-    assert_eq!(of.keys, [Key::new(b"a").unwrap(), Key::new(b"b").unwrap()]);
-    assert_eq!(of.formula, parse("a|b").formula);
-    assert_eq!(Expression::any_of(keys[..1].to_vec()), Expression::only(keys[0].clone()));
-}

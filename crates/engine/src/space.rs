@@ -32,9 +32,15 @@ const NAME_BYTES: u64 = 10;
 pub(crate) struct Space {
     names: Names,
     table: Table,
+    /// Of the hashes in the table. Replicas may have different ones: no answer depends on it.
+    seed: u64,
 }
 
 impl Space {
+    fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
     /// How many names it has: the next name's number.
     pub(crate) fn len(&self) -> u64 {
         self.names.len()
@@ -53,7 +59,7 @@ impl Space {
 
     /// The number of a name.
     pub(crate) fn find(&self, name: &Name<'_>) -> Option<u32> {
-        self.table.find(name.hash(), |id| self.names.is(id, name))
+        self.table.find(name.hash(self.seed), |id| self.names.is(id, name))
     }
 
     /// The name of a number.
@@ -68,7 +74,7 @@ impl Space {
     /// If the space is full.
     pub(crate) fn push(&mut self, name: &Name<'_>) -> u32 {
         let id = self.names.push(name);
-        self.table.insert(name.hash(), id);
+        self.table.insert(name.hash(self.seed), id);
         id
     }
 
@@ -111,15 +117,21 @@ impl Spaces {
         self.buckets.get(bucket_of(space))?.get(space)
     }
 
-    /// Changes a space, made if absent. After a snapshot it costs a look at every block of names,
+    /// Changes a space, made with that seed if absent: a number that nobody can foresee who may yet
+    /// choose names, such as the place in the log. After a snapshot it costs a look at every block of names,
     /// some nanoseconds for each 64 KiB.
-    pub(crate) fn edit<R>(&mut self, key: &Key, change: impl FnOnce(&mut Space) -> R) -> R {
+    pub(crate) fn edit<R>(
+        &mut self,
+        key: &Key,
+        seed: u64,
+        change: impl FnOnce(&mut Space) -> R,
+    ) -> R {
         if self.buckets.is_empty() {
             self.buckets = vec![Arc::default(); BUCKETS].into();
         }
         let bucket = Arc::make_mut(&mut self.buckets[bucket_of(key)]);
         if !bucket.contains_key(key.as_bytes()) {
-            let space = Space::default();
+            let space = Space::new(seed);
             self.spaces += 1;
             self.bytes += bytes_of(key, &space);
             bucket.insert(key.clone(), Arc::new(space));

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::Poll,
     time::{Duration, Instant},
@@ -91,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) latency: Monitor,
     pub(crate) pubsub: PubSub,
     pub(crate) pause: Pause,
+    /// Bytes of the imports that are being received by gRPC.
+    pub(crate) gathered_bytes: Arc<AtomicUsize>,
     /// Whether clients of this machine may use DEBUG.
     pub(crate) debug_is_local: AtomicBool,
     publisher: Publisher,
@@ -114,7 +116,8 @@ impl Shared {
     /// Takes the cluster's users, and ends the clients of those that are deleted, or may not listen
     /// any more to what they listen to.
     pub(crate) fn follow_users(&self, revision: u64, users: &Users) {
-        if self.access().follow(revision, users) {
+        let Some(is_deleted) = self.access().follow(revision, users) else { return };
+        if is_deleted {
             self.clients.end_deleted();
         }
         self.clients.end_forbidden_listeners();
@@ -189,6 +192,7 @@ impl Frontend {
             latency: Monitor::default(),
             pubsub: PubSub::default(),
             pause: Pause::default(),
+            gathered_bytes: Arc::default(),
             debug_is_local: AtomicBool::new(false),
             publisher: Publisher::new(),
             spawn,

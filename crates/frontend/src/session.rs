@@ -5,6 +5,7 @@
 //! [`TURN_COMMANDS_MAX`](bitroster_types::limits::TURN_COMMANDS_MAX) commands.
 
 mod acl;
+mod admission;
 mod calls;
 mod dialog;
 mod greeting;

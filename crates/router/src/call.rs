@@ -71,6 +71,8 @@ pub(crate) struct Call {
     pub(crate) inner: Arc<Inner>,
     pub(crate) map: Arc<ClusterMap>,
     pub(crate) reading: Reading,
+    /// How often keys have changed under it, so that it began anew.
+    pub(crate) changes: usize,
     started: Instant,
     pub(crate) deadline: Deadline,
 }
@@ -83,6 +85,7 @@ impl Call {
             inner: Arc::clone(inner),
             map: inner.maps.newest(),
             reading: reading.clone(),
+            changes: 0,
             started,
             deadline: Deadline::at(started + inner.options.request_timeout),
         }
@@ -142,9 +145,8 @@ impl Call {
     where
         F: Future<Output = Step<T>>,
     {
-        let mut call = self.clone();
+        let mut call = Self { changes: 0, ..self.clone() };
         let mut pauses = Pauses::default();
-        let mut changes = 0;
         loop {
             call.refresh();
             if call.map.epoch() == NO_EPOCH {
@@ -157,15 +159,15 @@ impl Call {
             let pause = match stop {
                 Stop::Error(error) => return Err(error),
                 Stop::Again => {
-                    changes += 1;
-                    if changes == PLAN_ATTEMPTS_MAX || self.is_over() {
+                    call.changes += 1;
+                    if call.changes == PLAN_ATTEMPTS_MAX || self.is_over() {
                         return Err(CommandError::Busy(KEPT_CHANGING));
                     }
                     // Replicas that are behind by different times may never agree on a version.
                     call.reading = self.inner.linearizable.clone();
                     self.inner.metrics.restarted();
                     // Two that keep each other from their ends must not go on in step.
-                    for _ in 0..changes {
+                    for _ in 0..call.changes {
                         tokio::task::yield_now().await;
                     }
                     continue;

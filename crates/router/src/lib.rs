@@ -23,11 +23,13 @@
 //! | `route`       | where a command goes first; pure                           |
 //! | `conflict`    | what must not wait in one turn together; pure              |
 //! | `call`        | one request: deadline, asking, telling, starting again     |
+//! | [`aside()`]   | long computations of one request, off the worker            |
 //! | `plan`        | what to do where one group cannot do it alone              |
 //!
 //! Start at [`Turn::try_push`] for the hot path and at `plan` for everything else.
 
 mod arithmetic;
+mod aside;
 #[expect(clippy::wildcard_enum_match_arm, reason = "any other answer stops a plan")]
 mod call;
 mod conflict;
@@ -41,6 +43,7 @@ pub mod router;
 pub mod transport;
 pub mod turn;
 
+pub use aside::aside;
 pub use router::{Router, RouterOptions, Watched};
 pub use transport::{Reading, Target, Transport, TransportError};
 pub use turn::Turn;

@@ -3,14 +3,23 @@
 //! Certificates are files and so the node's business; here are the trait by which it hands them
 //! over, and its use on both ends.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
-use bitroster_types::limits::{TLS_HANDSHAKE_SECS_MAX, TLS_HANDSHAKES_MAX};
+use bitroster_types::limits::{
+    TLS_HANDSHAKE_SECS_MAX, TLS_HANDSHAKES_MAX, TLS_HANDSHAKES_OF_ONE_MAX,
+};
 use futures_util::{
     Stream, StreamExt as _,
     future::{BoxFuture, ready},
     stream,
 };
+use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
@@ -61,6 +70,44 @@ pub trait LinkTls: fmt::Debug + Send + Sync + 'static {
         stream: TcpStream,
         from: SocketAddr,
     ) -> BoxFuture<'_, Option<TlsStream<TcpStream>>>;
+
+    /// Logs a handshake that was given up, and why.
+    fn note_refused(&self, from: SocketAddr, reason: &str);
+}
+
+/// Handshakes under way, by address.
+#[derive(Debug, Default)]
+struct UnderWay(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+
+/// One handshake under way.
+struct Place {
+    of: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
+    from: IpAddr,
+}
+
+impl UnderWay {
+    /// A place for one more handshake from an address, if it has not too many.
+    fn enter(&self, from: IpAddr) -> Option<Place> {
+        let mut counts = self.0.lock();
+        let count = counts.entry(from).or_default();
+        if *count >= TLS_HANDSHAKES_OF_ONE_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Place { of: Arc::clone(&self.0), from })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.of.lock();
+        if let Some(count) = counts.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.from);
+            }
+        }
+    }
 }
 
 /// How this node's own connections are made.
@@ -76,7 +123,8 @@ pub(crate) fn client_config(tls: &dyn LinkTls) -> ClientTlsConfig {
 }
 
 /// The connections that come in, after their handshakes; those that fail or take too long are left
-/// out, and hold up no other.
+/// out, as are those of an address that has too many under way, so that none holds up another
+/// address's.
 pub(crate) fn incoming(
     listener: TcpListener,
     tls: Arc<dyn LinkTls>,
@@ -92,16 +140,22 @@ pub(crate) fn incoming(
             }
         }
     });
+    let under_way = UnderWay::default();
     let shaken = accepted.map(move |(stream, from)| {
         let tls = Arc::clone(&tls);
+        let place = under_way.enter(from.ip());
         async move {
+            let Some(_place) = place else {
+                tls.note_refused(from, "its address has too many under way");
+                return None;
+            };
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "a node left before it was served");
                 return None;
             }
             let shaken = timeout(HANDSHAKE_MAX, tls.shake(stream, from)).await;
             shaken.unwrap_or_else(|_| {
-                tracing::warn!(%from, "a node's TLS handshake took too long");
+                tls.note_refused(from, "it took too long");
                 None
             })
         }

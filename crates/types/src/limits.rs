@@ -51,6 +51,22 @@ pub const MERGE_RANGE_BITS_MAX: u64 = 1 << 36;
 /// Longest name in an id space: a UUID, a mail address, a URL.
 pub const NAME_BYTES_MAX: usize = 4096;
 
+/// Longest glob pattern, and longest name of a channel: matching takes the product of both lengths,
+/// and a message is matched with every pattern that somebody listens to.
+pub const PATTERN_BYTES_MAX: usize = 1024;
+
+/// Most bytes of the replies to one message of a gRPC pipeline; more than one value sent whole.
+pub const GRPC_REPLIES_BYTES_MAX: usize = 1 << 30;
+
+/// Most bytes that the imports which are being received by gRPC take together, on one node.
+pub const GRPC_GATHERED_BYTES_MAX: usize = 1 << 30;
+
+/// Requests of so many bytes are read while other tasks go on elsewhere: a millisecond or so.
+pub const ASIDE_BYTES: usize = 256 << 10;
+
+/// Most names of one command: some milliseconds under a group's lock.
+pub const NAMES_MAX: usize = 10_000;
+
 /// Most names of one id space: ids fit 32 bits, and the names some tens of GB.
 pub const SPACE_NAMES_MAX: u64 = 1 << 32;
 
@@ -403,6 +419,9 @@ pub const TLS_HANDSHAKE_SECS_MAX: u64 = 10;
 
 /// Most TLS handshakes of other nodes at a time. A cluster has fewer nodes.
 pub const TLS_HANDSHAKES_MAX: usize = 256;
+
+/// Most of them from one address, so that whoever says nothing cannot keep nodes out.
+pub const TLS_HANDSHAKES_OF_ONE_MAX: usize = 32;
 
 /// Longest encoded set that is decoded to find the group of its bits, before that group decodes it
 /// again: a microsecond. What is longer takes a plan, which decodes it once and divides it.

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{Parsed, Request};
-use crate::{Command, SessionCommand};
+use super::{Parsed, Request, words::pattern};
+use crate::{Command, CommandError, SessionCommand};
 
 /// `SUBSCRIBE channel [channel ...]`
 pub(crate) fn subscribe(request: &Request<'_>) -> Parsed {
@@ -38,22 +38,22 @@ pub(crate) fn sunsubscribe(request: &Request<'_>) -> Parsed {
 /// `PUBLISH channel message` and `SPUBLISH`
 pub(crate) fn publish(request: &Request<'_>) -> Parsed {
     Ok(Command::Session(SessionCommand::Publish {
-        channel: Bytes::copy_from_slice(request.args[1]),
+        channel: pattern(request.args[1])?,
         message: Bytes::copy_from_slice(request.args[2]),
         sharded: request.spec.name == "spublish",
     }))
 }
 
 fn begin(request: &Request<'_>, patterned: bool, sharded: bool) -> Parsed {
-    let channels = channels(request);
+    let channels = channels(request)?;
     Ok(Command::Session(SessionCommand::Subscribe { channels, patterned, sharded }))
 }
 
 fn end(request: &Request<'_>, patterned: bool, sharded: bool) -> Parsed {
-    let channels = channels(request);
+    let channels = channels(request)?;
     Ok(Command::Session(SessionCommand::Unsubscribe { channels, patterned, sharded }))
 }
 
-fn channels(request: &Request<'_>) -> Vec<Bytes> {
-    request.rest(1).iter().map(|name| Bytes::copy_from_slice(name)).collect()
+fn channels(request: &Request<'_>) -> Result<Vec<Bytes>, CommandError> {
+    request.rest(1).iter().map(|name| pattern(name)).collect()
 }

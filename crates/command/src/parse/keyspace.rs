@@ -1,8 +1,8 @@
 //! Commands of keys, whatever they hold.
 
-use bytes::Bytes;
-
-use super::{Parsed, Request, expiry::Form, integer, is, number::parse_u64, printable_at_end};
+use super::{
+    Parsed, Request, expiry::Form, integer, is, number::parse_u64, printable_at_end, words,
+};
 use crate::{Command, CommandError, ExpiryCondition, ReadCommand, TimeForm, WriteCommand};
 
 /// Keys that SCAN looks at where it is not told. Redis's.
@@ -136,7 +136,7 @@ pub(crate) fn scan(request: &Request<'_>) -> Parsed {
                 return Err(CommandError::Syntax);
             }
         } else if is(word, "match") {
-            pattern = Some(Bytes::copy_from_slice(value));
+            pattern = Some(words::pattern(value)?);
         } else if is(word, "type") {
             type_matches = is(value, "string");
         } else {
@@ -148,7 +148,7 @@ pub(crate) fn scan(request: &Request<'_>) -> Parsed {
 
 /// `KEYS pattern`
 pub(crate) fn keys(request: &Request<'_>) -> Parsed {
-    let pattern = Bytes::copy_from_slice(request.args[1]);
+    let pattern = words::pattern(request.args[1])?;
     Ok(Command::Read(ReadCommand::Keys { pattern }))
 }
 

@@ -1,6 +1,6 @@
 //! Commands of id spaces, of presence, and of one id in all bitmaps.
 
-use bitroster_types::limits::{NAME_BYTES_MAX, PRESENCE_ID_MAX};
+use bitroster_types::limits::{NAME_BYTES_MAX, NAMES_MAX, PRESENCE_ID_MAX};
 use bytes::Bytes;
 
 use super::{
@@ -8,7 +8,7 @@ use super::{
     bitmap::offset,
     is,
     query::{composite, page, unknown_subcommand},
-    words::{Words, natural, positive},
+    words::{self, Words, natural, positive},
 };
 use crate::{Command, CommandError, Composite, ReadCommand, WriteCommand, composite::PresenceAsk};
 
@@ -61,6 +61,10 @@ pub(crate) fn set(request: &Request<'_>) -> Parsed {
 }
 
 fn names(args: &[&[u8]]) -> Result<Vec<Bytes>, CommandError> {
+    if args.len() > NAMES_MAX {
+        let text = format!("ERR {} names in one command; the limit is {NAMES_MAX}", args.len());
+        return Err(CommandError::Message(text));
+    }
     let name = |arg: &&[u8]| {
         if arg.len() > NAME_BYTES_MAX {
             let len = arg.len();
@@ -115,5 +119,5 @@ pub(crate) fn purge(request: &Request<'_>) -> Parsed {
     let pattern = words.after("match")?.ok_or(CommandError::Syntax)?;
     let dry_run = words.has("dryrun");
     words.end()?;
-    composite(Composite::Purge { id, pattern: Bytes::copy_from_slice(pattern), dry_run })
+    composite(Composite::Purge { id, pattern: words::pattern(pattern)?, dry_run })
 }

@@ -2,13 +2,15 @@
 
 use bitroster_types::{
     Key,
-    limits::{EXPRESSION_KEYS_MAX, FORMULA_STEPS_MAX, HISTOGRAM_STEPS_MAX, LIST_OFFSETS_MAX},
+    limits::{
+        EXPRESSION_KEYS_MAX, FORMULA_STEPS_MAX, HISTOGRAM_STEPS_MAX, LIST_OFFSETS_MAX,
+        SAMPLE_OFFSETS_MAX,
+    },
 };
-use bytes::Bytes;
 
 use super::{
     Parsed, Request, is, key, parse_i64,
-    words::{Words, limit, natural, positive, range},
+    words::{self, Words, limit, natural, positive, range},
 };
 use crate::{
     Command, CommandError, Composite, ReadCommand,
@@ -86,7 +88,8 @@ pub(super) fn page(words: &mut Words<'_>) -> Result<(u64, u64), CommandError> {
 
 /// `[LIMIT n]`
 pub(super) fn sample(words: &mut Words<'_>) -> Result<Ask, CommandError> {
-    let count = words.after("limit")?.map_or(Ok(SAMPLE_LIMIT_DEFAULT), limit)?;
+    let most = |arg| positive(arg, SAMPLE_OFFSETS_MAX, CommandError::LIMIT);
+    let count = words.after("limit")?.map_or(Ok(SAMPLE_LIMIT_DEFAULT), most)?;
     Ok(Ask::Sample { count })
 }
 
@@ -220,7 +223,7 @@ pub(crate) fn top_k(request: &Request<'_>) -> Parsed {
         return Err(CommandError::Message(text));
     }
     let among = if let Some(pattern) = words.after("match")? {
-        Candidates::Match(Bytes::copy_from_slice(pattern))
+        Candidates::Match(words::pattern(pattern)?)
     } else if words.has("keys") {
         Candidates::Keys(keys(words.all())?)
     } else {

@@ -1,6 +1,7 @@
 //! The options of our own commands, word by word.
 
-use bitroster_types::limits::LIST_OFFSETS_MAX;
+use bitroster_types::limits::{LIST_OFFSETS_MAX, PATTERN_BYTES_MAX};
+use bytes::Bytes;
 
 use super::{Request, is, parse_i64};
 use crate::CommandError;
@@ -81,4 +82,18 @@ pub(super) fn range(start: &[u8], end: &[u8]) -> Result<(u64, u64), CommandError
     let start = natural(start, CommandError::BIT_OFFSET)?;
     let end = natural(end, CommandError::BIT_OFFSET)?;
     if start > end { Err(CommandError::RANGE) } else { Ok((start, end + 1)) }
+}
+
+/// A glob pattern, or the name of a channel.
+///
+/// # Errors
+///
+/// Where it is longer than [`PATTERN_BYTES_MAX`].
+pub(super) fn pattern(arg: &[u8]) -> Result<Bytes, CommandError> {
+    if arg.len() > PATTERN_BYTES_MAX {
+        let len = arg.len();
+        let text = format!("ERR pattern of {len} bytes is longer than {PATTERN_BYTES_MAX}");
+        return Err(CommandError::Message(text));
+    }
+    Ok(Bytes::copy_from_slice(arg))
 }

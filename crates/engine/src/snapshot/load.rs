@@ -207,7 +207,8 @@ impl<R: Read> Loader<'_, R> {
         if count > SPACE_NAMES_MAX || engine.spaces.get(&key).is_some() {
             return Err(malformed("an id space"));
         }
-        Arc::make_mut(&mut engine.spaces).edit(&key, |space| self.names(space, count))
+        let seed = engine.applied.0;
+        Arc::make_mut(&mut engine.spaces).edit(&key, seed, |space| self.names(space, count))
     }
 
     fn names(&mut self, space: &mut Space, count: u64) -> Result<()> {

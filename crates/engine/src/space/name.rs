@@ -4,7 +4,7 @@
 //! length as two bytes, little-endian, and 255 by the sixteen bytes of a UUID whose text was of the
 //! canonical form, in lower case. Every name has one kept form only.
 
-use crate::spot::hash_of;
+use std::hash::{DefaultHasher, Hasher as _};
 
 /// The head of a name whose length takes two bytes more.
 const LONG: u8 = 254;
@@ -41,11 +41,17 @@ impl<'a> Name<'a> {
         }
     }
 
-    pub(super) fn hash(&self) -> u32 {
+    /// The name's place in the table of a space with that seed: SipHash, so that whoever chooses
+    /// names cannot choose where they lie.
+    #[expect(clippy::cast_possible_truncation, reason = "any half is as good")]
+    pub(super) fn hash(&self, seed: u64) -> u32 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(seed);
         match self {
-            Self::Uuid(id) => hash_of(id),
-            Self::Plain(text) => hash_of(text),
+            Self::Uuid(id) => hasher.write(id),
+            Self::Plain(text) => hasher.write(text),
         }
+        hasher.finish() as u32
     }
 
     /// Bytes of the kept form.

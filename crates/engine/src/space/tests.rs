@@ -58,7 +58,7 @@ proptest! {
             let name = Name::of(&text);
             let found = spaces.get(&key).and_then(|space| space.find(&name));
             prop_assert_eq!(found.map(|id| id as usize), wanted);
-            let id = spaces.edit(&key, |space| match found {
+            let id = spaces.edit(&key, 5, |space| match found {
                 Some(id) => id,
                 None => space.push(&name),
             });

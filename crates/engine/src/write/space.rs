@@ -35,7 +35,8 @@ impl Engine {
             return Err(CommandError::Message(text).into());
         }
         if !new.is_empty() {
-            Arc::make_mut(&mut self.spaces).edit(key, |space| {
+            let seed = self.applied.0;
+            Arc::make_mut(&mut self.spaces).edit(key, seed, |space| {
                 ids.extend(new.iter().map(|name| {
                     let name = Name::of(name);
                     space.find(&name).unwrap_or_else(|| space.push(&name))

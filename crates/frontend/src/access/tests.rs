@@ -32,7 +32,8 @@ fn without_users_the_configurations_password_is_that_of_default() {
 #[test]
 fn an_identity_follows_every_change_of_its_user() {
     let access = Access::new(None);
-    assert!(!access.follow(1, &users(&[("alice", "on nopass ~a* -@all +get +set")])));
+    let followed = access.follow(1, &users(&[("alice", "on nopass ~a* -@all +get +set")]));
+    assert_eq!(followed, Some(false));
     let alice = access.authenticate(b"alice", b"any").unwrap();
     assert_eq!(admit(&alice, "GET a1"), Ok(()));
     assert_eq!(admit(&alice, "GET b1"), Err("NOPERM No permissions to access a key".to_owned()));
@@ -42,9 +43,10 @@ fn an_identity_follows_every_change_of_its_user() {
     assert!(alice.is_free());
     assert_eq!(admit(&alice, "DEL b1"), Ok(()));
     // An older list changes nothing.
-    assert!(!access.follow(1, &users(&[])));
+    assert_eq!(access.follow(1, &users(&[])), None);
     assert!(alice.is_free());
-    assert!(access.follow(3, &users(&[("bob", "off")])));
+    assert_eq!(access.follow(3, &users(&[("bob", "off")])), Some(true));
+    assert_eq!(access.follow(4, &users(&[("bob", "off")])), None);
     assert!(alice.is_deleted() && !alice.is_free());
     assert_eq!(admit(&alice, "GET a1"), Err(NO_AUTH.to_string()));
     // The same name again is somebody else.

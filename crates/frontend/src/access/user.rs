@@ -278,14 +278,13 @@ impl User {
     }
 
     /// Whether the user may read (or, where not `reads`, write) every key that begins with `start`:
-    /// whether a pattern ends in a star and what is before that matches a beginning of `start`. A
-    /// pattern with a set of bytes is taken for none that does.
+    /// whether a pattern ends in a star and matches `start`, for then what is before the star matches
+    /// a beginning of it. A pattern with a set of bytes is taken for none that does.
     pub(crate) fn may_touch_from(&self, start: &[u8], reads: bool) -> bool {
         let fits = |known: &KeyPattern| {
             (if reads { known.reads } else { known.writes })
-                && head_of(&known.pattern).is_some_and(|head| {
-                    (0..=start.len()).any(|len| glob_match(head, &start[..len]))
-                })
+                && head_of(&known.pattern).is_some()
+                && glob_match(&known.pattern, start)
         };
         self.all_keys || self.keys.iter().any(fits)
     }

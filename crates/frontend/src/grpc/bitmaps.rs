@@ -183,8 +183,11 @@ impl Bitmaps for BitmapsService {
     ) -> Outcome<ImportBitsResponse> {
         let (mut call, pieces) = self.0.open(request)?;
         let bytes_max = self.0.shared.settings.parse_limits.bulk_bytes_max;
-        let args = import::gather(pieces, bytes_max, call.deadline()).await?;
+        let args =
+            import::gather(pieces, bytes_max, &self.0.shared.gathered_bytes, call.deadline());
+        let (args, room) = args.await?;
         let count = call.ask(args).await?.count()?;
+        drop(room);
         Ok(call.respond(ImportBitsResponse { count }))
     }
 

@@ -7,7 +7,7 @@ use bitroster_proto::public::{
     CommandLine, ExecuteRequest, ExecuteResponse, PipelineRequest, PipelineResponse,
     commands_server::Commands,
 };
-use bitroster_types::limits::{TURN_BYTES_MAX, TURN_COMMANDS_MAX};
+use bitroster_types::limits::{GRPC_REPLIES_BYTES_MAX, TURN_BYTES_MAX, TURN_COMMANDS_MAX};
 use futures_util::{
     FutureExt as _,
     stream::{self, StreamExt as _},
@@ -85,7 +85,7 @@ impl Pipeline {
         };
         self.call.dialog.note_activity();
         let (mut sizes, mut replies) = (Vec::new(), Vec::new());
-        let (mut commands, mut bytes) = (0, 0);
+        let (mut commands, mut bytes, mut counted, mut replied) = (0, 0, 0, 0);
         let mut next = Some(first);
         while let Some(PipelineRequest { commands: lines }) = next {
             sizes.push(lines.len());
@@ -93,11 +93,20 @@ impl Pipeline {
             bytes += lines.iter().map(bytes_of).sum::<usize>();
             for line in &lines {
                 self.call.dialog.ask_next(&line.args, &mut replies).await;
+                replied += replies[counted..].iter().map(Reply::heap_bytes).sum::<usize>();
+                counted = replies.len();
+                if replied > GRPC_REPLIES_BYTES_MAX {
+                    let text = format!(
+                        "the replies to one message take more than {GRPC_REPLIES_BYTES_MAX} bytes, \
+                         and commands of it have run: send fewer in one message"
+                    );
+                    return Err(Status::resource_exhausted(text));
+                }
                 if self.call.dialog.has_ended() {
                     break;
                 }
             }
-            let is_full = commands >= TURN_COMMANDS_MAX || bytes >= TURN_BYTES_MAX;
+            let is_full = commands >= TURN_COMMANDS_MAX || bytes + replied >= TURN_BYTES_MAX;
             if is_full || self.call.dialog.has_ended() {
                 break;
             }

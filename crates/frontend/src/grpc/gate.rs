@@ -12,7 +12,7 @@ use tokio::{
 use tonic::{Request, Response, Status, metadata::MetadataMap, service::Interceptor};
 
 use super::{answer::Answer, args::Args, connection::Peer, fault};
-use crate::{client::Client, server::Shared, session::Dialog};
+use crate::{access::Identity, client::Client, server::Shared, session::Dialog};
 
 /// What a call answers.
 pub(super) type Outcome<T> = Result<Response<T>, Status>;
@@ -47,6 +47,8 @@ struct Credentials {
 struct Caller {
     client: Arc<Client>,
     credentials: Option<Credentials>,
+    /// Who that is, once it was found to be so.
+    identity: Option<Identity>,
     consistency: Option<Bytes>,
     deadline: Option<Instant>,
 }
@@ -60,13 +62,14 @@ impl Interceptor for Gate {
         };
         client.note_activity(self.shared.now_secs());
         self.check_page(request.metadata())?;
-        let caller = Caller {
+        let mut caller = Caller {
             client,
             credentials: credentials_of(request.metadata())?,
+            identity: None,
             consistency: consistency_of(request.metadata()),
             deadline,
         };
-        drop(self.dialog(&caller)?);
+        caller.identity = self.dialog(&caller)?.identity().cloned();
         request.extensions_mut().insert(caller);
         Ok(request)
     }
@@ -99,10 +102,14 @@ impl Gate {
     }
 
     fn dialog(&self, caller: &Caller) -> Result<Dialog, Status> {
-        let mut dialog = Dialog::new(Arc::clone(&self.shared), Arc::clone(&caller.client));
-        let credentials =
-            caller.credentials.as_ref().map(|said| (said.user.as_ref(), said.password.as_ref()));
-        dialog.introduce(credentials).map_err(|error| fault::status_of(&error))?;
+        let mut dialog = Dialog::of_call(Arc::clone(&self.shared), Arc::clone(&caller.client));
+        if let Some(identity) = &caller.identity {
+            dialog.become_user(Some(identity.clone()));
+        } else {
+            let said = caller.credentials.as_ref();
+            let said = said.map(|said| (said.user.as_ref(), said.password.as_ref()));
+            dialog.introduce(said).map_err(|error| fault::status_of(&error))?;
+        }
         if let Some(consistency) = &caller.consistency {
             dialog.read_as(consistency).map_err(|error| fault::status_of(&error))?;
         }

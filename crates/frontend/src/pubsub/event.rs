@@ -5,7 +5,8 @@
 //! (`DEL a b` answers 1) all of them are named.
 
 use bitroster_command::{
-    Command, Composite, Expiry, ReadCommand, Reply, SetReply, WriteCommand, composite::Ask,
+    Command, Composite, Existence, Expiry, ReadCommand, Reply, SetReply, WriteCommand,
+    composite::Ask,
 };
 use bitroster_types::Key;
 use bytes::Bytes;
@@ -90,8 +91,11 @@ fn of_write(write: &WriteCommand) -> Events {
         WriteCommand::Set { key, expiry, existence, reply, .. } => {
             let when = match reply {
                 SetReply::Status | SetReply::Changed => When::Agreed,
-                SetReply::Old if existence.is_none() => When::Done,
-                SetReply::Old => When::Present,
+                SetReply::Old => match existence {
+                    None => When::Done,
+                    Some(Existence::IfPresent) => When::Present,
+                    Some(Existence::IfAbsent) => When::Missing,
+                },
             };
             let mut events: Events = smallvec![string("set", key, when)];
             events.extend(of_expiry(key, *expiry, when));
@@ -198,6 +202,8 @@ mod tests {
         assert_eq!(heard("SETBIT k 1 1", &Reply::Integer(0)), ["setbit k"]);
         assert_eq!(heard("SET k v EX 5", &Reply::Ok), ["set k", "expire k"]);
         assert!(heard("SET k v NX", &Reply::Nil).is_empty());
+        assert_eq!(heard("SET k v NX GET", &Reply::Nil), ["set k"]);
+        assert!(heard("SET k v NX GET", &Reply::bulk("old")).is_empty());
         assert!(heard("SETNX k v", &Reply::Integer(0)).is_empty());
         assert_eq!(heard("GETSET k v", &Reply::Nil), ["set k"]);
         assert_eq!(heard("DEL a b", &Reply::Integer(1)), ["del a", "del b"]);

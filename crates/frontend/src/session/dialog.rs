@@ -14,11 +14,11 @@ use std::{
 
 use bitroster_command::{
     Command, CommandError, Reply, SessionCommand, lookup, parse,
-    table::{COMMANDS, CommandSpec, Flags},
+    table::{CommandSpec, Flags},
 };
 use bitroster_resp::{Limits, ProtocolError, Version};
-use bitroster_router::{Reading, Turn};
-use bitroster_types::limits::{TURN_BYTES_MAX, TURN_COMMANDS_MAX};
+use bitroster_router::{Reading, Turn, aside};
+use bitroster_types::limits::{ASIDE_BYTES, TURN_BYTES_MAX, TURN_COMMANDS_MAX};
 use bytes::BytesMut;
 
 use super::{
@@ -26,7 +26,7 @@ use super::{
     transaction::{NOT_IN_MULTI, Queue, Watches},
 };
 use crate::{
-    access::{Identity, NO_AUTH, commands::Place, log::Context},
+    access::{Identity, commands::Place},
     admin,
     client::Client,
     pubsub::{Kind, event::Events},
@@ -82,6 +82,8 @@ pub(crate) struct Dialog {
     pub(super) client: Arc<Client>,
     pub(super) turn: Turn,
     pub(super) protocol: Version,
+    /// Whether the connection is as whom it is; else it is one of many calls.
+    pub(super) owns_client: bool,
     /// Who the client is; `None` before it has said so.
     pub(super) identity: Option<Identity>,
     pub(super) is_closing: bool,
@@ -119,11 +121,18 @@ fn refusal_at(spec: &CommandSpec, error: CommandError) -> CommandError {
 
 impl Dialog {
     pub(crate) fn new(shared: Arc<Shared>, client: Arc<Client>) -> Self {
-        let identity = shared.access().default_identity();
-        client.identity.lock().clone_from(&identity);
+        let dialog = Self::of_call(shared, client);
+        dialog.client.identity.lock().clone_from(&dialog.identity);
+        Self { owns_client: true, ..dialog }
+    }
+
+    /// As [`new`](Self::new), for one of many calls that share a connection and have users of their
+    /// own: the connection is nobody.
+    pub(crate) fn of_call(shared: Arc<Shared>, client: Arc<Client>) -> Self {
         Self {
             turn: shared.router.turn(),
-            identity,
+            identity: shared.access().default_identity(),
+            owns_client: false,
             shared,
             client,
             protocol: Version::Resp2,
@@ -197,11 +206,23 @@ impl Dialog {
         if !self.is_plain() {
             return self.take_with_care(spec, args, len);
         }
-        match spec.parse(args, &self.shared.settings.parse_limits) {
+        match self.parse(spec, args, len) {
             Ok(Command::Session(command)) => self.take_session(command),
             Ok(command) => self.turn.try_push(command).err().map(Pending::Groups),
             Err(error) => self.refuse_args(spec, args, error),
         }
+    }
+
+    /// Reads a request of `len` bytes. A set of megabytes takes its time.
+    #[inline]
+    fn parse(
+        &self,
+        spec: &'static CommandSpec,
+        args: &[&[u8]],
+        len: usize,
+    ) -> Result<Command, CommandError> {
+        let parse = || spec.parse(args, &self.shared.settings.parse_limits);
+        if len < ASIDE_BYTES { parse() } else { aside(parse) }
     }
 
     /// Answers a request whose arguments are wrong.
@@ -243,7 +264,7 @@ impl Dialog {
         if let Err(error) = self.admit(spec, place, args) {
             return self.refuse_at(spec, error);
         }
-        let parsed = spec.parse(args, &self.shared.settings.parse_limits);
+        let parsed = self.parse(spec, args, len);
         if let Ok(command) = &parsed
             && let Err(error) = self.admit_command(place, command)
         {
@@ -316,81 +337,6 @@ impl Dialog {
                 self.turn.try_push(command).err().map(Pending::Groups)
             }
         }
-    }
-
-    /// Whether `spec` may run at all now. Redis: `processCommand` in `server.c`.
-    fn admit(
-        &mut self,
-        spec: &'static CommandSpec,
-        place: Place,
-        args: &[&[u8]],
-    ) -> Result<(), CommandError> {
-        if !spec.takes(args.len()) {
-            return spec.parse(args, &self.shared.settings.parse_limits).map(drop);
-        }
-        self.admit_now(spec, place)
-    }
-
-    /// Whether `spec` may run as things are now, with whatever arguments.
-    fn admit_now(&mut self, spec: &'static CommandSpec, place: Place) -> Result<(), CommandError> {
-        if self.identity.is_none() {
-            // The user `default` may have lost its password meanwhile.
-            self.become_user(self.shared.access().default_identity());
-        }
-        match &self.identity {
-            None if !spec.flags.contains(Flags::NO_AUTH) => return Err(NO_AUTH),
-            Some(identity) if !identity.is_free() => {
-                identity.admit_place(place, self.context(), || self.describe())?;
-            }
-            None | Some(_) => {}
-        }
-        if flags_at(spec, place).contains(Flags::DENYOOM) && self.shared.is_over_memory() {
-            return Err(CommandError::OutOfMemory);
-        }
-        self.admit_listener(spec)?;
-        if !spec.flags.contains(Flags::LOADING) && !self.shared.is_ready() {
-            return Err(CommandError::Loading);
-        }
-        Ok(())
-    }
-
-    /// Whether the client may do this to these keys and channels.
-    fn admit_command(&self, place: Place, command: &Command) -> Result<(), CommandError> {
-        match &self.identity {
-            Some(identity) if !identity.is_free() => {
-                identity.admit_from(place, command, self.context(), || self.describe())
-            }
-            None | Some(_) => Ok(()),
-        }
-    }
-
-    fn refuse_admission(&mut self, error: CommandError) -> Option<Pending> {
-        self.tally.reject();
-        if let Some(queue) = &mut self.queue {
-            queue.spoil();
-        }
-        self.turn.push_reply(error.into());
-        None
-    }
-
-    /// Where a command stands, for ACL LOG.
-    fn context(&self) -> Context {
-        if self.queue.is_some() { Context::Multi } else { Context::TopLevel }
-    }
-
-    /// The client's line of CLIENT LIST.
-    pub(super) fn describe(&self) -> String {
-        let last = usize::from(self.client.last_command.load(Relaxed));
-        let command = COMMANDS.get(last).map_or("NULL", |spec| spec.name);
-        let mut out = String::new();
-        self.client.describe(self.shared.now_secs(), command, &mut out);
-        out
-    }
-
-    /// Makes the client somebody, or nobody.
-    pub(super) fn become_user(&mut self, identity: Option<Identity>) {
-        self.client.identity.lock().clone_from(&identity);
-        self.identity = identity;
     }
 
     /// Refuses what is in no row of the table.

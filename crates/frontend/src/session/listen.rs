@@ -65,7 +65,10 @@ impl Dialog {
         }
         self.is_listening = self.client.listener.is_listening();
         // The rules may have changed since it was let through, before the names were known.
-        if !self.client.may_listen() {
+        let may_hear = self.identity.as_ref().is_none_or(|identity| {
+            identity.may_hear(names.iter().map(|name| (&name[..], kind == Kind::Pattern)))
+        });
+        if !may_hear {
             self.client.end();
         }
     }

@@ -189,7 +189,11 @@ impl Dialog {
         let Some(queue) = &mut self.queue else {
             return CommandError::Text("ERR EXEC without MULTI").into();
         };
-        if !queue.has_room(len) {
+        let kept = match &step {
+            Step::Groups(_, Command::Composite(composite)) => composite.heap_bytes(),
+            Step::Groups(..) | Step::Session(..) | Step::Refused(_) => 0,
+        };
+        if !queue.has_room(len.saturating_add(kept)) {
             queue.steps = Vec::new();
             queue.spoil();
             let refusal = format!("ERR a transaction exceeds {TRANSACTION_BYTES_MAX} bytes");

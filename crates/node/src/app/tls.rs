@@ -163,6 +163,10 @@ impl LinkTls for Tls {
         let config = self.current.read().nodes.clone();
         Box::pin(async move { self.shake_with(config?, stream, from, "node").await })
     }
+
+    fn note_refused(&self, from: SocketAddr, reason: &str) {
+        self.refusals.log(from, "node", reason);
+    }
 }
 
 impl fmt::Debug for Tls {

@@ -9,14 +9,17 @@ use super::{
     keys::refusal,
     publish::{Draft, hold, publish},
 };
-use crate::call::{Answer, Call, Step, Stop, answer, decoded, wall_clock};
+use crate::{
+    aside::aside,
+    call::{Answer, Call, Step, Stop, answer, decoded, wall_clock},
+};
 
 /// Makes the value the one given.
 pub(crate) async fn restore(call: &Call, command: &WriteCommand) -> Step<Reply> {
     let WriteCommand::Restore { key, value, expiry, replace } = command else {
         return Err(Stop::Again);
     };
-    let bits = decoded(value)?;
+    let bits = aside(|| decoded(value))?;
     let home = call.map.home(key);
     if owns_bits(call, key, home, &bits) {
         let outcome = call.tell(home, WriteOp::Command(command.clone())).await?;

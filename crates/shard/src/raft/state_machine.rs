@@ -215,8 +215,11 @@ impl StateMachine {
 /// Holds the value that a heavy op is about to replace, so that it is freed after the lock, not
 /// under it: a count that nobody asked for has a clone. `None` where little is to be freed.
 fn replaced(engine: &Engine, op: &WriteOp) -> Option<Work> {
-    let WriteOp::Command(WriteCommand::BitOp { target: key, .. } | WriteCommand::Set { key, .. }) =
-        op
+    let WriteOp::Command(
+        WriteCommand::BitOp { target: key, .. }
+        | WriteCommand::Set { key, .. }
+        | WriteCommand::Restore { key, .. },
+    ) = op
     else {
         return None;
     };

@@ -1,9 +1,16 @@
 //! Sets in pieces.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use bitroster_command::CommandError;
 use bitroster_proto::public::{ImportBitsRequest, ImportHeader, import_bits_request::Part};
+use bitroster_types::limits::GRPC_GATHERED_BYTES_MAX;
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
@@ -14,7 +21,7 @@ use crate::grpc::{
     gate::within,
 };
 
-/// `BM.IMPORT key FORMAT f data MODE m` of all pieces of a stream.
+/// `BM.IMPORT key FORMAT f data MODE m` of all pieces of a stream, and the room that they take.
 ///
 /// # Errors
 ///
@@ -23,19 +30,45 @@ use crate::grpc::{
 pub(super) async fn gather(
     mut pieces: Streaming<ImportBitsRequest>,
     bytes_max: usize,
+    gathered: &Arc<AtomicUsize>,
     deadline: Option<Instant>,
-) -> Result<Args, Status> {
+) -> Result<(Args, Room), Status> {
     let first = within(deadline, pieces.message()).await??;
     let Some(ImportBitsRequest { part: Some(Part::Header(header)) }) = first else {
         return Err(fault::invalid("header", "must come in the first message"));
     };
-    let mut set = Gathered::new(&header, bytes_max)?;
+    let mut set = Gathered::new(&header, bytes_max, gathered)?;
     while let Some(piece) = within(deadline, pieces.message()).await?? {
         set.add(piece)?;
     }
     let mode = args::mode(header.mode)?;
     let args = Args::new("BM.IMPORT").bytes(header.key).word("FORMAT").word(set.format);
-    Ok(args.bytes(set.data.freeze()).word("MODE").word(mode))
+    Ok((args.bytes(set.data.freeze()).word("MODE").word(mode), set.room))
+}
+
+/// What an import takes of the room for all of them, until it is dropped.
+pub(super) struct Room {
+    gathered: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Room {
+    fn take(&mut self, bytes: usize) -> Result<(), Status> {
+        self.bytes += bytes;
+        if self.gathered.fetch_add(bytes, Relaxed) + bytes > GRPC_GATHERED_BYTES_MAX {
+            let text = format!(
+                "imports that are being received take more than {GRPC_GATHERED_BYTES_MAX} bytes"
+            );
+            return Err(Status::resource_exhausted(text));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.gathered.fetch_sub(self.bytes, Relaxed);
+    }
 }
 
 /// What has come so far.
@@ -45,10 +78,15 @@ struct Gathered {
     format: &'static str,
     data: BytesMut,
     bytes_max: usize,
+    room: Room,
 }
 
 impl Gathered {
-    fn new(header: &ImportHeader, bytes_max: usize) -> Result<Self, Status> {
+    fn new(
+        header: &ImportHeader,
+        bytes_max: usize,
+        gathered: &Arc<AtomicUsize>,
+    ) -> Result<Self, Status> {
         let format = args::format(header.format)?;
         args::mode(header.mode)?;
         Ok(Self {
@@ -56,10 +94,17 @@ impl Gathered {
             format: format.unwrap_or("csv"),
             data: BytesMut::new(),
             bytes_max,
+            room: Room { gathered: Arc::clone(gathered), bytes: 0 },
         })
     }
 
     fn add(&mut self, piece: ImportBitsRequest) -> Result<(), Status> {
+        let before = self.data.len();
+        self.add_part(piece)?;
+        self.room.take(self.data.len() - before)
+    }
+
+    fn add_part(&mut self, piece: ImportBitsRequest) -> Result<(), Status> {
         match piece.part {
             Some(Part::Data(data)) if !self.takes_numbers => self.add_bytes(&data),
             Some(Part::Offsets(list)) if self.takes_numbers => self.add_numbers(&list.offsets),

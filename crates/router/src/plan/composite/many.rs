@@ -3,11 +3,15 @@
 //! Every group counts all of them over its later segments in one pass. First segments are counted
 //! by the home that has all operands of an expression, and else here, from what the homes compute;
 //! what several expressions need of a home it sends once.
+//!
+//! Between two looks at a key without parts outside of its home it may become another one, without
+//! a version to tell it by. Where counts are to fit each other, first segments are therefore either
+//! all counted by one home or all counted here, each operand looked at once.
 
 use std::collections::{BTreeMap, HashMap};
 
 use bitroster_bitmap::{Bitmap, Formula, count_all};
-use bitroster_command::{ReadOp, Want};
+use bitroster_command::{CommandError, ReadOp, Want};
 use bitroster_types::{
     GroupId,
     limits::{EXPRESSION_KEYS_MAX, FORMULAS_MAX},
@@ -22,6 +26,9 @@ use crate::call::{Call, Step};
 
 /// Expressions that are counted here before another task may go on: a millisecond or so.
 const COUNTED_AT_ONCE: usize = 16;
+
+/// First segments that are fetched before it is looked at how much they take: ten megabytes or so.
+const FETCHED_AT_ONCE: usize = 64;
 
 /// [`ALL`] as a range of a [`Share`].
 const ALL_BITS: (u64, u64) = (ALL.start, ALL.end);
@@ -50,13 +57,26 @@ impl Known {
 
     /// Has the homes compute what is missing.
     async fn fetch(&mut self, call: &Call, operands: &Operands<'_>, asks: Vec<Ask>) -> Step<()> {
-        let values = operands.first_segments(call, &asks).await?;
-        for (ask, value) in asks.into_iter().zip(values) {
-            self.places.insert(ask, self.values.len());
-            self.values.push(value);
+        let mut bytes: u64 = self.values.iter().map(|value| value.heap_bytes() as u64).sum();
+        for asks in asks.chunks(FETCHED_AT_ONCE) {
+            let values = operands.first_segments(call, asks).await?;
+            for (ask, value) in asks.iter().zip(values) {
+                bytes += value.heap_bytes() as u64;
+                self.places.insert(ask.clone(), self.values.len());
+                self.values.push(value);
+            }
+            if bytes > call.value_bytes_max() {
+                return Err(too_many_bytes(call).into());
+            }
         }
         Ok(())
     }
+}
+
+fn too_many_bytes(call: &Call) -> CommandError {
+    let most = call.value_bytes_max();
+    let text = format!("ERR the keys' first segments take more than {most} bytes together");
+    CommandError::Message(text)
 }
 
 /// Expressions that are counted by one group in one range.
@@ -67,14 +87,29 @@ struct Share {
     of: Vec<usize>,
 }
 
+/// Whether counts are compared with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counts {
+    /// Each stands for itself.
+    Apart,
+    /// All are to be of the same bits.
+    Together,
+}
+
 /// How many bits each expression has; `None` is one without bits.
 pub(super) async fn counts(
     call: &Call,
     operands: &Operands<'_>,
     trees: &[Option<Tree>],
+    of: Counts,
     known: &mut Known,
 ) -> Step<Vec<u64>> {
     let mut counts = vec![0; trees.len()];
+    let home = |place: usize| call.map.home(&operands.keys[place]);
+    let mut homes = trees.iter().flatten().map(|tree| tree.common_home(&home));
+    let first = homes.next().flatten();
+    let here = of == Counts::Together && !homes.all(|home| home.is_some() && home == first);
+    let of = if here { Counts::Together } else { Counts::Apart };
     let there = trees.iter().enumerate().filter_map(|(at, tree)| Some((at, tree.as_ref()?)));
     let mut batch: Vec<(usize, &Tree)> = Vec::new();
     let mut places: Vec<usize> = Vec::new();
@@ -84,7 +119,7 @@ pub(super) async fn counts(
         with.sort_unstable();
         with.dedup();
         if batch.len() == FORMULAS_MAX || !batch.is_empty() && with.len() > EXPRESSION_KEYS_MAX {
-            count_batch(call, operands, std::mem::take(&mut batch), known, &mut counts).await?;
+            count_batch(call, operands, std::mem::take(&mut batch), of, known, &mut counts).await?;
             with.clear();
             tree.collect(&mut with);
             with.sort_unstable();
@@ -94,7 +129,7 @@ pub(super) async fn counts(
         batch.push((at, tree));
     }
     if !batch.is_empty() {
-        count_batch(call, operands, batch, known, &mut counts).await?;
+        count_batch(call, operands, batch, of, known, &mut counts).await?;
     }
     Ok(counts)
 }
@@ -103,6 +138,7 @@ async fn count_batch(
     call: &Call,
     operands: &Operands<'_>,
     batch: Vec<(usize, &Tree)>,
+    of: Counts,
     known: &mut Known,
     counts: &mut [u64],
 ) -> Step<()> {
@@ -113,8 +149,8 @@ async fn count_batch(
     let mut mixed: Vec<usize> = Vec::new();
     for (at, tree) in trees.iter().enumerate() {
         match tree.common_home(&home) {
-            Some(home) => by_home.entry(home).or_default().push(at),
-            None => mixed.push(at),
+            Some(home) if of == Counts::Apart => by_home.entry(home).or_default().push(at),
+            Some(_) | None => mixed.push(at),
         }
     }
     let shares = shares(call, operands, &trees, by_home);
@@ -134,7 +170,8 @@ async fn count_batch(
         }
     }
     let mixed_trees: Vec<&Tree> = mixed.iter().map(|at| trees[*at]).collect();
-    for (at, count) in mixed.iter().zip(count_here(call, operands, &mixed_trees, known).await?) {
+    for (at, count) in mixed.iter().zip(count_here(call, operands, &mixed_trees, of, known).await?)
+    {
         counts[batch[*at].0] += count;
     }
     Ok(())
@@ -187,6 +224,7 @@ async fn count_here(
     call: &Call,
     operands: &Operands<'_>,
     trees: &[&Tree],
+    of: Counts,
     known: &mut Known,
 ) -> Step<Vec<u64>> {
     let home = |place: usize| call.map.home(&operands.keys[place]);
@@ -195,7 +233,7 @@ async fn count_here(
     let rests: Vec<Tree> = trees
         .iter()
         .map(|tree| {
-            tree.divide(&home, &mut |ask| {
+            let mut answer = |ask: Ask| {
                 if let Some(place) = known.places.get(&ask).or_else(|| places.get(&ask)) {
                     return *place;
                 }
@@ -203,7 +241,11 @@ async fn count_here(
                 places.insert(ask.clone(), place);
                 missing.push(ask);
                 place
-            })
+            };
+            match of {
+                Counts::Apart => tree.divide_once(&home, &mut answer),
+                Counts::Together => tree.divide_by_operand(&home, &mut answer),
+            }
         })
         .collect();
     known.fetch(call, operands, missing).await?;

@@ -3,17 +3,14 @@
 use std::cmp::Reverse;
 
 use bitroster_command::{
-    CommandError, ReadCommand, Reply,
+    Header, ReadCommand, Reply,
     composite::{Candidates, Expression, Relation},
 };
-use bitroster_types::{
-    Key,
-    limits::{FORMULA_STEPS_MAX, SCAN_KEYS_EXAMINED_MAX},
-};
+use bitroster_types::{Key, limits::SCAN_KEYS_EXAMINED_MAX};
 use bytes::Bytes;
 
 use super::{
-    many::{Known, counts},
+    many::{Counts, Known, counts},
     operands::Operands,
     places::misfit,
     tree::Tree,
@@ -26,17 +23,15 @@ use crate::{
 /// Candidates whose first segments are here at a time: ten megabytes or so.
 const CANDIDATES_AT_ONCE: usize = 64;
 
-/// Steps that a candidate adds to an expression: itself, and that it is in both.
-const CANDIDATE_STEPS: usize = 2;
-
 /// How two keys relate.
 pub(super) async fn compare(call: &Call, a: &Key, b: &Key, relation: Relation) -> Step<Reply> {
     let keys = if a == b { vec![a.clone()] } else { vec![a.clone(), b.clone()] };
     let operands = Operands::open(call, &keys).await?;
     let (a, b) = (leaf(&operands, 0), leaf(&operands, keys.len() - 1));
     let both = both(a.as_ref(), b.as_ref());
-    let counted = counts(call, &operands, &[a, b, both], &mut Known::default()).await?;
-    operands.confirm(call, |_, _| true).await?;
+    let (trees, mut known) = ([a, b, both], Known::default());
+    let counted = counts(call, &operands, &trees, Counts::Together, &mut known).await?;
+    confirm(call, &operands).await?;
     let [a, b, both] = counted[..] else { unreachable!("one count an expression") };
     let is = |is: bool| Reply::Integer(i64::from(is));
     Ok(match relation {
@@ -46,6 +41,16 @@ pub(super) async fn compare(call: &Call, a: &Key, b: &Key, relation: Relation) -
         Relation::Intersects => is(both > 0),
         Relation::Jaccard { none } => Reply::Double(jaccard(a, b, both, none)),
     })
+}
+
+/// Checks that what was counted of each key belongs together: later segments of a key that has no
+/// version are looked at by themselves.
+async fn confirm(call: &Call, operands: &Operands<'_>) -> Step<()> {
+    let width = call.map.width().bytes();
+    let is_same = |then: &Header, now: &Header| {
+        now.len_bytes <= width || call.map.groups().len() == 1 || then.modified == now.modified
+    };
+    operands.confirm(call, is_same).await
 }
 
 /// Bits in both by bits in either.
@@ -93,8 +98,8 @@ pub(super) async fn retention(
         trees.push(cohort.clone());
         trees.extend(returns.map(|key| both(cohort.as_ref(), tree(key).as_ref())));
     }
-    let counted = counts(call, &operands, &trees, &mut Known::default()).await?;
-    operands.confirm(call, |_, _| true).await?;
+    let counted = counts(call, &operands, &trees, Counts::Together, &mut Known::default()).await?;
+    confirm(call, &operands).await?;
     let mut counted = counted.into_iter().map(number);
     let row = |(cohort, columns): (&Key, usize)| {
         let mut row = vec![Reply::bulk(cohort.as_bytes())];
@@ -106,7 +111,6 @@ pub(super) async fn retention(
 
 /// The keys that have most in common with an expression.
 pub(super) async fn top(call: &Call, of: &Expression, k: u64, among: &Candidates) -> Step<Reply> {
-    check_room(of)?;
     let operands = Operands::open(call, &of.keys).await?;
     let mut ranking = Ranking { call, of, k, best: Vec::new(), known: Known::default() };
     match among {
@@ -123,17 +127,6 @@ pub(super) async fn top(call: &Call, of: &Expression, k: u64, among: &Candidates
         Reply::Array(vec![Reply::bulk(key.as_bytes()), number(count)])
     };
     Ok(Reply::Array(ranking.best.into_iter().map(row).collect()))
-}
-
-/// Refuses an expression that leaves no room for a candidate.
-fn check_room(of: &Expression) -> Step<()> {
-    let (steps, most) = (of.formula.steps().len(), FORMULA_STEPS_MAX - CANDIDATE_STEPS);
-    if steps > most {
-        let error =
-            format!("ERR {steps} steps of an expression with candidates; the limit is {most}");
-        return Err(CommandError::Message(error).into());
-    }
-    Ok(())
 }
 
 /// The best candidates so far.
@@ -194,7 +187,7 @@ impl Ranking<'_> {
         let tree = |at: usize| Some(of.clone().and(leaf(&operands, own + at)?));
         let trees: Vec<Option<Tree>> = (0..batch.len()).map(tree).collect();
         self.known.keep(own);
-        let counted = counts(self.call, &operands, &trees, &mut self.known).await?;
+        let counted = counts(self.call, &operands, &trees, Counts::Apart, &mut self.known).await?;
         operands.confirm(self.call, |_, _| true).await?;
         for (key, count) in batch.iter().zip(counted).filter(|(_, count)| *count > 0) {
             // MATCH may name a key on two pages.

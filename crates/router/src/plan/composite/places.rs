@@ -140,10 +140,14 @@ impl<'a> Places<'a> {
         self.operands.confirm(self.call, is_same).await
     }
 
-    /// The bits of a short result, where one question brings all of them.
+    /// The bits of a short result, where one question brings all of them; of any that may be
+    /// answered, where operands have kept changing between questions.
     pub(super) async fn at_one_look(&self) -> Step<Option<Bitmap>> {
         let width = self.call.map.width();
-        let most = width.bits().min(STAGE_BITS_MAX);
+        let most = match self.call.changes {
+            0 => width.bits().min(STAGE_BITS_MAX),
+            _ => self.call.value_bytes_max().saturating_mul(8),
+        };
         if !self.is_one_look() || self.operands.len_bytes(self.call).await? * 8 > most {
             return Ok(None);
         }
@@ -336,9 +340,12 @@ impl<'a> Places<'a> {
 async fn first_segment(call: &Call, operands: &Operands<'_>, tree: &Tree) -> Step<Bitmap> {
     let home = |place: usize| call.map.home(&operands.keys[place]);
     let mut asks = Vec::new();
-    let rest = tree.divide(&home, &mut |ask| {
-        asks.push(ask);
-        asks.len() - 1
+    let rest = tree.divide_once(&home, &mut |ask| {
+        let known = asks.iter().position(|known| *known == ask);
+        known.unwrap_or_else(|| {
+            asks.push(ask);
+            asks.len() - 1
+        })
     });
     let values = operands.first_segments(call, &asks).await?;
     let (formula, places) = rest.compile();

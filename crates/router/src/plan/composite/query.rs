@@ -2,13 +2,10 @@
 
 use bitroster_bitmap::Formula;
 use bitroster_command::{
-    CommandError, ReadCommand, Reply,
+    ReadCommand, Reply,
     composite::{Ask, Expression},
 };
-use bitroster_types::{
-    Key,
-    limits::{LIST_OFFSETS_MAX, SAMPLE_OFFSETS_MAX},
-};
+use bitroster_types::{Key, limits::LIST_OFFSETS_MAX};
 
 use super::{
     places::{ALL, Places, Steps, cursor},
@@ -28,12 +25,6 @@ pub(super) async fn run(call: &Call, of: &Expression, ask: &Ask) -> Step<Reply> 
     }
     if let Ask::Store { target } = ask {
         return store::store(call, of, target).await;
-    }
-    if let Ask::Sample { count } = ask
-        && *count > SAMPLE_OFFSETS_MAX
-    {
-        let error = format!("ERR a sample of {count} offsets; the limit is {SAMPLE_OFFSETS_MAX}");
-        return Err(CommandError::Message(error).into());
     }
     let Some(places) = Places::open(call, of).await? else {
         return nothing(call, ask).await;

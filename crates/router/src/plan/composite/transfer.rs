@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::{operands::Operands, places::Places};
 use crate::{
+    aside::aside,
     call::{Call, Step, Stop, decoded},
     plan::{gather, merge},
 };
@@ -19,18 +20,18 @@ use crate::{
 pub(super) async fn export(call: &Call, of: &Expression, format: Format) -> Step<Reply> {
     let Some(value) = value(call, of).await? else { return Ok(Reply::Nil) };
     let bytes = match format {
-        Format::Roaring32 => value.to_roaring32().ok_or(CommandError::Text(
+        Format::Roaring32 => aside(|| value.to_roaring32()).ok_or(CommandError::Text(
             "ERR the set has offsets that need more than 32 bits: use ROARING64",
         ))?,
-        Format::Roaring64 => value.to_roaring64(),
+        Format::Roaring64 => aside(|| value.to_roaring64()),
         Format::Bytes => {
             check(call, value.len_bytes())?;
-            value.read_bytes(0..value.len_bytes())
+            aside(|| value.read_bytes(0..value.len_bytes()))
         }
         Format::Csv => {
             call.check_deadline()?;
-            check(call, csv_bytes(&value))?;
-            value.to_csv()
+            check(call, aside(|| csv_bytes(&value)))?;
+            aside(|| value.to_csv())
         }
     };
     check(call, bytes.len() as u64)?;
@@ -67,7 +68,7 @@ pub(super) async fn import(
 
 /// Makes a set the value of a key; one without bits or length removes it.
 async fn replace(call: &Call, key: &Key, bits: &Bytes) -> Step<Reply> {
-    let set = decoded(bits)?;
+    let set = aside(|| decoded(bits))?;
     let command = if set.is_empty() {
         WriteCommand::Delete { keys: vec![key.clone()] }
     } else {
@@ -84,7 +85,7 @@ async fn replace(call: &Call, key: &Key, bits: &Bytes) -> Step<Reply> {
 pub(super) async fn dump(call: &Call, key: &Key) -> Step<Reply> {
     let of = Expression::only(key.clone());
     let Some(value) = value(call, &of).await? else { return Ok(Reply::Nil) };
-    let bytes = payload::dump(&merge::encoded(&value));
+    let bytes = aside(|| payload::dump(&merge::encoded(&value)));
     check(call, bytes.len() as u64)?;
     Ok(Reply::Bulk(bytes.into()))
 }

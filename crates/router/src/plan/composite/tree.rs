@@ -175,6 +175,50 @@ impl Tree {
         homes.all(|home| home == first).then_some(first)
     }
 
+    /// As [`divide`](Self::divide), but so that no operand is asked for in two ways: between two
+    /// looks at a key it may become another one. Where the division would do so, every operand is
+    /// asked for by itself.
+    pub(super) fn divide_once(
+        &self,
+        home: &impl Fn(usize) -> GroupId,
+        ask: &mut impl FnMut(Ask) -> usize,
+    ) -> Self {
+        let mut asks: Vec<Ask> = Vec::new();
+        self.divide(home, &mut |ask| {
+            if !asks.contains(&ask) {
+                asks.push(ask);
+            }
+            0
+        });
+        let mut places: Vec<usize> = asks.into_iter().flat_map(|ask| ask.places).collect();
+        let all = places.len();
+        places.sort_unstable();
+        places.dedup();
+        if places.len() == all { self.divide(home, ask) } else { self.divide_by_operand(home, ask) }
+    }
+
+    /// As [`divide`](Self::divide), with every operand asked for by itself.
+    pub(super) fn divide_by_operand(
+        &self,
+        home: &impl Fn(usize) -> GroupId,
+        ask: &mut impl FnMut(Ask) -> usize,
+    ) -> Self {
+        match self {
+            Self::Leaf(place) => {
+                let (home, places) = (home(*place), vec![*place]);
+                Self::Leaf(ask(Ask { home, formula: Formula::only(), places }))
+            }
+            Self::Node(join, trees) => {
+                let divided = trees.iter().map(|tree| tree.divide_by_operand(home, ask));
+                Self::Node(*join, divided.collect())
+            }
+            Self::Without(kept, taken) => {
+                let kept = kept.divide_by_operand(home, ask);
+                Self::Without(kept.into(), taken.divide_by_operand(home, ask).into())
+            }
+        }
+    }
+
     /// Divides the work on the first segment among the homes: what each is to compute, by `ask`,
     /// which gives its answer a place; and the tree over the answers.
     pub(super) fn divide(
@@ -216,6 +260,8 @@ impl Tree {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use bitroster_bitmap::Bitmap;
     use proptest::{collection::vec, prelude::*};
 
@@ -278,21 +324,35 @@ mod tests {
             };
             prop_assert_eq!(evaluate(&tree, &values), &expected[..]);
             let home = |place: usize| GroupId(homes[place]);
-            let mut asks: Vec<Ask> = Vec::new();
-            let rest = tree.divide(&home, &mut |ask| {
-                asks.push(ask);
-                asks.len() - 1
-            });
-            let answers: Vec<Bitmap> = asks
-                .iter()
-                .map(|ask| {
-                    assert!(ask.places.iter().all(|place| home(*place) == ask.home));
-                    let operands: Vec<&Bitmap> =
-                        ask.places.iter().map(|place| &values[*place]).collect();
-                    ask.formula.evaluate(&operands, 0..u64::MAX)
-                })
-                .collect();
-            prop_assert_eq!(evaluate(&rest, &answers), expected);
+            for once in [false, true] {
+                let mut asks: Vec<Ask> = Vec::new();
+                let mut ask = |ask: Ask| {
+                    asks.push(ask);
+                    asks.len() - 1
+                };
+                let rest = if once {
+                    tree.divide_once(&home, &mut ask)
+                } else {
+                    tree.divide(&home, &mut ask)
+                };
+                let answers: Vec<Bitmap> = asks
+                    .iter()
+                    .map(|ask| {
+                        assert!(ask.places.iter().all(|place| home(*place) == ask.home));
+                        let operands: Vec<&Bitmap> =
+                            ask.places.iter().map(|place| &values[*place]).collect();
+                        ask.formula.evaluate(&operands, 0..u64::MAX)
+                    })
+                    .collect();
+                prop_assert_eq!(evaluate(&rest, &answers), &expected[..]);
+                if once {
+                    for place in 0..OPERANDS {
+                        let with = asks.iter().filter(|ask| ask.places.contains(&place));
+                        let ways: BTreeSet<_> = with.map(|ask| &ask.places).collect();
+                        prop_assert!(ways.len() <= 1, "{place} is asked for as {ways:?}");
+                    }
+                }
+            }
         }
     }
 
