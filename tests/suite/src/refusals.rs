@@ -37,7 +37,8 @@ pub fn texts(codes: &[String]) -> BTreeMap<String, PathBuf> {
             let path = entry.expect("an entry").path();
             if path.is_dir() && !is_passed_over(&path) {
                 folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
+            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs")
+            {
                 let source = fs::read_to_string(&path).expect("a source");
                 let found = codes.iter().flat_map(|code| texts_of(&source, code));
                 texts.extend(found.map(|text| (text, path.clone())));
@@ -61,7 +62,8 @@ fn texts_of(source: &str, code: &str) -> Vec<String> {
             let line = source[..at].rsplit('\n').next().unwrap_or_default();
             let text = literal(&source[at + 1..]);
             let text = text.trim_start_matches('-').trim();
-            let says = text.strip_prefix(code).is_some_and(|rest| rest.contains(char::is_alphabetic));
+            let says =
+                text.strip_prefix(code).is_some_and(|rest| rest.contains(char::is_alphabetic));
             if says && !line.trim_start().starts_with("//") {
                 texts.push(text.to_owned());
             }

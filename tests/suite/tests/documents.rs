@@ -110,7 +110,10 @@ fn the_page_on_errors_has_every_code_and_text() {
     let texts = refusals::texts(&codes);
     assert!(texts.len() > 100, "only {} texts are found in the sources", texts.len());
     let says = |span: &str, text: &str| {
-        span.starts_with(text) || span.strip_suffix('…').is_some_and(|stem| stem.contains(' ') && text.starts_with(stem))
+        span.starts_with(text)
+            || span
+                .strip_suffix('…')
+                .is_some_and(|stem| stem.contains(' ') && text.starts_with(stem))
     };
     let missing: Vec<String> = texts
         .iter()
