@@ -223,7 +223,10 @@ fn every_command_of_the_pages_can_be_run() {
                 ["redis-cli", "-h", "ROUTER", "-p", "6379", request @ ..] => {
                     let reply = client.call(request).expect("an answer");
                     // A lone node has no cluster to tell of, but knows the command.
-                    let known = !matches!(&reply, Frame::Error(text) if text.contains("unknown"));
+                    let known = match &reply {
+                        Frame::Error(text) => !String::from_utf8_lossy(text).contains("unknown"),
+                        _ => true,
+                    };
                     assert!(known, "{page}: {command}: {reply:?}");
                 }
                 _ => panic!("{page}: {command} is no command of ours"),
