@@ -4,6 +4,7 @@
 //! tree. `fix` and `codegen` do.
 
 mod codegen;
+mod install;
 mod source;
 mod test;
 mod tidy;
@@ -18,6 +19,7 @@ cargo xtask <task>
 
   verify   format, tidy, clippy, documentation; writes nothing
   test     installs what the tests need, builds, runs every test
+  install  installs what the tests need, and no more
   tidy     the house rules that no other tool checks
   codegen  writes the documents that are made of the code
   fix      formats, applies clippy's own suggestions, writes the documents
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let done = match task.as_deref() {
         Some("verify") => verify::run(),
         Some("test") => test::run(&env::args().skip(2).collect::<Vec<_>>()),
+        Some("install") => install::run(),
         Some("tidy") => tidy::run(),
         Some("codegen") => codegen::write(),
         Some("fix") => verify::fix(),

@@ -1,6 +1,6 @@
 //! Format, lints and documentation.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -31,11 +31,16 @@ pub(crate) fn cargo(args: &[&str], variables: &[(&str, &str)]) -> Result<()> {
 }
 
 /// Runs a command at the workspace's top, saying which, and fails where it fails.
-#[expect(clippy::print_stderr, reason = "says what runs")]
 pub(crate) fn run_command(command: &mut Command) -> Result<()> {
+    run_in(&root()?, command)
+}
+
+/// Runs a command in a folder, saying which, and fails where it fails.
+#[expect(clippy::print_stderr, reason = "says what runs")]
+pub(crate) fn run_in(folder: &Path, command: &mut Command) -> Result<()> {
     eprintln!("xtask: {command:?}");
     let status =
-        command.current_dir(root()?).status().with_context(|| format!("start {command:?}"))?;
+        command.current_dir(folder).status().with_context(|| format!("start {command:?}"))?;
     ensure!(status.success(), "{command:?} failed: {status}");
     Ok(())
 }

@@ -9,10 +9,13 @@
 //! | [`cluster`]  | shard nodes and routers, their faults and their state             |
 //! | [`node`]     | one process of a cluster                                          |
 //! | [`status`]   | what `bitroster cluster status` says, as values                   |
+//! | [`docker`]   | a container engine of a test's own, and what runs in it            |
+//! | [`prometheus`] | Debian's Prometheus, and what it finds                          |
 //! | [`network`]  | network namespaces of a test's own, whose links can be cut        |
 //! | [`commands`] | random commands of every kind that Redis has too                 |
 //! | [`twin`]     | Redis and Bitroster side by side, and what sets them apart        |
 //! | [`client`]   | a plain blocking client, for requests and raw bytes               |
+//! | [`http`]     | plain HTTP requests                                               |
 //! | [`conformance`] | requests and replies as text, over whatever carries them       |
 //! | [`programs`] | programs with the clients that teams use                          |
 //! | [`load`]     | clients that change random bits and record what they were told    |
@@ -29,14 +32,17 @@ pub mod client;
 pub mod cluster;
 pub mod commands;
 pub mod conformance;
+pub mod docker;
 pub mod editions;
 pub mod history;
+pub mod http;
 pub mod load;
 pub mod manual;
 pub mod network;
 pub mod node;
 pub mod probe;
 pub mod programs;
+pub mod prometheus;
 pub mod random;
 pub mod refusals;
 pub mod scenario;
