@@ -6,7 +6,10 @@ mod bench;
 mod cluster;
 mod config;
 mod exit;
+mod export;
 mod healthcheck;
+mod import;
+mod output;
 mod remote;
 mod serve;
 
@@ -34,6 +37,10 @@ enum Task {
     /// Looks at a cluster, and changes which nodes hold its replicas.
     #[command(subcommand)]
     Cluster(cluster::ClusterTask),
+    /// Copies the bitmaps of a live Redis into a server, or one from a file.
+    Import(Box<import::ImportArgs>),
+    /// Writes bitmaps into files: Roaring, CSV or raw bytes.
+    Export(Box<export::ExportArgs>),
     /// Measures a server, beside another one in the same run.
     Bench(Box<bench::BenchArgs>),
     /// Shows and checks configurations.
@@ -53,6 +60,8 @@ fn version() -> &'static str {
 /// Runs the command line.
 pub(crate) fn run() -> ExitCode {
     let done = match Cli::parse().task {
+        Task::Import(args) => return exit::end(import::run(&args)),
+        Task::Export(args) => return exit::end(export::run(&args)),
         Task::Dev(args) => serve::dev(args),
         Task::Server(args) => serve::server(args),
         Task::Cluster(task) => cluster::run(task),

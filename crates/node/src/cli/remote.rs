@@ -413,10 +413,12 @@ impl Remote {
 
     fn broken(&self, error: &io::Error) -> anyhow::Error {
         use io::ErrorKind::{TimedOut, UnexpectedEof, WouldBlock};
-        let text = match error.kind() {
-            TimedOut | WouldBlock => format!("{} did not answer in time", self.name),
-            UnexpectedEof => format!("{} closed the connection", self.name),
-            _ => format!("the connection to {} broke: {error}", self.name),
+        let text = if matches!(error.kind(), TimedOut | WouldBlock) {
+            format!("{} did not answer in time", self.name)
+        } else if error.kind() == UnexpectedEof {
+            format!("{} closed the connection", self.name)
+        } else {
+            format!("the connection to {} broke: {error}", self.name)
         };
         Failure::new(Code::of_io(error, true), text).into()
     }
