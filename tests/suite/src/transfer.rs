@@ -39,7 +39,6 @@ impl Ended {
     /// # Panics
     ///
     /// If it has not.
-    #[must_use]
     pub fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self
@@ -177,7 +176,8 @@ pub fn fill(
             chunk.extend_from_slice(&word.to_be_bytes());
         }
         chunk.truncate(CHUNK_BYTES.min(len - at));
-        let request = [b"SETRANGE", key.as_bytes(), at.to_string().as_bytes(), &chunk];
+        let start = at.to_string();
+        let request = [b"SETRANGE", key.as_bytes(), start.as_bytes(), &chunk];
         let reply = client.call(&request).expect("an answer");
         assert!(matches!(reply, Frame::Integer(_)), "{reply:?}");
     }

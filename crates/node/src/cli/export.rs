@@ -9,13 +9,13 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use bitroster_bitmap::Bitmap;
-use bitroster_resp::Frame;
+use bitroster_resp::{Frame, Version};
 use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
 
 use super::{
-    exit::{Code, Failing as _, Failure, code_of},
+    exit::{Code, Failing as _, Failure, OutputClosed, code_of},
     import::{
         format::Format,
         peer::{Peer, WINDOW_BYTES, count, request_of, word},
@@ -67,9 +67,9 @@ struct Exported {
 /// Runs `bitroster export`.
 pub(crate) fn run(args: &ExportArgs) -> Result<Code> {
     let started = Instant::now();
-    let mut peer = Peer::connect(&args.remote.target()?)?;
+    let mut peer = Peer::over(args.remote.connect(Version::Resp2)?)?;
     let (exported, failed) = match (&args.key, &args.pattern) {
-        (Some(key), None) => (vec![one(args, key, &mut peer)?], Vec::new()),
+        (Some(key), None) => (vec![one(args, key, &mut peer).map_err(quiet)?], Vec::new()),
         (_, pattern) => many(args, pattern.as_deref().unwrap_or("*"), &mut peer)?,
     };
     let took = started.elapsed().as_secs_f64();
@@ -111,7 +111,9 @@ fn as_text(exported: &[Exported], failed: &[(Bytes, String)], took: f64) -> Stri
     for (key, why) in failed {
         text.push_str(&format!("{}: {why}\n", key.escape_ascii()));
     }
-    text.push_str(&format!("{} written in {}\n", exported.len(), seconds(took)));
+    if exported.len() + failed.len() != 1 {
+        text.push_str(&format!("{} written in {}\n", exported.len(), seconds(took)));
+    }
     text
 }
 
@@ -124,6 +126,13 @@ fn one(args: &ExportArgs, key: &str, peer: &mut Peer) -> Result<Exported> {
     let exported = export(peer, &Bytes::copy_from_slice(key.as_bytes()), format, &args.file, &bar);
     bar.end();
     exported
+}
+
+/// Says nothing where nobody reads the output any more.
+fn quiet(error: anyhow::Error) -> anyhow::Error {
+    let is_closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    if causes.any(is_closed) { OutputClosed.into() } else { error }
 }
 
 /// Exports the keys of a pattern; those that fail by themselves, and why.

@@ -59,11 +59,11 @@ pub(crate) struct ImportArgs {
     #[command(flatten)]
     access: AccessArgs,
     #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
     live: LiveArgs,
     #[command(flatten)]
     file: FileArgs,
-    #[command(flatten)]
-    output: OutputArgs,
 }
 
 /// Arguments for a live server.

@@ -213,7 +213,9 @@ impl Target {
         }
         let reply = remote.call(&request).failing(Code::Unreachable)?;
         let Frame::Error(text) = reply else { return Ok(()) };
-        let code = Code::of_reply(&text);
+        // AUTH has no other purpose: whatever it says, nobody is let in.
+        let is_auth = self.login.is_some() && version == Version::Resp2;
+        let code = if is_auth { Code::Denied } else { Code::of_reply(&text) };
         let text = String::from_utf8_lossy(&text).into_owned();
         let failure = Failure::new(code, format!("{} refused the login: {text}", self.address));
         Err(match (code, &self.login) {
@@ -288,21 +290,6 @@ impl Remote {
     /// The server's address, without password, for messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
-    }
-
-    /// How long one answer may take; `None`: for ever, as listeners want.
-    ///
-    /// # Errors
-    ///
-    /// If the system does not take it.
-    pub(crate) fn set_timeout(&self, timeout: Option<Duration>) -> Result<()> {
-        let stream = match &self.stream {
-            Stream::Plain(stream) => stream,
-            Stream::Tls(stream) => &stream.sock,
-        };
-        stream.set_read_timeout(timeout)?;
-        stream.set_write_timeout(timeout)?;
-        Ok(())
     }
 
     /// Sends one request and waits for its reply, which may be an error reply.

@@ -59,7 +59,15 @@ impl Ends<'_> {
     /// Copies keys whose values are small together, or a large one.
     pub(super) fn copy(&mut self, keys: &[Bytes], policy: Policy) -> Result<Vec<Outcome>> {
         self.plan.pace.begin_keys(keys.len());
-        let fetched = self.fetch(keys)?;
+        let mut fetched = self.fetch(keys)?;
+        for one in &mut fetched {
+            // Merged bits do not tell of zeros behind them, so the length is looked after.
+            if matches!(one, Fetched::Whole { value, .. } if value.last() == Some(&0))
+                && policy == Policy::Merge
+            {
+                *one = Fetched::Large;
+            }
+        }
         let mut requests: Vec<Request> = Vec::new();
         for (key, fetched) in keys.iter().zip(&fetched) {
             if let Fetched::Whole { value, expiry } = fetched {

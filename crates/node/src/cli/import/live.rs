@@ -18,6 +18,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{
+    super::exit::{Code, Failure},
     copy::is_unfinished,
     peer::{Peer, Request, WINDOW_BYTES, request_of},
     progress::Bar,
@@ -67,6 +68,22 @@ pub(super) struct Import {
     done_before: HashSet<Bytes>,
 }
 
+/// Ends the import at Ctrl-C as an error would, and the process at the second one.
+fn stop_at_ctrl_c(finished: &SyncSender<Finished>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return };
+    let pressed = || runtime.block_on(tokio::signal::ctrl_c()).is_ok();
+    if pressed() {
+        let failure = Failure::new(Code::Interrupted, "interrupted");
+        let failure = failure.hint("the same command with --state FILE goes on where it was");
+        // A receiver that is gone has ended already.
+        drop(finished.send(Finished { page: 0, outcomes: Err(failure.into()) }));
+        if pressed() {
+            std::process::exit(Code::Interrupted.number().into());
+        }
+    }
+}
+
 /// A page of the scan.
 struct Page {
     /// The cursor that brought it.
@@ -97,6 +114,9 @@ impl Import {
             let name = format!("import-{number}");
             let thread = thread::Builder::new().name(name);
             thread.spawn(move || work(&plan, &inbox, &outbox)).context("cannot start a thread")?;
+        }
+        if !wishes.dry_run {
+            thread::spawn(move || stop_at_ctrl_c(&outbox));
         }
         let done_before = state.done();
         let (source, target) = ends;
@@ -306,8 +326,9 @@ impl Import {
     fn await_one(&mut self) -> Result<()> {
         let Finished { page, outcomes } =
             self.finished.recv().context("the import's threads are gone")?;
+        let outcomes = outcomes?;
         self.running -= 1;
-        for (key, outcome) in outcomes? {
+        for (key, outcome) in outcomes {
             if let Some(page) = self.page_of(page) {
                 page.left -= 1;
             }

@@ -68,7 +68,11 @@ pub(crate) type Answer = Result<Frame, String>;
 impl Peer {
     /// Connects, and learns what the server can.
     pub(crate) fn connect(target: &Target) -> Result<Self> {
-        let remote = target.connect(Version::Resp2)?;
+        Self::over(target.connect(Version::Resp2)?)
+    }
+
+    /// Learns what the server of a connection can.
+    pub(crate) fn over(remote: Remote) -> Result<Self> {
         let mut peer = Self { remote, is_exact: false, is_ours: false };
         let known = [
             request(["PEXPIRETIME", "bitroster:import"]),
