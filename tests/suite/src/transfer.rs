@@ -146,10 +146,9 @@ pub fn ask(client: &mut Client, request: &str) -> Frame {
 ///
 /// If it answers anything else.
 pub fn number(client: &mut Client, request: &str) -> i64 {
-    match ask(client, request) {
-        Frame::Integer(number) => number,
-        other => panic!("{request} answered {other:?}"),
-    }
+    let reply = ask(client, request);
+    let Frame::Integer(number) = reply else { panic!("{request} answered {reply:?}") };
+    number
 }
 
 /// Writes a value of so many bytes, of which `zeros_in_16` in 16 chunks are left out; in the
