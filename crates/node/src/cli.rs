@@ -1,18 +1,24 @@
 //! Sub-commands and their arguments.
 //!
-//! What a command found goes to stdout, all else to stderr. Exit codes: 0 done, 1 failed, 2 wrong
-//! usage.
+//! What a command found goes to stdout, all else to stderr. `exit` says what the exit codes mean.
 
 mod bench;
 mod cluster;
 mod config;
+mod exit;
+mod export;
 mod healthcheck;
+mod import;
+mod output;
+mod remote;
 mod serve;
 
 use std::{process::ExitCode, sync::LazyLock};
 
 use bitroster_telemetry::build;
 use clap::{Parser, Subcommand};
+
+use self::exit::Code;
 
 /// A clustered, sharded bitmap database that any Redis client can use.
 #[derive(Debug, Parser)]
@@ -31,6 +37,10 @@ enum Task {
     /// Looks at a cluster, and changes which nodes hold its replicas.
     #[command(subcommand)]
     Cluster(cluster::ClusterTask),
+    /// Copies the bitmaps of a live Redis into a server, or one from a file.
+    Import(Box<import::ImportArgs>),
+    /// Writes bitmaps into files: Roaring, CSV or raw bytes.
+    Export(Box<export::ExportArgs>),
     /// Measures a server, beside another one in the same run.
     Bench(Box<bench::BenchArgs>),
     /// Shows and checks configurations.
@@ -50,6 +60,8 @@ fn version() -> &'static str {
 /// Runs the command line.
 pub(crate) fn run() -> ExitCode {
     let done = match Cli::parse().task {
+        Task::Import(args) => return exit::end(import::run(&args)),
+        Task::Export(args) => return exit::end(export::run(&args)),
         Task::Dev(args) => serve::dev(args),
         Task::Server(args) => serve::server(args),
         Task::Cluster(task) => cluster::run(task),
@@ -57,16 +69,5 @@ pub(crate) fn run() -> ExitCode {
         Task::Config(task) => config::run(task),
         Task::Healthcheck(args) => healthcheck::run(&args),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "the last word of a failed command")]
-fn complain(error: &anyhow::Error) {
-    eprintln!("bitroster: {error:#}");
+    exit::end(done.map(|()| Code::Done))
 }

@@ -20,6 +20,7 @@
 //! | [`programs`] | programs with the clients that teams use                          |
 //! | [`load`]     | clients that change random bits and record what they were told    |
 //! | [`history`]  | what clients asked, when, and what they were told                 |
+//! | [`transfer`] | `bitroster import` and `export` as processes                      |
 //! | [`editions`] | keys whose values are whole or wrong, and who writes and reads    |
 //! | [`checker`]  | whether a history is linearizable                                 |
 //! | [`probe`]    | how long groups could not be written to                           |
@@ -48,6 +49,7 @@ pub mod refusals;
 pub mod scenario;
 pub mod server;
 pub mod status;
+pub mod transfer;
 pub mod twin;
 pub mod wait;
 
