@@ -1,11 +1,11 @@
 //! Sub-commands and their arguments.
 //!
-//! What a command found goes to stdout, all else to stderr. Exit codes: 0 done, 1 failed, 2 wrong
-//! usage.
+//! What a command found goes to stdout, all else to stderr. `exit` says what the exit codes mean.
 
 mod bench;
 mod cluster;
 mod config;
+mod exit;
 mod healthcheck;
 mod serve;
 
@@ -13,6 +13,8 @@ use std::{process::ExitCode, sync::LazyLock};
 
 use bitroster_telemetry::build;
 use clap::{Parser, Subcommand};
+
+use self::exit::Code;
 
 /// A clustered, sharded bitmap database that any Redis client can use.
 #[derive(Debug, Parser)]
@@ -57,16 +59,5 @@ pub(crate) fn run() -> ExitCode {
         Task::Config(task) => config::run(task),
         Task::Healthcheck(args) => healthcheck::run(&args),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "the last word of a failed command")]
-fn complain(error: &anyhow::Error) {
-    eprintln!("bitroster: {error:#}");
+    exit::end(done.map(|()| Code::Done))
 }
