@@ -7,6 +7,7 @@ mod cluster;
 mod config;
 mod exit;
 mod healthcheck;
+mod remote;
 mod serve;
 
 use std::{process::ExitCode, sync::LazyLock};
