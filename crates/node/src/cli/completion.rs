@@ -93,7 +93,7 @@ fn markdown(command: Command) -> String {
 
 fn describe(command: &mut Command, text: &mut String) {
     // A value that happens to be in the environment is no part of the manual.
-    *command = command.clone().mut_args(|arg| arg.hide_env_values(true)).disable_version_flag(true);
+    *command = command.clone().mut_args(|arg| arg.hide_env_values(true));
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();
     let help = command.render_long_help().to_string();
     let lines: Vec<&str> = help.trim().lines().map(str::trim_end).collect();

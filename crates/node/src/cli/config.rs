@@ -81,10 +81,8 @@ fn shown(
 fn as_table(loaded: &Loaded, effective: bool, output: OutputArgs) -> String {
     let rows = shown(loaded, effective).map(|(table, name, value, origin)| {
         let tone = if origin == Origin::Default { Tone::Dim } else { Tone::Good };
-        let value = match &value {
-            toml::Value::String(text) if text == HIDDEN => HIDDEN.to_owned(),
-            _ => value.to_string(),
-        };
+        let is_hidden = value.as_str() == Some(HIDDEN);
+        let value = if is_hidden { HIDDEN.to_owned() } else { value.to_string() };
         vec![format!("{table}.{name}").into(), value.into(), Cell::new(origin.to_string(), tone)]
     });
     output::table(&["FIELD", "VALUE", "ORIGIN"], rows.collect(), &[], output.style())

@@ -47,6 +47,9 @@ pub(crate) struct DoctorArgs {
     output: OutputArgs,
 }
 
+/// Findings of one check that are told; the others are counted.
+const FINDINGS_MAX: usize = 4;
+
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
@@ -111,7 +114,11 @@ impl Check {
             return Self::pass(name, well);
         };
         let texts = found.into_iter().filter(|(is, _)| *is == verdict).map(|(_, text)| text);
-        let found = texts.collect::<Vec<_>>().join("; ");
+        let texts: Vec<String> = texts.collect();
+        let mut found = texts[..texts.len().min(FINDINGS_MAX)].join("; ");
+        if texts.len() > FINDINGS_MAX {
+            found.push_str(&format!("; and {} more", texts.len() - FINDINGS_MAX));
+        }
         Self { name, verdict, found, remedy: Some(remedy.to_owned()) }
     }
 }

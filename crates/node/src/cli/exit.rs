@@ -29,8 +29,10 @@ pub(crate) enum Code {
     /// Something else holds or is what was to be held or made: a lock, a version, a key.
     Conflict,
     /// Some of it was done, some was not.
+    #[allow(dead_code, reason = "for commands that copy much")]
     Partly,
     /// Ctrl-C.
+    #[allow(dead_code, reason = "for commands that clean up first; others end by the signal")]
     Interrupted,
 }
 

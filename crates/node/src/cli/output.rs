@@ -132,8 +132,10 @@ impl Cell {
 
     fn styled(self, style: Style) -> comfy_table::Cell {
         let cell = comfy_table::Cell::new(self.text);
+        if !style.colours {
+            return cell;
+        }
         match self.tone {
-            _ if !style.colours => cell,
             Tone::Plain => cell,
             Tone::Good => cell.fg(Color::Green),
             Tone::Warning => cell.fg(Color::Yellow),

@@ -180,10 +180,8 @@ fn quoted(key: &Key) -> String {
 }
 
 fn number(reply: &Frame, remote: &Remote) -> anyhow::Result<u64> {
-    match reply {
-        Frame::Integer(number) => u64::try_from(*number).map_err(|_| strange(remote)),
-        _ => Err(strange(remote)),
-    }
+    let Frame::Integer(number) = reply else { return Err(strange(remote)) };
+    u64::try_from(*number).map_err(|_| strange(remote))
 }
 
 fn numbers(reply: Frame, remote: &Remote) -> anyhow::Result<Vec<u64>> {

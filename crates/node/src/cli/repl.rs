@@ -87,14 +87,20 @@ impl Writer {
     /// The reply to `args` as it is shown.
     fn text(&self, args: &[Vec<u8>], reply: &Frame) -> Vec<u8> {
         let form = match self.form {
-            Form::Auto if !io::stdout().is_terminal() => Form::Raw,
-            Form::Auto | Form::Pretty => {
-                let is_text = answers_text(args) && matches!(reply, Frame::Bulk(_));
-                if is_text { Form::Raw } else { Form::Pretty }
-            }
-            Form::Raw => Form::Raw,
-            Form::Json => Form::Json,
+            Form::Auto if io::stdout().is_terminal() => Form::Pretty,
+            Form::Auto => Form::Raw,
+            Form::Pretty | Form::Raw | Form::Json => self.form,
         };
+        if let Frame::Bulk(text) | Frame::Verbatim { text, .. } = reply
+            && form != Form::Json
+            && answers_text(args)
+        {
+            let mut text = text.to_vec();
+            if !text.ends_with(b"\n") {
+                text.push(b'\n');
+            }
+            return text;
+        }
         print::reply(reply, form, self.style)
     }
 }

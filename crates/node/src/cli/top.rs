@@ -116,10 +116,10 @@ fn watch(
                 if is_ctrl_c || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) {
                     return Ok(());
                 }
-                match key.code {
-                    KeyCode::Char('s') => state.sort = state.sort.next(),
-                    KeyCode::Char('p' | ' ') => state.is_paused = !state.is_paused,
-                    _ => {}
+                if key.code == KeyCode::Char('s') {
+                    state.sort = state.sort.next();
+                } else if matches!(key.code, KeyCode::Char('p' | ' ')) {
+                    state.is_paused = !state.is_paused;
                 }
             }
         }

@@ -17,14 +17,35 @@ pub(super) fn hint(line: &str) -> Option<String> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let (name, given) = words.split_first()?;
     let spec = lookup(name.as_bytes())?;
-    let mut text = shown(&remaining(spec, given), " ");
+    let is_begun = !line.ends_with(' ');
+    let forms: Vec<String> = forms(spec, given, is_begun)
+        .map(|form| shown(&remaining(form, given), " "))
+        .filter(|form| !form.is_empty())
+        .collect();
+    let mut text = forms.join(" | ");
     if given.is_empty() {
         let gap = if text.is_empty() { "" } else { "   " };
         text.push_str(gap);
         text.push_str(spec.summary);
     }
-    let blank = if line.ends_with(' ') { "" } else { " " };
+    let blank = if is_begun { " " } else { "" };
     (!text.is_empty()).then(|| format!("{blank}{text}"))
+}
+
+/// The forms of a command that what was given may be of. Forms stand in its syntax with ` | `
+/// between them and begin with a word of their own.
+fn forms(spec: &CommandSpec, given: &[&str], is_begun: bool) -> impl Iterator<Item = &'static str> {
+    let all = || spec.syntax.split(" | ");
+    let is_sole = all().nth(1).is_none();
+    let first = given.first().map(|word| word.to_ascii_uppercase());
+    let is_open = is_begun && given.len() == 1;
+    all().filter(move |form| {
+        let word = form.split(' ').next().unwrap_or_default();
+        is_sole
+            || first
+                .as_ref()
+                .is_none_or(|first| word == first || is_open && word.starts_with(first.as_str()))
+    })
 }
 
 /// The words that may stand at the end of `line`, and where the one that is begun begins.
@@ -47,7 +68,9 @@ pub(super) fn completions(line: &str) -> (usize, Vec<String>) {
             }
             Some(spec) => {
                 let mut words = Vec::new();
-                tokens(&remaining(spec, given), &mut words);
+                for form in forms(spec, given, false) {
+                    tokens(&remaining(form, given), &mut words);
+                }
                 words.iter().map(|word| cased(word, begun)).collect()
             }
             None => Vec::new(),
@@ -71,9 +94,9 @@ fn cased(word: &str, begun: &str) -> String {
     }
 }
 
-/// The arguments that may follow once these are given.
-fn remaining(spec: &CommandSpec, given: &[&str]) -> Vec<Argument> {
-    let mut items = arguments(spec.syntax);
+/// The arguments of a form that may follow once these are given.
+fn remaining(form: &str, given: &[&str]) -> Vec<Argument> {
+    let mut items = arguments(form);
     let mut given = given.iter();
     let mut word = given.next();
     while let Some(next) = word {
@@ -203,6 +226,13 @@ mod tests {
         assert_eq!(after("bitcount k 0 "), "end [BYTE|BIT]");
         assert_eq!(after("no such command"), "");
         assert_eq!(after(""), "");
+    }
+
+    #[test]
+    fn of_several_forms_those_are_shown_that_were_begun() {
+        assert_eq!(after("bm.query count x "), "[UNIVERSE key]");
+        assert!(after("BM.QUERY ").contains("COUNT expression [UNIVERSE key] | LIST "));
+        assert!(after("BM.QUERY S").contains(" | ") && !after("BM.QUERY S").contains("LIST"));
     }
 
     #[test]

@@ -169,9 +169,9 @@ pub(super) fn to_json(frame: &Frame) -> Value {
             items.iter().map(to_json).collect()
         }
         Frame::Map(pairs) => {
-            let named = pairs.iter().map(|(key, value)| match to_json(key) {
-                Value::String(name) => Some((name, to_json(value))),
-                _ => None,
+            let named = pairs.iter().map(|(key, value)| {
+                let Value::String(name) = to_json(key) else { return None };
+                Some((name, to_json(value)))
             });
             match named.collect::<Option<Map<String, Value>>>() {
                 Some(object) => Value::Object(object),

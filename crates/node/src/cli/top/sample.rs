@@ -14,6 +14,9 @@ use crate::cli::{
     remote::{Address, Remote, RemoteArgs, Target},
 };
 
+/// How long one round waits for a node: one that hangs must not hold up what the others tell.
+const NODE_TIMEOUT_MAX: Duration = Duration::from_secs(2);
+
 /// Calls of a command so far, and how long they took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Calls {
@@ -65,7 +68,7 @@ impl Sampler {
     pub(super) fn open(args: &RemoteArgs, nodes: &NodeArgs) -> anyhow::Result<Self> {
         let first = args.target()?;
         let timeout = Duration::from_millis(args.access.timeout_ms.max(1));
-        let door = nodes.door(timeout)?;
+        let door = nodes.door(timeout.min(NODE_TIMEOUT_MAX))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut connections = BTreeMap::new();
         let mut known: Vec<String> = nodes.node.iter().cloned().collect();
@@ -143,7 +146,10 @@ impl Sampler {
         let given = &self.args.addr;
         let found: Address = address.parse().ok()?;
         let address = Address { host: found.host, port: found.port, ..given.clone() };
-        Target::new(&address, &self.args.access, "BITROSTER_PASSWORD").ok()
+        let most = u64::try_from(NODE_TIMEOUT_MAX.as_millis()).unwrap_or(u64::MAX);
+        let mut access = self.args.access.clone();
+        access.timeout_ms = access.timeout_ms.min(most);
+        Target::new(&address, &access, "BITROSTER_PASSWORD").ok()
     }
 }
 

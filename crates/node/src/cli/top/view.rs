@@ -236,7 +236,7 @@ impl View<'_> {
         for (name, value) in [
             ("commands/s", rate(rates.per_second)),
             ("p99 <=", rates.p99.map_or_else(|| "-".to_owned(), seconds)),
-            ("mean", seconds(rates.mean)),
+            ("mean", if rates.mean > 0.0 { seconds(rates.mean) } else { "-".to_owned() }),
             ("failed/s", rate(rates.failed_per_second)),
             ("clients", thousands(clients)),
             ("keys", thousands(keys)),
@@ -379,6 +379,12 @@ impl View<'_> {
             let mut lag = Some(0);
             let mut shown = Vec::new();
             for replica in replicas.iter().filter(|replica| Some(replica.node) != node) {
+                let is_up =
+                    report.nodes.iter().any(|it| it.id == replica.node && it.status.is_some());
+                if !is_up {
+                    shown.push(format!("{} down", replica.node));
+                    continue;
+                }
                 let behind = report.behind(*group, replica.id);
                 lag = lag.zip(behind).map(|(most, behind)| most.max(behind));
                 let behind = behind.map_or_else(|| "?".to_owned(), |behind| behind.to_string());
