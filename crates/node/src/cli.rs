@@ -4,19 +4,25 @@
 
 mod bench;
 mod cluster;
+mod completion;
 mod config;
+mod doctor;
 mod exit;
 mod export;
 mod healthcheck;
 mod import;
+mod node;
 mod output;
+mod query;
 mod remote;
+mod repl;
 mod serve;
+mod top;
 
 use std::{process::ExitCode, sync::LazyLock};
 
 use bitroster_telemetry::build;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::exit::Code;
 
@@ -34,6 +40,14 @@ enum Task {
     Dev(serve::DevArgs),
     /// Runs a node by its configuration.
     Server(serve::ServerArgs),
+    /// Runs commands on a server: one, a file of them, or in a dialogue.
+    Cli(repl::CliArgs),
+    /// Counts, lists, samples or stores what an expression over bitmaps holds.
+    Query(query::QueryArgs),
+    /// Shows live what a cluster or a server does.
+    Top(top::TopArgs),
+    /// Looks for what may go wrong, and says what to do about it.
+    Doctor(doctor::DoctorArgs),
     /// Looks at a cluster, and changes which nodes hold its replicas.
     #[command(subcommand)]
     Cluster(cluster::ClusterTask),
@@ -48,6 +62,12 @@ enum Task {
     Config(config::ConfigTask),
     /// Asks a node's admin address whether it is ready; for containers without curl.
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Prints a script that completes this program's arguments in a shell.
+    Completion(completion::CompletionArgs),
+    /// Writes the manual pages.
+    Man(completion::ManArgs),
+    /// Prints release and commit.
+    Version(completion::VersionArgs),
 }
 
 /// What `--version` prints: release and commit.
@@ -59,15 +79,22 @@ fn version() -> &'static str {
 
 /// Runs the command line.
 pub(crate) fn run() -> ExitCode {
-    let done = match Cli::parse().task {
-        Task::Import(args) => return exit::end(import::run(&args)),
-        Task::Export(args) => return exit::end(export::run(&args)),
-        Task::Dev(args) => serve::dev(args),
-        Task::Server(args) => serve::server(args),
+    let done = |done: anyhow::Result<()>| done.map(|()| Code::Done);
+    exit::end(match Cli::parse().task {
+        Task::Dev(args) => done(serve::dev(args)),
+        Task::Server(args) => done(serve::server(args)),
+        Task::Cli(args) => repl::run(args),
+        Task::Query(args) => query::run(&args),
+        Task::Top(args) => top::run(&args),
+        Task::Doctor(args) => doctor::run(&args),
+        Task::Import(args) => import::run(&args),
+        Task::Export(args) => export::run(&args),
         Task::Cluster(task) => cluster::run(task),
-        Task::Bench(args) => bench::run(&args),
+        Task::Bench(args) => done(bench::run(&args)),
         Task::Config(task) => config::run(task),
         Task::Healthcheck(args) => healthcheck::run(&args),
-    };
-    exit::end(done.map(|()| Code::Done))
+        Task::Completion(args) => completion::completion(&args, Cli::command()),
+        Task::Man(args) => completion::man(&args, Cli::command()),
+        Task::Version(args) => completion::version(&args),
+    })
 }

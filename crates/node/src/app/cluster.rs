@@ -10,12 +10,14 @@
 //! | `meta`    | the cluster's state in the meta group, and changes to it        |
 //! | `follow`  | doing what the state says                                       |
 //! | `control` | what it answers nodes and operators                             |
+//! | `host`    | where it runs and what it has left, for operators               |
 //! | `view`    | the cluster as clients are told of it                           |
 
 mod control;
 mod courier;
 mod disk;
 mod follow;
+mod host;
 mod lobby;
 pub(super) mod meta;
 pub(super) mod view;
@@ -50,6 +52,7 @@ use self::{
     control::Control,
     disk::{Disk, Membership},
     follow::Follower,
+    host::Host,
     lobby::{Entered, Lobby},
     meta::Meta,
     view::Viewer,
@@ -95,6 +98,15 @@ pub(super) async fn run(
     let disk = if keeps_data { Some(Arc::new(Disk::open(&path)?)) } else { None };
     let tls = base.tls.as_ref().and_then(Tls::of_links);
     let lobby = Arc::new(Lobby::new(&config, address.clone(), cores, disk.clone(), tls.clone())?);
+    let surroundings = Arc::new(Host {
+        started: Instant::now(),
+        figures: Arc::clone(&base.figures),
+        shard: Arc::clone(&base.shard),
+        data_dir: keeps_data.then_some(path),
+        admin: base.admin.address.to_string(),
+        clients: OnceLock::new(),
+        insecure: base.insecure,
+    });
     let control = Arc::new(Control {
         lobby: Arc::clone(&lobby),
         cell: cell.clone(),
@@ -102,6 +114,7 @@ pub(super) async fn run(
         meta: OnceLock::new(),
         links: OnceLock::new(),
         host: OnceLock::new(),
+        surroundings: Arc::clone(&surroundings),
     });
     let dispatcher = Arc::new(Dispatcher::new(cell.clone()));
     let (stop, stopping) = watch::channel(false);
@@ -152,7 +165,19 @@ pub(super) async fn run(
     base.tasks.spawn("map", follow);
 
     let ends = Ends { stop, stopping, serves, close };
-    let running = Running { config, cell, lobby, base, links, host, meta, router, transport, ends };
+    let running = Running {
+        config,
+        cell,
+        lobby,
+        base,
+        links,
+        host,
+        surroundings,
+        meta,
+        router,
+        transport,
+        ends,
+    };
     running.run(disk.zip(node), dispatcher, cores, nodes).await
 }
 
@@ -204,6 +229,7 @@ struct Running {
     links: Links,
     /// Where links of other nodes arrive.
     host: Arc<PeerHost>,
+    surroundings: Arc<Host>,
     meta: Meta,
     router: Router,
     transport: Arc<dyn Transport>,
@@ -232,6 +258,7 @@ impl Running {
         };
         if let Some(serving) = &serving {
             courier::connect(&serving.frontend, &self.host, &self.links);
+            self.surroundings.clients.get_or_init(|| serving.addresses);
         }
         let ready = async {
             // A group that is lost must not keep the others from being served.

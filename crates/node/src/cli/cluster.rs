@@ -1,24 +1,29 @@
 //! `bitroster cluster`: looking at a cluster, and changing which nodes hold its replicas.
 
+mod gather;
 mod report;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use bitroster_placement::ClusterState;
+use anyhow::Context as _;
 use bitroster_proto::internal as wire;
-use bitroster_rpc::{LinkTls, client};
-use clap::{Args, Subcommand, ValueEnum};
-use futures_util::future::join_all;
+use bitroster_rpc::{Error, client};
+use clap::{Args, Subcommand};
 
-use self::report::{NodeView, Report};
-use crate::{
-    app::tls::Tls,
-    config::{Config, TlsConfig},
+pub(crate) use self::{
+    gather::{Door, Entry},
+    report::Report,
+};
+use super::{
+    exit::{Code, Failing as _},
+    output::{self, OutputArgs, Style},
 };
 
 /// How often progress is looked at while a change is carried out.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a change may take to be decided, at the least.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// What may be asked of a cluster.
 #[derive(Debug, Subcommand)]
@@ -50,9 +55,8 @@ pub(crate) struct LookArgs {
         env = "BITROSTER_NODE"
     )]
     addr: String,
-    /// How the answer is written.
-    #[arg(long, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[command(flatten)]
+    output: OutputArgs,
     /// Milliseconds to wait for each node's answer.
     #[arg(long, default_value_t = 2_000)]
     timeout_ms: u64,
@@ -114,17 +118,8 @@ pub(crate) struct ReplaceArgs {
     change: ChangeArgs,
 }
 
-/// How an answer is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
-}
-
 /// Runs `bitroster cluster`.
-pub(crate) fn run(task: ClusterTask) -> anyhow::Result<()> {
+pub(crate) fn run(task: ClusterTask) -> anyhow::Result<Code> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -152,106 +147,67 @@ pub(crate) fn run(task: ClusterTask) -> anyhow::Result<()> {
 }
 
 impl LookArgs {
-    fn timeout(&self) -> Duration {
-        Duration::from_millis(self.timeout_ms.max(1))
-    }
-
-    /// What this program shows to nodes; `None` where their links are plain.
-    fn tls(&self) -> anyhow::Result<Option<Arc<dyn LinkTls>>> {
+    fn door(&self) -> anyhow::Result<Door> {
         let TlsArgs { tls, tls_ca, tls_cert, tls_key, tls_name } = &self.tls;
-        if !tls {
-            return Ok(None);
-        }
-        let config = TlsConfig {
-            nodes: true,
-            ca_file: tls_ca.clone(),
-            cert_file: tls_cert.clone(),
-            key_file: tls_key.clone(),
-            nodes_name: tls_name.clone(),
-            ..Config::default().tls
-        };
-        Ok(Tls::open(&config)?.as_ref().and_then(Tls::of_links))
+        let timeout = Duration::from_millis(self.timeout_ms.max(1));
+        let entry = Entry { tls: *tls, ca: tls_ca, cert: tls_cert, key: tls_key, name: tls_name };
+        Door::open(&entry, timeout)
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the answer is this command's output")]
-async fn look(args: &LookArgs, table: fn(&Report) -> String) -> anyhow::Result<()> {
-    let report = gather(args).await?;
-    match args.output {
-        Output::Table => print!("{}", table(&report)),
-        Output::Json => println!("{:#}", report.json()),
+/// Prints what a cluster looks like; its exit code tells whether all is as it should be.
+async fn look(args: &LookArgs, table: fn(&Report, Style) -> String) -> anyhow::Result<Code> {
+    let report = args.door()?.gather(&args.addr).await?;
+    if args.output.is_json() {
+        output::print_json(&report.json())?;
+    } else {
+        output::print(table(&report, args.output.style()))?;
     }
-    Ok(())
-}
-
-/// Asks one node for the state and all nodes what they see.
-async fn gather(args: &LookArgs) -> anyhow::Result<Report> {
-    let (timeout, tls) = (args.timeout(), args.tls()?);
-    let tls = tls.as_deref();
-    let asked = async {
-        let mut node = client::connect_with(&args.addr, timeout, tls).await?;
-        anyhow::Ok(client::answer(node.state(wire::StateRequest {}).await)?.state)
-    };
-    let bytes = asked.await.with_context(|| format!("no answer from {}", args.addr))?;
-    if bytes.is_empty() {
-        bail!("the node at {} is not in a cluster yet", args.addr);
-    }
-    let state = ClusterState::decode(&bytes)?;
-    let nodes = state.nodes.iter().map(|(id, entry)| async {
-        let (id, address) = (*id, entry.address.clone());
-        NodeView { id, status: status_of(&address, timeout, tls).await.ok(), address }
-    });
-    let nodes = join_all(nodes).await;
-    let mut routers: Vec<String> = nodes
-        .iter()
-        .filter_map(|node| node.status.as_ref())
-        .flat_map(|status| status.routers.iter().cloned())
-        .collect();
-    routers.sort_unstable();
-    routers.dedup();
-    Ok(Report { state, nodes, routers })
-}
-
-async fn status_of(
-    address: &str,
-    timeout: Duration,
-    tls: Option<&dyn LinkTls>,
-) -> anyhow::Result<wire::StatusReply> {
-    let mut node = client::connect_with(address, timeout, tls).await?;
-    Ok(client::answer(node.status(wire::StatusRequest {}).await)?)
+    Ok(if report.problems().is_empty() { Code::Done } else { Code::Bad })
 }
 
 /// Asks for a change, and shows how it is carried out.
-#[expect(clippy::print_stdout, reason = "the answer is this command's output")]
-async fn request(args: &ChangeArgs, change: wire::change_request::Change) -> anyhow::Result<()> {
+async fn request(args: &ChangeArgs, change: wire::change_request::Change) -> anyhow::Result<Code> {
+    let door = args.look.door()?;
     // A change is written to the meta group, which may just be electing a leader.
-    let patience = args.look.timeout().max(Duration::from_secs(15));
-    let tls = args.look.tls()?;
-    let mut node = client::connect_with(&args.look.addr, patience, tls.as_deref()).await?;
+    let mut node = door.patient(CHANGE_PATIENCE).connect(&args.look.addr).await?;
     let request = wire::ChangeRequest { change: Some(change), dry_run: args.dry_run };
-    let reply = client::answer(node.change(request).await)?;
+    let reply = client::answer(node.change(request).await);
+    let code = reply.as_ref().err().map_or(Code::Done, code_of);
+    let reply = reply.failing(code)?;
     for line in &reply.lines {
-        println!("{line}");
+        output::print(format!("{line}\n"))?;
     }
     if reply.lines.is_empty() {
-        println!("nothing to change");
+        output::print("nothing to change\n")?;
     }
-    if args.dry_run || args.no_wait {
-        return Ok(());
+    if !args.dry_run && !args.no_wait {
+        wait_for(args, &door, reply.revision).await;
     }
-    wait_for(args, reply.revision).await
+    Ok(Code::Done)
+}
+
+/// What a refused change means: it does not fit the cluster as it is.
+fn code_of(error: &Error) -> Code {
+    match error {
+        Error::Refused { .. } => Code::Conflict,
+        Error::Address { .. }
+        | Error::Unreachable { .. }
+        | Error::Listener(_)
+        | Error::Server(_) => Code::Unreachable,
+    }
 }
 
 /// Waits until a change is carried out, and says on stderr how far it is.
 #[expect(clippy::print_stderr, reason = "progress belongs beside the output")]
-async fn wait_for(args: &ChangeArgs, revision: u64) -> anyhow::Result<()> {
+async fn wait_for(args: &ChangeArgs, door: &Door, revision: u64) {
     let mut told = None;
     loop {
-        let report = gather(&args.look).await;
+        let report = door.gather(&args.look.addr).await;
         if let Ok(report) = &report {
             let left = report.moves();
             if report.state.revision >= revision && left.is_empty() {
-                return Ok(());
+                return;
             }
             if told.as_ref() != Some(&left) {
                 for line in &left {

@@ -6,8 +6,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
+
+use super::{
+    exit::{Code, Failing as _, Failure},
+    output,
+};
 
 /// Most bytes read of the answer.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
@@ -27,16 +32,17 @@ pub(crate) struct HealthcheckArgs {
 }
 
 /// Runs `bitroster healthcheck`: succeeds where the node answers 200.
-#[expect(clippy::print_stdout, reason = "the answer is this command's output")]
-pub(crate) fn run(args: &HealthcheckArgs) -> anyhow::Result<()> {
-    let answer = ask(args).with_context(|| format!("no answer from {}", args.admin))?;
+pub(crate) fn run(args: &HealthcheckArgs) -> anyhow::Result<Code> {
+    let answer = ask(args).with_context(|| format!("no answer from {}", args.admin));
+    let answer = answer.failing(Code::Unreachable)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).unwrap_or("no status");
     if status != "200" {
-        bail!("{} answers {status}: {}", args.admin, body.trim());
+        let text = format!("{} answers {status}: {}", args.admin, body.trim());
+        return Err(Failure::new(Code::Bad, text).into());
     }
-    println!("{}", body.trim());
-    Ok(())
+    output::print(format!("{}\n", body.trim()))?;
+    Ok(Code::Done)
 }
 
 fn ask(args: &HealthcheckArgs) -> anyhow::Result<String> {
@@ -59,8 +65,9 @@ mod tests {
     use std::{net::TcpListener, thread};
 
     use super::*;
+    use crate::cli::exit::code_of;
 
-    fn check_against(answer: &'static str) -> anyhow::Result<()> {
+    fn check_against(answer: &'static str) -> anyhow::Result<Code> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let admin = listener.local_addr().unwrap();
         let server = thread::spawn(move || {
@@ -89,6 +96,15 @@ mod tests {
     #[test]
     fn a_node_that_is_not_ready_fails_with_its_reason() {
         let error = check_against("HTTP/1.1 503 Service Unavailable\r\n\r\n1 of 4 groups\n");
-        assert!(error.unwrap_err().to_string().contains("answers 503: 1 of 4 groups"));
+        let error = error.unwrap_err();
+        assert!(error.to_string().contains("answers 503: 1 of 4 groups"));
+        assert_eq!(code_of(&error), Code::Bad);
+    }
+
+    #[test]
+    fn where_nobody_listens_nobody_is_reached() {
+        let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let args = HealthcheckArgs { admin, path: "/readyz".to_owned(), timeout_ms: 10_000 };
+        assert_eq!(code_of(&run(&args).unwrap_err()), Code::Unreachable);
     }
 }

@@ -292,6 +292,21 @@ impl Remote {
         &self.name
     }
 
+    /// How long one answer may take; `None`: for ever, as listeners want.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not take it.
+    pub(crate) fn set_timeout(&self, timeout: Option<Duration>) -> Result<()> {
+        let stream = match &self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => &stream.sock,
+        };
+        stream.set_read_timeout(timeout)?;
+        stream.set_write_timeout(timeout)?;
+        Ok(())
+    }
+
     /// Sends one request and waits for its reply, which may be an error reply.
     ///
     /// # Errors

@@ -7,14 +7,18 @@ use super::Config;
 /// The environment variables that are ours begin with this.
 const ENV_PREFIX: &str = "BITROSTER_";
 
-/// Variables with our prefix that are not settings: the build's and the image's.
+/// Variables with our prefix that are not settings: the build's, the image's and those of commands
+/// that talk to servers.
 const ENV_OTHER: &[&str] = &[
+    "BITROSTER_ADDR",
     "BITROSTER_COMMIT",
     "BITROSTER_CONFIG",
     "BITROSTER_HEALTHCHECK",
     "BITROSTER_NODE",
+    "BITROSTER_PASSWORD",
     #[cfg(feature = "planted-faults")]
     "BITROSTER_PLANTED",
+    "BITROSTER_USER",
 ];
 
 /// Where a configuration comes from, weakest first.

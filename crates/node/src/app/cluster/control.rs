@@ -11,7 +11,7 @@ use bitroster_telemetry::build;
 use bitroster_types::{GroupId, NodeId};
 use futures_util::future::{BoxFuture, ready};
 
-use super::{lobby::Lobby, meta::Meta};
+use super::{host::Host, lobby::Lobby, meta::Meta};
 
 /// What the answers are made from.
 pub(crate) struct Control {
@@ -22,6 +22,7 @@ pub(crate) struct Control {
     pub(crate) meta: OnceLock<Meta>,
     pub(crate) links: OnceLock<Links>,
     pub(crate) host: OnceLock<Arc<PeerHost>>,
+    pub(crate) surroundings: Arc<Host>,
 }
 
 impl Control {
@@ -80,6 +81,7 @@ impl Control {
             routers: self.host.get().map_or_else(Vec::new, |host| host.routers()),
             keys: data().map(|group| group.engine.keys).sum(),
             dataset_bytes: data().map(|group| group.engine.dataset_bytes).sum(),
+            host: Some(self.surroundings.status()),
         }
     }
 

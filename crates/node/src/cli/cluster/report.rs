@@ -2,23 +2,33 @@
 
 use std::fmt::Write as _;
 
-use bitroster_placement::ClusterState;
+use bitroster_placement::{ClusterState, state::ReplicaEntry};
 use bitroster_proto::internal as wire;
 use bitroster_types::{GroupId, NodeId, ReplicaId};
 use serde_json::{Value, json};
 
+use crate::cli::output::{self, Cell, Style, Tone};
+
 /// A node, and what it said.
-pub(super) struct NodeView {
-    pub(super) id: NodeId,
-    pub(super) address: String,
-    pub(super) status: Option<wire::StatusReply>,
+pub(crate) struct NodeView {
+    pub(crate) id: NodeId,
+    pub(crate) address: String,
+    pub(crate) status: Option<wire::StatusReply>,
+    /// Milliseconds by which its clock is ahead of this machine's, if it tells.
+    pub(crate) ahead_ms: Option<i64>,
+}
+
+/// A router that some node has a link to, and what it said.
+pub(crate) struct RouterView {
+    pub(crate) address: String,
+    pub(crate) status: Option<wire::StatusReply>,
 }
 
 /// The state and every node's own view.
-pub(super) struct Report {
-    pub(super) state: ClusterState,
-    pub(super) nodes: Vec<NodeView>,
-    pub(super) routers: Vec<String>,
+pub(crate) struct Report {
+    pub(crate) state: ClusterState,
+    pub(crate) nodes: Vec<NodeView>,
+    pub(crate) routers: Vec<RouterView>,
 }
 
 impl Report {
@@ -29,21 +39,21 @@ impl Report {
     }
 
     /// The replica that says that it leads, in the highest term.
-    fn leader(&self, group: GroupId) -> Option<&wire::ReplicaStatus> {
+    pub(crate) fn leader(&self, group: GroupId) -> Option<&wire::ReplicaStatus> {
         let statuses = self.nodes.iter().filter_map(|node| node.status.as_ref());
         let replicas = statuses.flat_map(|status| &status.replicas);
         let leaders = replicas.filter(|status| status.group == u32::from(group.0) && status.leads);
         leaders.max_by_key(|status| status.term)
     }
 
-    fn leader_node(&self, group: GroupId) -> Option<NodeId> {
+    pub(crate) fn leader_node(&self, group: GroupId) -> Option<NodeId> {
         let leader = self.leader(group)?;
         let replicas = self.state.replicas(group);
         replicas.iter().find(|replica| replica.id.0 == leader.replica).map(|found| found.node)
     }
 
     /// How many entries a replica is behind its leader, as the leader sees it.
-    fn behind(&self, group: GroupId, replica: ReplicaId) -> Option<u64> {
+    pub(crate) fn behind(&self, group: GroupId, replica: ReplicaId) -> Option<u64> {
         let leader = self.leader(group)?;
         if leader.replica == replica.0 {
             return Some(0);
@@ -75,7 +85,30 @@ impl Report {
         lines
     }
 
-    pub(super) fn status(&self) -> String {
+    /// What is not as it should be, a line each: nodes that do not answer, groups without leader,
+    /// replicas that their leader does not know.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for node in self.nodes.iter().filter(|node| node.status.is_none()) {
+            lines.push(format!("node {} at {} does not answer", node.id, node.address));
+        }
+        for (group, replicas) in &self.state.groups {
+            if self.leader(*group).is_none() {
+                lines.push(format!("group {group} has no leader"));
+                continue;
+            }
+            let unknown = |replica: &&ReplicaEntry| {
+                !replica.leaving && self.behind(*group, replica.id).is_none()
+            };
+            for replica in replicas.iter().filter(unknown) {
+                let ReplicaEntry { id, node, .. } = replica;
+                lines.push(format!("group {group}: replica {id} on node {node} is not in it yet"));
+            }
+        }
+        lines
+    }
+
+    pub(super) fn status(&self, style: Style) -> String {
         let led = |group: &&GroupId| self.leader_node(**group).is_some();
         let groups = self.state.groups.len();
         let with_leader = self.state.groups.keys().filter(led).count();
@@ -89,75 +122,58 @@ impl Report {
             self.nodes.len(),
             self.routers.len(),
         );
-        out.push_str(&self.nodes());
+        out.push_str(&self.nodes(style));
         out.push('\n');
-        out.push_str(&self.groups());
-        let moves = self.moves();
-        if !moves.is_empty() {
-            out.push_str("\nmoving:\n");
-            for line in moves {
-                writeln!(out, "  {line}").expect("writing to a string does not fail");
-            }
-        }
+        out.push_str(&self.groups(style));
+        section(&mut out, "moving:", &self.moves(), Style::warning, style);
+        section(&mut out, "degraded:", &self.problems(), Style::bad, style);
         out
     }
 
-    pub(super) fn nodes(&self) -> String {
-        let mut rows = vec![
-            ["NODE", "ADDRESS", "STATE", "REPLICAS", "LEADS", "KEYS", "DATA"]
-                .map(str::to_owned)
-                .to_vec(),
-        ];
+    pub(super) fn nodes(&self, style: Style) -> String {
+        let head = ["NODE", "ADDRESS", "STATE", "REPLICAS", "LEADS", "KEYS", "DATA"];
+        let mut rows = Vec::new();
         for node in &self.nodes {
             let leaving = self.state.nodes.get(&node.id).is_some_and(|entry| entry.leaving);
             let state = match (&node.status, leaving) {
-                (None, _) => "no answer",
-                (Some(_), true) => "leaving",
-                (Some(_), false) => "up",
+                (None, _) => Cell::new("no answer", Tone::Bad),
+                (Some(_), true) => Cell::new("leaving", Tone::Warning),
+                (Some(_), false) => Cell::new("up", Tone::Good),
             };
-            let replicas = self.state.hosted(node.id).count();
-            let leads = self
-                .state
-                .groups
-                .keys()
-                .filter(|group| self.leader_node(**group) == Some(node.id))
-                .count();
-            let figure = |field: fn(&wire::StatusReply) -> u64| {
-                node.status.as_ref().map_or_else(|| "-".to_owned(), |it| field(it).to_string())
+            let figure = |field: fn(&wire::StatusReply) -> String| {
+                node.status.as_ref().map_or_else(dash, |status| Cell::from(field(status)))
             };
             rows.push(vec![
-                node.id.to_string(),
-                node.address.clone(),
-                state.to_owned(),
-                replicas.to_string(),
-                leads.to_string(),
-                figure(|status| status.keys),
-                figure(|status| status.dataset_bytes),
+                node.id.to_string().into(),
+                node.address.clone().into(),
+                state,
+                self.state.hosted(node.id).count().to_string().into(),
+                self.led_by(node.id).to_string().into(),
+                figure(|status| output::thousands(status.keys)),
+                figure(|status| output::bytes(status.dataset_bytes)),
             ]);
         }
         for router in &self.routers {
-            let dash = || "-".to_owned();
-            rows.push(vec![
-                dash(),
-                router.clone(),
-                "router".to_owned(),
-                dash(),
-                dash(),
-                dash(),
-                dash(),
-            ]);
+            let (address, state) = (router.address.clone().into(), "router".into());
+            rows.push(vec![dash(), address, state, dash(), dash(), dash(), dash()]);
         }
-        table(&rows)
+        output::table(&head, rows, &[0, 3, 4, 5, 6], style)
     }
 
-    pub(super) fn groups(&self) -> String {
-        let mut rows = vec![
-            ["GROUP", "SLOTS", "LEADER", "TERM", "REPLICAS (node:replica, entries behind)"]
-                .map(str::to_owned)
-                .to_vec(),
-        ];
+    /// How many groups a node leads.
+    pub(crate) fn led_by(&self, node: NodeId) -> usize {
+        let groups = self.state.groups.keys();
+        groups.filter(|group| self.leader_node(**group) == Some(node)).count()
+    }
+
+    pub(super) fn groups(&self, style: Style) -> String {
+        let head = ["GROUP", "SLOTS", "LEADER", "TERM", "REPLICAS (node:replica, entries behind)"];
+        let mut rows = Vec::new();
         for (group, replicas) in &self.state.groups {
-            let leader = self.leader_node(*group);
+            let leader = match self.leader_node(*group) {
+                Some(node) => Cell::from(format!("node {node}")),
+                None => Cell::new("none", Tone::Bad),
+            };
             let name =
                 if *group == GroupId::META { "0 (meta)".to_owned() } else { group.to_string() };
             let replicas: Vec<String> = replicas
@@ -170,27 +186,26 @@ impl Report {
                 })
                 .collect();
             rows.push(vec![
-                name,
-                self.state.map.slots_of(*group).len().to_string(),
-                leader.map_or_else(|| "none".to_owned(), |node| format!("node {node}")),
-                self.leader(*group).map_or_else(|| "-".to_owned(), |it| it.term.to_string()),
-                replicas.join("  "),
+                name.into(),
+                self.state.map.slots_of(*group).len().to_string().into(),
+                leader,
+                self.leader(*group).map_or_else(dash, |it| it.term.to_string().into()),
+                replicas.join("  ").into(),
             ]);
         }
-        table(&rows)
+        output::table(&head, rows, &[1, 3], style)
     }
 
-    pub(super) fn slots(&self) -> String {
-        let mut rows = vec![["SLOTS", "GROUP", "LEADER"].map(str::to_owned).to_vec()];
+    pub(super) fn slots(&self, style: Style) -> String {
+        let mut rows = Vec::new();
         for (first, last, group) in self.state.map.ranges() {
-            let leader = self.leader_node(group);
-            rows.push(vec![
-                format!("{first}-{last}"),
-                group.to_string(),
-                leader.map_or_else(|| "none".to_owned(), |node| format!("node {node}")),
-            ]);
+            let leader = match self.leader_node(group) {
+                Some(node) => Cell::from(format!("node {node}")),
+                None => Cell::new("none", Tone::Bad),
+            };
+            rows.push(vec![format!("{first}-{last}").into(), group.to_string().into(), leader]);
         }
-        table(&rows)
+        output::table(&["SLOTS", "GROUP", "LEADER"], rows, &[], style)
     }
 
     pub(super) fn json(&self) -> Value {
@@ -238,10 +253,11 @@ impl Report {
             "revision": self.state.revision,
             "epoch": self.state.map.epoch(),
             "nodes": nodes.collect::<Vec<_>>(),
-            "routers": self.routers,
+            "routers": self.routers.iter().map(|router| &router.address).collect::<Vec<_>>(),
             "groups": groups.collect::<Vec<_>>(),
             "slots": slots.collect::<Vec<_>>(),
             "moving": self.moves(),
+            "problems": self.problems(),
         })
     }
 }
@@ -255,33 +271,26 @@ fn role_name(role: wire::Role) -> &'static str {
     }
 }
 
-/// Rows with their columns below each other; the first row is the head.
-fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let mut out = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            write!(line, "{cell:<width$}  ").expect("writing to a string does not fail");
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
+/// What a cell shows that nothing is known of.
+fn dash() -> Cell {
+    Cell::new("-", Tone::Dim)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_lie_below_each_other() {
-        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
-        let text = table(&[row(["NODE", "ADDRESS"]), row(["1", "a:1"]), row(["12345", "b"])]);
-        assert_eq!(text, "NODE   ADDRESS\n1      a:1\n12345  b\n");
+/// A title and lines below it, where there are any.
+fn section(
+    out: &mut String,
+    title: &str,
+    lines: &[String],
+    paint: fn(Style, &str) -> String,
+    style: Style,
+) {
+    if lines.is_empty() {
+        return;
     }
+    let mut put = |line: &str| {
+        writeln!(out, "{line}").expect("writing to a string does not fail");
+    };
+    put("");
+    put(&paint(style, title));
+    lines.iter().for_each(|line| put(&format!("  {line}")));
 }
