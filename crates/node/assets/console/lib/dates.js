@@ -1,0 +1,96 @@
+// Dates in keys: days, ISO weeks and months, all UTC.
+import { reply } from './api.js';
+import { prefixes } from './prefixes.js';
+
+/** @typedef {'d' | 'w' | 'm'} Unit */
+
+/** A family of dated keys: `dau` of `dau:2026-11-21`. @typedef {{ name: string, dates: Record<Unit, string[]> }} Family */
+
+const DAY_MS = 86_400_000;
+
+/** @type {Record<Unit, RegExp>} */
+const SHAPES = {
+  d: /^\d{4}-\d{2}-\d{2}$/,
+  w: /^\d{4}-W\d{2}$/,
+  m: /^\d{4}-\d{2}$/,
+};
+
+/** Prefixes that are looked into for dates. */
+const LOOKED_AT_MAX = 24;
+
+/** @param {string} date @returns {Unit | null} */
+export function unitOf(date) {
+  const units = /** @type {Unit[]} */ (Object.keys(SHAPES));
+  return units.find((unit) => SHAPES[unit].test(date)) ?? null;
+}
+
+/** @param {string} day YYYY-MM-DD */
+export function toSeconds(day) {
+  return Date.parse(`${day}T00:00:00Z`) / 1000;
+}
+
+/** So many days later, or earlier. @param {string} day @param {number} days */
+export function plusDays(day, days) {
+  return new Date(Date.parse(`${day}T00:00:00Z`) + days * DAY_MS).toISOString().slice(0, 10);
+}
+
+/** All days from the first to the last. @param {string} from @param {string} to */
+export function daysBetween(from, to) {
+  const days = [];
+  for (let day = from; day <= to; day = plusDays(day, 1)) days.push(day);
+  return days;
+}
+
+/**
+ * The dates that a family has keys for.
+ * @param {string} name without its colon
+ * @param {AbortSignal} signal
+ * @returns {Promise<Family>}
+ */
+export async function family(name, signal) {
+  /** @type {Record<Unit, string[]>} */
+  const dates = { d: [], w: [], m: [] };
+  for (const row of await prefixes(`${name}:`, 2000, signal)) {
+    if (!row.leaf || typeof row.name !== 'string') continue;
+    const date = row.name.slice(name.length + 1);
+    const unit = unitOf(date);
+    if (unit) dates[unit].push(date);
+  }
+  for (const found of Object.values(dates)) found.sort();
+  return { name, dates };
+}
+
+/**
+ * Families among the first prefixes of the key space, those with most dates first.
+ * @param {AbortSignal} signal
+ * @returns {Promise<string[]>}
+ */
+export async function families(signal) {
+  const top = await prefixes('', 200, signal);
+  const named = top.filter((row) => !row.leaf && typeof row.name === 'string' && row.name.endsWith(':'));
+  const found = await Promise.all(named.slice(0, LOOKED_AT_MAX).map(async (row) => {
+    const name = /** @type {string} */ (row.name);
+    const below = await prefixes(name, 40, signal);
+    const dated = below.filter((one) => one.leaf && typeof one.name === 'string'
+      && unitOf(one.name.slice(name.length)));
+    return { name: name.slice(0, -1), dated: dated.length, keys: row.keys };
+  }));
+  return found
+    .filter((one) => one.dated > 1)
+    .sort((a, b) => b.keys - a.keys)
+    .map((one) => one.name);
+}
+
+/**
+ * Names of keys without a colon, for suggestions.
+ * @param {AbortSignal} signal
+ */
+export async function plainKeys(signal) {
+  const rows = await prefixes('', 100, signal);
+  return rows.flatMap((row) => (row.leaf && typeof row.name === 'string' && row.name ? [row.name] : []));
+}
+
+/** @param {string} expression @param {AbortSignal} signal @returns {Promise<number>} */
+export async function count(expression, signal) {
+  return Number(await reply(['BM.QUERY', 'COUNT', expression], signal));
+}
