@@ -8,6 +8,9 @@ const PATIENCE_MS = 12_000;
 /** Commands in flight at a time: the server refuses more than 16 of all its readers. */
 const IN_FLIGHT_MAX = 6;
 
+/** The first pause after the server said that it has too many readers; it doubles. */
+const BUSY_PAUSE_MS = 100;
+
 const BASE = '../api/v1/';
 
 /** An answer that is no success. */
@@ -92,11 +95,28 @@ export async function run(args, signal) {
   try {
     signal?.throwIfAborted();
     const body = { args: args.map((arg) => (typeof arg === 'number' ? String(arg) : arg)) };
-    return await call('command', { body, signal });
+    return await whenFree(() => call('command', { body, signal }));
   } finally {
     const next = waiting.shift();
     if (next) next();
     else inFlight -= 1;
+  }
+}
+
+/**
+ * Tries a few times more while the server has too many readers.
+ * @template T
+ * @param {() => Promise<T>} attempt
+ */
+async function whenFree(attempt) {
+  for (let pause = BUSY_PAUSE_MS; ; pause *= 2) {
+    try {
+      return await attempt();
+    } catch (error) {
+      const busy = error instanceof ApiError && error.status === 429;
+      if (!busy || pause > BUSY_PAUSE_MS * 8) throw error;
+      await new Promise((go) => setTimeout(go, pause * (0.5 + Math.random())));
+    }
   }
 }
 

@@ -42,3 +42,9 @@ function channels(colour) {
 export function token(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
+
+/** Whether dark text reads better on this colour. @param {string} colour #rrggbb */
+export function darkInk(colour) {
+  const [red, green, blue] = channels(colour).map((value) => (value / 255) ** 2.2);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.3;
+}

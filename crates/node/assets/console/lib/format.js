@@ -96,11 +96,15 @@ export function percent(share) {
   return `${rounded} %`;
 }
 
-/** How many times smaller: 12×. @param {number | null} plain @param {number | null} taken */
-export function ratio(plain, taken) {
+/**
+ * How memory compares with that of plain Redis: 12× less, 1.5× more.
+ * @param {number | null | undefined} plain @param {number | null | undefined} taken
+ */
+export function against(plain, taken) {
   if (!plain || !taken) return '–';
-  const times = plain / taken;
-  return times >= 100 ? `${WHOLE.format(times)}×` : `${times.toFixed(1)}×`;
+  const [times, word] = plain >= taken ? [plain / taken, 'less'] : [taken / plain, 'more'];
+  if (times < 1.05) return 'the same';
+  return `${times >= 100 ? WHOLE.format(times) : times.toFixed(1)}× ${word}`;
 }
 
 /** "1 key", "2 keys". @param {number | null | undefined} count @param {string} noun */

@@ -1,7 +1,7 @@
 // Page 1: is the cluster well, who holds what, and how busy is it.
 import { call } from '../lib/api.js';
 import { Chart } from '../lib/chart.js';
-import { bytes, counted, latency, many, percent, ratio, short, span, whole } from '../lib/format.js';
+import { against, bytes, counted, latency, many, percent, short, span, whole } from '../lib/format.js';
 import { Figure, Panel } from '../lib/parts.js';
 import { html, useMemo } from '../lib/preact.js';
 import { useResource } from '../lib/resource.js';
@@ -70,7 +70,7 @@ function Figures({ cluster, samples }) {
       value=${failing === null || !rate ? percent(failing === null ? null : 0) : percent(failing / rate)}
       detail=${failing === null ? 'of commands' : `${short(failing)} a second`} />
     <${Figure} label="Keys" value=${counted(keys ?? sum('keys'))} detail=${many(cluster.groups.length, 'group')} />
-    <${Figure} label="Smaller than plain" value=${ratio(sum('plain_bytes'), sum('memory_bytes'))}
+    <${Figure} label="Against plain Redis" value=${against(sum('plain_bytes'), sum('memory_bytes'))}
       detail=${`${bytes(sum('memory_bytes'))}, not ${bytes(sum('plain_bytes'))}`} />
   </dl>`;
 }

@@ -1,7 +1,7 @@
 // One key: what it is, what it takes, and where its bits are.
 import { ApiError, reply } from '../lib/api.js';
 import { show } from '../lib/bytes.js';
-import { bytes, many, percent, ratio, span, whole } from '../lib/format.js';
+import { against, bytes, many, percent, span, whole } from '../lib/format.js';
 import { CopyAs, Failure, Figure, Panel, Stack } from '../lib/parts.js';
 import { html, useState } from '../lib/preact.js';
 import { useResource } from '../lib/resource.js';
@@ -74,9 +74,8 @@ function Facts({ data }) {
       <${Figure} label="Last set" value=${last >= 0 ? whole(last) : '–'}
         detail=${`${bytes(Number(info['length-bytes']))} long`} />
       <${Figure} label="Memory" value=${bytes(info['memory-bytes'])}
-        detail=${`Redis: ${bytes(Number(info['redis-bytes']))}${
-          info['redis-bytes'] > info['memory-bytes'] * 1.05
-            ? `, ${ratio(info['redis-bytes'], info['memory-bytes'])}` : ''}`} />
+        title=${`Plain Redis would take ${bytes(Number(info['redis-bytes']))}`}
+        detail=${`${against(info['redis-bytes'], info['memory-bytes'])} than Redis`} />
     </dl>
     <h3>Containers of 65,536 bits in ${many(info.segments, 'segment')}</h3>
     <${Stack} parts=${containers} format=${whole} />`;

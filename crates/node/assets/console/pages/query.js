@@ -137,7 +137,7 @@ function Fault({ error, expression }) {
   if (at === null) return null;
   // The server counts bytes.
   const before = new TextDecoder().decode(new TextEncoder().encode(expression).slice(0, at));
-  return html`<div class="caret">${expression}\n${' '.repeat(before.length)}<b>▲</b></div>`;
+  return html`<div class="caret">${`${expression}\n${' '.repeat(before.length)}`}<b>▲</b></div>`;
 }
 
 /** @param {{ expression: string, within: string[], total: number }} props */
