@@ -27,5 +27,5 @@ export const useMemo = vendored.useMemo;
 /** @type {<T extends Function>(callback: T, inputs: any[]) => T} */
 export const useCallback = vendored.useCallback;
 
-/** @type {(handler?: (error: any) => void) => [any, () => void]} */
+/** @type {(handler?: (error: any) => void) => any} An error and what forgets it. */
 export const useErrorBoundary = vendored.useErrorBoundary;

@@ -22,7 +22,8 @@ export function ActivityPage({ query, theme }) {
   if (found.data?.length === 0 && !query.get('family')) return html`<${NoFamily} />`;
   if (!name) return html`<${Panel} resource=${found}>${() => null}<//>`;
   return html`<${Choice} names=${found.data ?? []} name=${name} days=${days} segment=${segment} />
-    <${Family} key=${name} name=${name} days=${days} segment=${segment} theme=${theme} />`;
+    <${Family} key=${name} name=${name} days=${days} segment=${segment} theme=${theme}
+      names=${found.data ?? []} />`;
 }
 
 /** What to do when no key has a date in its name. */
@@ -57,8 +58,8 @@ function Choice({ names, name, days, segment }) {
   </form>`;
 }
 
-/** @param {{ name: string, days: number, segment: string, theme: string }} props */
-function Family({ name, days, segment, theme }) {
+/** @param {{ name: string, days: number, segment: string, theme: string, names: string[] }} props */
+function Family({ name, days, segment, theme, names }) {
   const dates = useResource((signal) => family(name, signal), ['family', name]);
   return html`<${Loaded} resource=${dates}>${(/** @type {any} */ found) => {
     const all = found.dates.d;
@@ -69,7 +70,7 @@ function Family({ name, days, segment, theme }) {
     }
     return html`${all.length > 0 && html`<${Active} name=${name} all=${all} days=${days}
         segment=${segment} theme=${theme} />`}
-      <${Retention} name=${name} dates=${found.dates} segment=${segment} theme=${theme} />`;
+      <${Retention} name=${name} dates=${found.dates} segment=${segment} names=${names} />`;
   }}<//>`;
 }
 

@@ -24,14 +24,14 @@ export function KeysPage({ query, theme, cluster }) {
   };
   if (top.data?.length === 0 && chosen === null) return html`<${NoKeys} />`;
   return html`<div class="keys">
-    <${Panel} title="Keys" resource=${top} command=${command('', ROWS_MAX)}
+    <${Panel} title="Keys" command=${command('', ROWS_MAX)}
       note=${top.data && `${whole(sum(top.data, 'keys'))} in ${bytes(sum(top.data, 'bytes'))}`}>
-      ${(/** @type {Row[]} */ rows) => html`
-        <form class="toolbar" onSubmit=${open}><div class="grow">
-          <input name="key" placeholder="An exact key" aria-label="An exact key" spellcheck="false"
-            autocomplete="off" /><button type="submit">Open</button></div></form>
+      <form class="toolbar" onSubmit=${open}><div class="grow">
+        <input name="key" placeholder="An exact key" aria-label="An exact key" spellcheck="false"
+          autocomplete="off" /><button type="submit">Open</button></div></form>
+      <${Loaded} resource=${top}>${(/** @type {Row[]} */ rows) => html`
         <div class="tree" onKeyDown=${walk}><${Level} rows=${rows} prefix="" depth=${0}
-          chosen=${chosen} /></div>`}
+          chosen=${chosen} /></div>`}<//>
     <//>
     ${chosen === null
       ? html`<section class="panel empty"><h2>Choose a key</h2>

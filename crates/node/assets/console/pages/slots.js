@@ -56,7 +56,7 @@ function Told({ range, cluster }) {
     ${' '}· the group has ${many(group.keys, 'key')} in ${bytes(group.memory_bytes)}</p>`;
 }
 
-/** All ranges in order. @param {any} cluster */
+/** All ranges in order. @param {any} cluster @returns {any[]} */
 function rangesOf(cluster) {
   return cluster.groups
     .flatMap((/** @type {any} */ group, /** @type {number} */ place) =>
