@@ -119,11 +119,12 @@ function Trouble({ cluster }) {
   return html`<div class="trouble ${groups.length ? 'down' : ''}" role="alert">
     <span class="mark" aria-hidden="true">!</span>
     <div>
-      ${groups.length > 0 && html`<p><strong>${groups.length === 1 ? 'Group' : 'Groups'} ${names}
-        ${groups.length === 1 ? 'has' : 'have'} no leader.</strong> ${lost > 0 && `${whole(lost)} of
+      ${groups.length > 0 && html`<p><strong>${
+        groups.length === 1 ? `Group ${names} has` : `Groups ${names} have`} no leader.</strong> ${lost > 0 && `${whole(lost)} of
         ${whole(data.slots)} slots are not served: commands on their keys answer CLUSTERDOWN until a
-        majority of the replicas is back. The other groups serve on.`}</p>`}
-      ${nodes.map((/** @type {any} */ node) => html`<p><strong>Node ${node.id}</strong>
+        majority of the replicas is back. ${
+        groups.length < data.groups.length ? 'The other groups serve on.' : ''}`}</p>`}
+      ${nodes.map((/** @type {any} */ node) => html`<p><strong>Node ${node.id}</strong>${' '}
         (${node.address}) does not answer${node.error ? `: ${node.error}` : ''}.
         ${groups.length === 0 && ' Every group has a leader, so nothing is refused.'}</p>`)}
     </div>

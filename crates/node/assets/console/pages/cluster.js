@@ -104,7 +104,7 @@ function Nodes({ cluster }) {
         : html`<span class="state bad" title=${node.error}>no answer</span>`}</td>
       <td class="n">${whole(node.groups_led)}</td><td class="n">${whole(node.replicas)}</td>
       <td class="n">${whole(node.keys)}</td>
-      <td class="n">${bytes(node.memory_bytes)}${node.memory_limit_bytes > 0 && html`<small>
+      <td class="n">${bytes(node.memory_bytes)}${node.memory_bytes !== null && node.memory_limit_bytes > 0 && html`<small>
         of ${bytes(node.memory_limit_bytes)}</small>`}</td>
       <td class="n">${bytes(node.disk_bytes)}</td><td class="n">${span(node.uptime_seconds)}</td>
       <td class="mono">${node.version ?? '–'}</td></tr>`)}

@@ -74,8 +74,8 @@ function Facts({ data }) {
       <${Figure} label="Last set" value=${last >= 0 ? whole(last) : '–'}
         detail=${`${bytes(Number(info['length-bytes']))} long`} />
       <${Figure} label="Memory" value=${bytes(info['memory-bytes'])}
-        title=${`Plain Redis would take ${bytes(Number(info['redis-bytes']))}`}
-        detail=${`${against(info['redis-bytes'], info['memory-bytes'])} than Redis`} />
+        title=${`${against(info['redis-bytes'], info['memory-bytes'])} than plain Redis`}
+        detail=${`plain Redis: ${bytes(Number(info['redis-bytes']))}`} />
     </dl>
     <h3>Containers of 65,536 bits in ${many(info.segments, 'segment')}</h3>
     <${Stack} parts=${containers} format=${whole} />`;

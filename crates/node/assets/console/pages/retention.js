@@ -146,7 +146,7 @@ function mean(rows, after) {
 function Cell({ row, back, span, self, place, counts, chosen, choose }) {
   const share = row.size ? back / row.size : 0;
   const depth = 0.08 + 0.72 * ((share - span[0]) / (span[1] - span[0]));
-  const ink = shownTheme() === 'dark' ? (depth > 0.45 ? 'bright' : '') : depth > 0.45 ? 'dark' : 'bright';
+  const ink = shownTheme() === 'dark' ? (depth > 0.33 ? 'bright' : '') : depth > 0.6 ? 'dark' : 'bright';
   return html`<td class=${self ? 'self' : ink} style=${self ? {} : { background: ramp(depth) }}>
     <button type="button" data-cell=${place} tabindex=${chosen ? 0 : -1} onMouseEnter=${choose}
       onFocus=${choose}>${counts ? short(back) : percent(share)}</button></td>`;

@@ -24,9 +24,9 @@ export function SlotBar({ cluster }) {
     <svg viewBox="0 0 ${cluster.slots} 100" preserveAspectRatio="none" role="img" tabindex="0"
       aria-label="Slots by group; the arrow keys go from range to range" onKeyDown=${move}
       onMouseLeave=${() => setChosen(-1)} onBlur=${() => setChosen(-1)}>
-      <defs><pattern id="no-leader" width="60" height="20" patternUnits="userSpaceOnUse"
-        patternTransform="skewX(-30)"><rect width="60" height="20" class="down-base" />
-        <rect width="25" height="20" class="down-stripe" /></pattern></defs>
+      <defs><pattern id="no-leader" width="120" height="100" patternUnits="userSpaceOnUse">
+        <rect width="120" height="100" class="down-base" />
+        <path d="M0 100L60 0h60L60 100z" class="down-stripe" /></pattern></defs>
       <rect width=${cluster.slots} height="100" class="unowned" />
       ${ranges.map((part, at) => html`<rect key=${part.from} x=${part.from} y="0" height="100"
         width=${part.to - part.from + 1} class=${at === chosen ? 'chosen' : ''}
