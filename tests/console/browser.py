@@ -11,6 +11,7 @@ CHROMIUM = "/usr/bin/chromium"
 
 # CI machines stall.
 PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 
 IMAGES = pathlib.Path(__file__).resolve().parents[2] / "docs" / "images"
 IMAGE_BYTES_MAX = 300_000

@@ -43,7 +43,7 @@ def main():
 
         address = wait_for("serving")
         trouble = page.locator(".trouble.down")
-        expect(trouble).to_contain_text("no leader", timeout=PATIENCE_MS)
+        expect(trouble).to_contain_text("no leader")
         expect(trouble).to_contain_text("slots are not served")
         expect(trouble).to_contain_text("The other groups serve on.")
         expect(trouble).to_contain_text(address)

@@ -44,7 +44,7 @@ export function Chart({ times, lines, format, height = 220, label, theme, days }
   return html`<div class="chart" role="img" aria-label=${label} ref=${place}></div>
     <ul class="legend of-chart">
       ${lines.map((line, which) => html`<li key=${line.name}>
-        <i style=${{ background: series(which) }}></i>${line.name}<b>${value(line)}</b></li>`)}
+        <i style=${{ background: series(which) }}></i><span>${line.name}</span><b>${value(line)}</b></li>`)}
       <li class="when">${at === null ? 'newest' : moment(times[at], days)}</li>
     </ul>`;
 }
@@ -90,10 +90,21 @@ function looks(width, height, lines, format, days, pointed) {
         stroke: series(at),
         width: 1.75,
         dash: line.dashed ? [5, 4] : undefined,
-        points: { show: false },
+        points: { show: true, size: 5, width: 0, fill: series(at), filter: alone },
       })),
     ],
   };
+}
+
+/**
+ * Places of values that have none beside them, which no line would show.
+ * @param {any} made @param {number} which
+ */
+function alone(made, which) {
+  const values = made.data[which];
+  const has = (/** @type {number} */ at) => values[at] !== null && values[at] !== undefined;
+  return values.flatMap((/** @type {any} */ _, /** @type {number} */ at) =>
+    (has(at) && !has(at - 1) && !has(at + 1) ? [at] : []));
 }
 
 /** From zero to a bit above the largest. @param {any} _ @param {number} __ @param {number} high */

@@ -55,6 +55,6 @@ export function kinds(row) {
     { name: 'arrays', value: of.array_bytes, tone: 'array' },
     { name: 'dense', value: of.dense_bytes, tone: 'dense' },
     { name: 'runs', value: of.run_bytes, tone: 'run' },
-    { name: 'names and inline', value: of.other_bytes, tone: 'other' },
+    { name: 'headers and short values', value: of.other_bytes, tone: 'other' },
   ];
 }

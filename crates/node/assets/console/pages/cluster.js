@@ -3,20 +3,24 @@ import { call } from '../lib/api.js';
 import { Chart } from '../lib/chart.js';
 import { against, bytes, counted, latency, many, percent, short, span, whole } from '../lib/format.js';
 import { Figure, Panel } from '../lib/parts.js';
+import { prefixes, sum as total } from '../lib/prefixes.js';
 import { html, useMemo } from '../lib/preact.js';
 import { useResource } from '../lib/resource.js';
-import { SlotBar, Swatch } from './slots.js';
+import { slotsOf, SlotMap, Swatch } from './slots.js';
 
 const POLL_MS = 5000;
 
 /** @param {{ cluster: any, theme: string }} props */
 export function ClusterPage({ cluster, theme }) {
   const samples = useResource((signal) => call('series?seconds=900', { signal }), ['series'], POLL_MS);
+  // Every key is looked at for this, so it is not asked again and again.
+  const all = useResource((signal) => prefixes('', 1, signal), ['all']);
   return html`<${Panel} className="bare" resource=${cluster}>
-      ${(/** @type {any} */ data) => html`<${Figures} cluster=${data} samples=${samples.data} />`}
+      ${(/** @type {any} */ data) => html`<${Figures} cluster=${data} samples=${samples.data}
+        rows=${all.data} />`}
     <//>
     <${Panel} title="Slots" resource=${cluster} note="which group holds which part of the key space">
-      ${(/** @type {any} */ data) => html`<${SlotBar} cluster=${data} />`}
+      ${(/** @type {any} */ data) => html`<${SlotMap} cluster=${data} theme=${theme} />`}
     <//>
     <div class="columns">
       <${Panel} title="Commands per second" note="of this router, 15 minutes" resource=${samples}>
@@ -34,9 +38,12 @@ export function ClusterPage({ cluster, theme }) {
       ${(/** @type {any} */ data) => html`<${Groups} cluster=${data} />`}<//>`;
 }
 
-/** The last value that is there. @param {(number | null)[]} values */
+/** Samples of a minute. */
+const MINUTE = 12;
+
+/** The last value of the last minute. @param {(number | null)[]} values */
 function newest(values) {
-  return values.findLast((value) => value !== null) ?? null;
+  return values.slice(-MINUTE).findLast((value) => value !== null) ?? null;
 }
 
 /** @param {any} samples @param {string} name @param {string} [cmd] */
@@ -46,8 +53,8 @@ function valuesOf(samples, name, cmd) {
   );
 }
 
-/** @param {{ cluster: any, samples: any }} props */
-function Figures({ cluster, samples }) {
+/** @param {{ cluster: any, samples: any, rows: any }} props */
+function Figures({ cluster, samples, rows }) {
   const rates = valuesOf(samples, 'commands_per_second').map((/** @type {any} */ line) => newest(line.values));
   const rate = rates.length ? rates.reduce((/** @type {number} */ a, /** @type {any} */ b) => a + (b ?? 0), 0) : null;
   const failing = newest(valuesOf(samples, 'errors_per_second')[0]?.values ?? []);
@@ -65,13 +72,14 @@ function Figures({ cluster, samples }) {
       detail=${`${whole(cluster.slots_served)} of ${whole(cluster.slots)}`} />
     <${Figure} label="Commands" value=${short(rate)} detail="a second" />
     <${Figure} label=${setbit === null ? 'Slowest p99' : 'p99 of SETBIT'}
-      value=${latency(setbit ?? slowest)} detail="at this router" />
+      value=${latency(setbit ?? slowest)} detail="in the last minute" />
     <${Figure} label="Errors" tone=${failing ? 'warn' : ''}
       value=${failing === null || !rate ? percent(failing === null ? null : 0) : percent(failing / rate)}
       detail=${failing === null ? 'of commands' : `${short(failing)} a second`} />
     <${Figure} label="Keys" value=${counted(keys ?? sum('keys'))} detail=${many(cluster.groups.length, 'group')} />
-    <${Figure} label="Against plain Redis" value=${against(sum('plain_bytes'), sum('memory_bytes'))}
-      detail=${`${bytes(sum('memory_bytes'))}, not ${bytes(sum('plain_bytes'))}`} />
+    <${Figure} label="Against plain Redis" value=${rows ? against(total(rows, 'plain_bytes'), total(rows, 'bytes')) : '–'}
+      detail=${rows ? `${bytes(total(rows, 'bytes'))}, not ${bytes(total(rows, 'plain_bytes'))}`
+        : bytes(sum('memory_bytes'))} />
   </dl>`;
 }
 
@@ -116,15 +124,12 @@ function Nodes({ cluster }) {
 
 /** @param {{ cluster: any }} props */
 function Groups({ cluster }) {
-  const count = (/** @type {any} */ group) =>
-    group.slots.reduce((/** @type {number} */ all, /** @type {number[]} */ [from, to]) => all + to - from + 1, 0);
   return html`<div class="scroll"><table>
     <thead><tr><th>Group</th><th class="n">Slots</th><th>Leader</th><th class="n">Term</th>
-      <th>Replicas: node, lag</th><th class="n">Log</th><th class="n">Keys</th><th class="n">Memory</th>
-      <th class="n">Plain</th></tr></thead>
+      <th>Replicas: node, lag</th><th class="n">Log</th><th class="n">Keys</th><th class="n">Memory</th></tr></thead>
     <tbody>${cluster.groups.map((/** @type {any} */ group, /** @type {number} */ at) => html`<tr key=${group.id}>
       <td><${Swatch} at=${at} down=${group.leader === null} /> ${group.id}</td>
-      <td class="n">${whole(count(group))}</td>
+      <td class="n">${whole(slotsOf(group))}</td>
       <td>${group.leader === null
         ? html`<span class="state bad">no leader</span>` : `node ${group.leader}`}</td>
       <td class="n">${whole(group.term)}</td>
@@ -132,8 +137,7 @@ function Groups({ cluster }) {
         key=${replica.node} replica=${replica} />`)}</div></td>
       <td class="n" title="last index; committed ${group.committed_index}, applied ${group.applied_index}">
         ${whole(group.last_index)}</td>
-      <td class="n">${whole(group.keys)}</td><td class="n">${bytes(group.memory_bytes)}</td>
-      <td class="n">${bytes(group.plain_bytes)}</td></tr>`)}</tbody></table></div>`;
+      <td class="n">${whole(group.keys)}</td><td class="n">${bytes(group.memory_bytes)}</td></tr>`)}</tbody></table></div>`;
 }
 
 /** @param {{ replica: any }} props */

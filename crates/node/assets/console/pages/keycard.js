@@ -53,9 +53,9 @@ function refused(error) {
 
 /** @param {number[]} groups @param {any} cluster */
 function owners(groups, cluster) {
-  const named = groups.length <= 4 ? ` ${groups.join(', ')}` : '';
-  const all = cluster?.groups?.length === groups.length && groups.length > 1 ? ', all of them' : '';
-  return groups.length === 1 ? `group ${groups[0]}` : `${groups.length} groups:${named}${all}`;
+  if (groups.length === 1) return `group ${groups[0]}`;
+  if (cluster?.groups?.length === groups.length) return `all ${groups.length} groups`;
+  return groups.length <= 4 ? `groups ${groups.join(', ')}` : `${groups.length} groups`;
 }
 
 /** @param {{ data: any }} props */

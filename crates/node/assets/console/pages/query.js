@@ -125,7 +125,7 @@ function Answer({ expression, universe }) {
   return html`<${Panel} title="Answer" resource=${count} command=${args}>
       ${(/** @type {any} */ { reply: bits, seconds }) => html`<div class="answer">
         <output aria-label="Count">${whole(bits)}</output>
-        <span class="quiet-note">bits set · ${latency(seconds)} on the servers · no temporary key</span></div>
+        <span class="quiet-note">bits set · answered in ${latency(seconds)} · no temporary key</span></div>
         <${Shares} expression=${expression} within=${within} total=${Number(bits)} />`}
     <//>
     ${count.data && html`<${Sample} expression=${expression} within=${within} />`}`;
