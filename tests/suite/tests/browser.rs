@@ -24,6 +24,17 @@ fn program(name: &str) -> Command {
 }
 
 #[test]
+fn the_pages_pass_the_type_checker() {
+    let checked = Command::new(workspace().join("target/clients/node/node_modules/.bin/tsc"))
+        .arg("--project")
+        .arg(workspace().join("tests/console/tsconfig.json"))
+        .output()
+        .expect("tsc starts; `cargo xtask test` installs it");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success(), "tsc ended with {}:\n{said}", checked.status);
+}
+
+#[test]
 fn every_page_shows_what_the_server_answers() {
     let server = Server::bitroster(&["--groups", "4", "--demo"]);
     let output = program("pages.py")
