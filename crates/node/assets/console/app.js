@@ -78,12 +78,13 @@ function App() {
   const needsLogin = locked || (session.data?.login_required && user === null);
   return html`<a class="skip" href="#main" onClick=${skip}>To the content</a>
     <${Sidebar} page=${page} theme=${theme} turnTheme=${turnTheme} session=${session.data}
-      leave=${leave} />
+      leave=${leave} enter=${() => setLocked(true)} />
     <main id="main" tabindex="-1">
       ${session.error && !session.data && html`<${Failure} error=${session.error}
         retry=${session.retry} busy=${session.loading} what="The router does not answer" />`}
       ${needsLogin
-        ? html`<${Login} entered=${entered} />`
+        ? html`<${Login} entered=${entered} cancel=${session.data && (user !== null
+          ? () => setLocked(false) : null)} />`
         : session.data && html`<${Inside} page=${page} query=${query} theme=${theme}
             session=${session.data} />`}
     </main>`;
@@ -132,7 +133,7 @@ function Trouble({ cluster }) {
 }
 
 /** @param {any} props */
-function Sidebar({ page, theme, turnTheme, session, leave }) {
+function Sidebar({ page, theme, turnTheme, session, leave, enter }) {
   return html`<nav class="sidebar" aria-label="Pages">
     <a class="brand" href="#/cluster"><img src="icon.svg" width="26" height="26" alt="" />Bitroster</a>
     <ul>${Object.entries(PAGES).map(([name, [title, , icon]]) => html`<li>
@@ -143,8 +144,8 @@ function Sidebar({ page, theme, turnTheme, session, leave }) {
         aria-label="Switch to the ${theme === 'dark' ? 'light' : 'dark'} theme">
         ${theme === 'dark' ? '☀ Light' : '☾ Dark'}</button>
       ${session?.user && html`<span class="who" title="You are logged in as this user">${session.user}
-        ${session.user !== 'default' && html`<button type="button" class="quiet"
-          onClick=${leave}>Log out</button>`}</span>`}
+        <button type="button" class="quiet" onClick=${session.user === 'default' ? enter : leave}>
+          ${session.user === 'default' ? 'Log in as …' : 'Log out'}</button></span>`}
       ${session && html`<span class="version" title=${`commit ${session.commit}`}>
         ${session.version}${session.write ? '' : ' · read-only'}</span>`}
     </div>

@@ -3,8 +3,8 @@ import { call } from './lib/api.js';
 import { Failure } from './lib/parts.js';
 import { html, useState } from './lib/preact.js';
 
-/** @param {{ entered: () => void }} props */
-export function Login({ entered }) {
+/** @param {{ entered: () => void, cancel: (() => void) | null }} props */
+export function Login({ entered, cancel }) {
   const [state, setState] = useState(/** @type {{ busy: boolean, error: any }} */ ({ busy: false, error: null }));
   const submit = async (/** @type {any} */ event) => {
     event.preventDefault();
@@ -25,5 +25,6 @@ export function Login({ entered }) {
     ${state.error && html`<${Failure} error=${state.error} />`}
     <button type="submit" class="primary" disabled=${state.busy}>
       ${state.busy ? 'Logging in …' : 'Log in'}</button>
+    ${cancel && html`<button type="button" class="quiet" onClick=${cancel}>Cancel</button>`}
   </form>`;
 }

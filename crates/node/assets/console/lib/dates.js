@@ -1,8 +1,9 @@
-// Dates in keys: days, ISO weeks and months, all UTC.
+// Dates in keys: hours, days, ISO weeks and months, all UTC.
 import { reply } from './api.js';
 import { prefixes } from './prefixes.js';
 
-/** @typedef {'d' | 'w' | 'm'} Unit */
+/** @typedef {import('./prefixes.js').Row} Row */
+/** @typedef {'h' | 'd' | 'w' | 'm'} Unit */
 
 /** A family of dated keys: `dau` of `dau:2026-11-21`. @typedef {{ name: string, dates: Record<Unit, string[]> }} Family */
 
@@ -10,13 +11,14 @@ const DAY_MS = 86_400_000;
 
 /** @type {Record<Unit, RegExp>} */
 const SHAPES = {
+  h: /^\d{4}-\d{2}-\d{2}T\d{2}$/,
   d: /^\d{4}-\d{2}-\d{2}$/,
   w: /^\d{4}-W\d{2}$/,
   m: /^\d{4}-\d{2}$/,
 };
 
-/** Prefixes that are looked into for dates. */
-const LOOKED_AT_MAX = 24;
+/** Names among which families are looked for. */
+const FAMILY_ROWS_MAX = 500;
 
 /** @param {string} date @returns {Unit | null} */
 export function unitOf(date) {
@@ -49,7 +51,7 @@ export function daysBetween(from, to) {
  */
 export async function family(name, signal) {
   /** @type {Record<Unit, string[]>} */
-  const dates = { d: [], w: [], m: [] };
+  const dates = { h: [], d: [], w: [], m: [] };
   for (const row of await prefixes(`${name}:`, 2000, signal)) {
     if (!row.leaf || typeof row.name !== 'string') continue;
     const date = row.name.slice(name.length + 1);
@@ -61,23 +63,20 @@ export async function family(name, signal) {
 }
 
 /**
- * Families among the first prefixes of the key space, those with most dates first.
+ * Families, those with most keys first. Cut at the first minus, the keys of a family have one name:
+ * `dau:2026-`. So all are found by looking at each key once.
  * @param {AbortSignal} signal
  * @returns {Promise<string[]>}
  */
 export async function families(signal) {
-  const top = await prefixes('', 200, signal);
-  const named = top.filter((row) => !row.leaf && typeof row.name === 'string' && row.name.endsWith(':'));
-  const found = await Promise.all(named.slice(0, LOOKED_AT_MAX).map(async (row) => {
-    const name = /** @type {string} */ (row.name);
-    const below = await prefixes(name, 40, signal);
-    const dated = below.filter((one) => one.leaf && typeof one.name === 'string'
-      && unitOf(one.name.slice(name.length)));
-    return { name: name.slice(0, -1), dated: dated.length, keys: row.keys };
-  }));
-  return found
-    .filter((one) => one.dated > 1)
-    .sort((a, b) => b.keys - a.keys)
+  /** @type {Row[]} */
+  const rows = await reply(['BM.PREFIXES', '', 'SEPARATOR', '-', 'LIMIT', FAMILY_ROWS_MAX], signal);
+  return rows
+    .flatMap((row) => {
+      const name = typeof row.name === 'string' ? /^(.+):\d{4}-$/.exec(row.name)?.[1] : undefined;
+      return name && row.keys > 1 ? [{ name, keys: row.keys }] : [];
+    })
+    .sort((one, two) => two.keys - one.keys)
     .map((one) => one.name);
 }
 

@@ -4,7 +4,7 @@ import { Chart } from '../lib/chart.js';
 import { count, daysBetween, families, family, plusDays, toSeconds } from '../lib/dates.js';
 import { operand } from '../lib/expression.js';
 import { percent, short, whole } from '../lib/format.js';
-import { Figure, Loaded, NoKeys, Panel } from '../lib/parts.js';
+import { Figure, Loaded, Panel } from '../lib/parts.js';
 import { html, useMemo } from '../lib/preact.js';
 import { useResource } from '../lib/resource.js';
 import { Retention } from './retention.js';
@@ -28,9 +28,13 @@ export function ActivityPage({ query, theme }) {
 
 /** What to do when no key has a date in its name. */
 function NoFamily() {
-  return html`<${NoKeys} /><section class="panel empty">
-    <p>This page reads keys with a date in their names, one a day:
-      <code> dau:2026-11-21</code>. <code>BM.MARK dau 4711</code> sets a user's bit in today's.</p></section>`;
+  return html`<section class="panel empty">
+    <h2>No keys with dates yet</h2>
+    <p>This page reads one key for each day, such as dau:2026-11-21. This sets a user's bit in today's:</p>
+    <pre><code>redis-cli BM.MARK dau 4711</code></pre>
+    <p>Or look at 90 days of a made-up product with 100,000 users:</p>
+    <pre><code>bitroster dev --demo</code></pre>
+  </section>`;
 }
 
 /** @param {{ names: string[], name: string, days: number, segment: string }} props */
@@ -63,7 +67,7 @@ function Family({ name, days, segment, theme, names }) {
   const dates = useResource((signal) => family(name, signal), ['family', name]);
   return html`<${Loaded} resource=${dates}>${(/** @type {any} */ found) => {
     const all = found.dates.d;
-    if (all.length === 0 && found.dates.w.length === 0 && found.dates.m.length === 0) {
+    if (Object.values(found.dates).every((/** @type {string[]} */ dated) => dated.length === 0)) {
       return html`<section class="panel empty"><h2>No dated keys below ${name}:</h2>
         <p>The page reads <code>${name}:2026-11-21</code>, <code>${name}:2026-W47</code> and
           ${' '}<code>${name}:2026-11</code>.</p></section>`;

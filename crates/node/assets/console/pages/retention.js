@@ -13,7 +13,7 @@ import { useResource } from '../lib/resource.js';
 /** One cohort: its key, its size, and how many came back after 0, 1, 2 … periods. @typedef {{ key: string, size: number, back: number[] }} Cohort */
 
 /** @type {Record<Unit, string>} */
-const UNITS = { d: 'day', w: 'week', m: 'month' };
+const UNITS = { h: 'hour', d: 'day', w: 'week', m: 'month' };
 
 /** Cohorts that are offered. */
 const COHORTS = [7, 14, 30];
@@ -21,7 +21,7 @@ const COHORTS = [7, 14, 30];
 /** @param {{ name: string, dates: Record<Unit, string[]>, segment: string, names: string[] }} props */
 export function Retention({ name, dates, segment, names }) {
   const kept = /** @type {Unit[]} */ (Object.keys(UNITS)).filter((unit) => dates[/** @type {Unit} */ (unit)].length > 1);
-  const [unit, setUnit] = useState(kept[0]);
+  const [unit, setUnit] = useState(kept.includes('d') ? 'd' : kept[0]);
   const [cohorts, setCohorts] = useState(COHORTS[1]);
   const [counts, setCounts] = useState(false);
   const [returning, setReturning] = useState(name);
@@ -48,7 +48,7 @@ export function Retention({ name, dates, segment, names }) {
       ${counts ? 'Show shares' : 'Show counts'}</button>
     <button type="button" class="quiet" disabled=${!rows.data} onClick=${csv}>CSV</button>`;
   return html`<${Panel} title="Retention" command=${segment ? null : args} resource=${rows} actions=${actions}
-    note=${`who of a ${UNITS[unit]} came back${segment ? `, of ${segment}` : ''}`}>
+    note=${`who came back, by ${UNITS[unit]}${segment ? `, of ${segment}` : ''}`}>
     ${(/** @type {Cohort[]} */ found) => html`<${Triangle} rows=${found} counts=${counts}
       unit=${UNITS[unit]} segment=${segment} returning=${returning} />`}
   <//>`;
