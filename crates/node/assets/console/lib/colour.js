@@ -2,8 +2,10 @@
 
 /** Hues of groups and series, far from each other for eyes of every kind. */
 const SERIES = {
-  light: ['#0d6e78', '#d9822b', '#5b5fc7', '#3f8f4f', '#b8487a', '#8a6d1d', '#2f7fc1', '#7a4fa3'],
-  dark: ['#4fc1c4', '#f0a75b', '#9a9df0', '#7cc58a', '#e88bb4', '#d3b45a', '#6fb3ea', '#bd93e0'],
+  light: ['#0d6e78', '#d9822b', '#5b5fc7', '#3f8f4f', '#b8487a', '#8a6d1d', '#2f7fc1', '#7a4fa3',
+    '#7b8583'],
+  dark: ['#4fc1c4', '#f0a75b', '#9a9df0', '#7cc58a', '#e88bb4', '#d3b45a', '#6fb3ea', '#bd93e0',
+    '#9aa5a2'],
 };
 
 /** Ends and middle of the ramp from little to full. */

@@ -78,8 +78,8 @@ function Figures({ cluster, samples, rows }) {
       detail=${failing === null ? 'of commands' : `${short(failing)} a second`} />
     <${Figure} label="Keys" value=${counted(keys ?? sum('keys'))} detail=${many(cluster.groups.length, 'group')} />
     <${Figure} label="Against plain Redis" value=${rows ? against(total(rows, 'plain_bytes'), total(rows, 'bytes')) : '–'}
-      detail=${rows ? `${bytes(total(rows, 'bytes'))}, not ${bytes(total(rows, 'plain_bytes'))}`
-        : bytes(sum('memory_bytes'))} />
+      title=${rows ? `${bytes(total(rows, 'bytes'))} are taken` : undefined}
+      detail=${rows ? `instead of ${bytes(total(rows, 'plain_bytes'))}` : bytes(sum('memory_bytes'))} />
   </dl>`;
 }
 
