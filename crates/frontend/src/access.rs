@@ -138,13 +138,11 @@ impl Rules {
         {
             return Err(Denial::Key(b"*".to_vec()));
         }
-        let family = command.family();
+        let start_of_names = command.start_of_names();
         for (key, touch) in command.accesses() {
             let reads = touch == Touch::Read;
             let may = match key.strip_suffix(b"*") {
-                Some(start)
-                    if family.is_some_and(|family| start.strip_suffix(b":") == Some(family)) =>
-                {
+                Some(start) if start_of_names.as_deref() == Some(start) => {
                     self.user.may_touch_from(start, reads)
                 }
                 Some(_) | None => self.user.may_touch(&key, reads),
