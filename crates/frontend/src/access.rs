@@ -380,6 +380,11 @@ impl Access {
         self.inner.table.read().cells.get(name).cloned()
     }
 
+    /// Somebody who may do everything and is in no list.
+    pub(crate) fn of_node(&self) -> Identity {
+        self.identity(&Cell::new(DEFAULT_USER, User::from_configuration(None)))
+    }
+
     fn identity(&self, cell: &Arc<Cell>) -> Identity {
         Identity { cell: Arc::clone(cell), inner: Arc::clone(&self.inner) }
     }
@@ -437,6 +442,11 @@ impl Identity {
     /// Whether the user was deleted: the connection is to be closed.
     pub fn is_deleted(&self) -> bool {
         self.cell.is_deleted.load(Relaxed)
+    }
+
+    /// A hash of the user's rules, passwords among them: another one after any change that counts.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        Digest::of(&self.cell.rules().user.text()).bytes()
     }
 
     /// Whether the user may run `command`, parsed from `args` by the row `spec`; `args` begins with
