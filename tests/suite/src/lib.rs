@@ -16,6 +16,7 @@
 //! | [`conformance`] | requests and replies as text, over whatever carries them       |
 //! | [`programs`] | programs with the clients that teams use                          |
 //! | [`load`]     | clients that change random bits and record what they were told    |
+//! | [`http`]     | a plain client of the console                                     |
 //! | [`history`]  | what clients asked, when, and what they were told                 |
 //! | [`editions`] | keys whose values are whole or wrong, and who writes and reads    |
 //! | [`checker`]  | whether a history is linearizable                                 |
@@ -31,6 +32,7 @@ pub mod commands;
 pub mod conformance;
 pub mod editions;
 pub mod history;
+pub mod http;
 pub mod load;
 pub mod network;
 pub mod node;

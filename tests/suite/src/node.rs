@@ -97,6 +97,11 @@ impl Node {
         grpc_address(&self.folder.join("banner"))
     }
 
+    /// Where its admin server listens.
+    pub fn admin_address(&self) -> SocketAddr {
+        (self.address, self.ports.admin).into()
+    }
+
     /// Where nodes connect.
     pub fn cluster_address(&self) -> String {
         format!("{}:{}", self.address, self.ports.cluster)

@@ -157,6 +157,7 @@ fn of_composite(composite: &Composite) -> Events {
         | Composite::Online { .. }
         | Composite::Export { .. }
         | Composite::SpaceList
+        | Composite::Prefixes { .. }
         | Composite::Dump { .. }
         | Composite::MemoryUsage { .. }
         | Composite::ObjectEncoding { .. } => Events::new(),

@@ -132,9 +132,7 @@ export async function reply(args, signal) {
 /** An error in words that tell what to do. @param {any} error */
 export function explain(error) {
   if (!(error instanceof ApiError)) return String(error?.message ?? error);
-  if (error.status === 403 && error.code === 'NOPERM') {
-    return `Your user may not do this. ${error.message}`;
-  }
-  if (error.status === 429) return `The router is busy with other readers. ${error.message}`;
-  return error.message;
+  // These words say nothing that the sentence does not.
+  const message = error.message.replace(/^(ERR|NOPERM|WRONGPASS|NOAUTH|READONLY) /, '');
+  return error.code === 'NOPERM' ? `Your user may not do this. ${message}` : message;
 }
