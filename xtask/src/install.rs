@@ -25,6 +25,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("python3", "--version", "python3"),
     ("node", "--version", "nodejs"),
     ("npm", "--version", "npm"),
+    ("chromium", "--version", "chromium"),
     ("ip", "-V", "iproute2"),
     ("tc", "-V", "iproute2"),
     ("iptables", "--version", "iptables"),

@@ -29,8 +29,9 @@ pub type Accesses<'a> = SmallVec<[(Cow<'a, [u8]>, Access); 4]>;
 impl Command {
     /// The keys that this command touches. An id space counts as a key of its name. The dated keys
     /// of a family depend on the time: they are given as one name, `family:*`, which only a right
-    /// to all of them covers. Commands that name no key (`KEYS`, `FLUSHALL`, `BM.PURGE`) have none;
-    /// see [`needs_all_keys`](Self::needs_all_keys).
+    /// to all of them covers; so are the keys below `BM.PREFIXES`'s prefix. Commands that name no
+    /// key (`KEYS`, `FLUSHALL`, `BM.PURGE`) have none; see
+    /// [`needs_all_keys`](Self::needs_all_keys).
     ///
     /// Allocates for more than four keys, and for dated ones.
     ///
@@ -52,12 +53,15 @@ impl Command {
         found.0
     }
 
-    /// The family of dated keys that the command touches, which [`accesses`](Self::accesses) gives
-    /// as `family:*`.
-    pub fn family(&self) -> Option<&[u8]> {
+    /// What the names of keys begin with that the command touches without naming them, and which
+    /// [`accesses`](Self::accesses) gives with a star behind it: a family and a colon, or
+    /// `BM.PREFIXES`'s prefix.
+    pub fn start_of_names(&self) -> Option<Cow<'_, [u8]>> {
         let Self::Composite(composite) = self else { return None };
         if let Composite::Mark { family, .. } | Composite::Window { family, .. } = &**composite {
-            Some(family)
+            Some(Cow::Owned([family, &b":"[..]].concat()))
+        } else if let Composite::Prefixes { prefix, .. } = &**composite {
+            Some(Cow::Borrowed(prefix))
         } else {
             None
         }
@@ -211,6 +215,10 @@ impl<'a> Found<'a> {
             C::SetNames { key, space, .. } => {
                 self.both(key);
                 self.both(space);
+            }
+            C::Prefixes { prefix, .. } => {
+                let names = [prefix, &b"*"[..]].concat();
+                self.0.push((Cow::Owned(names), Access::Read));
             }
             C::Export { of, .. } => self.reads_all(&of.keys),
             C::Import { key, mode: Some(_), .. } => self.both(key),

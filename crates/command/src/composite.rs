@@ -162,6 +162,17 @@ pub enum Composite {
     },
     /// `BM.SPACE LIST`, over all groups
     SpaceList,
+    /// `BM.PREFIXES prefix [SEPARATOR byte] [LIMIT count]`: `Array` of one `Map` for each next name
+    /// below the prefix, most bytes first, and one without a name for the rest
+    Prefixes {
+        /// What the keys' names begin with; may be empty.
+        prefix: Bytes,
+        /// Where a name ends.
+        separator: u8,
+        /// Most names to answer; at most
+        /// [`PREFIXES_LIMIT_MAX`](bitroster_types::limits::PREFIXES_LIMIT_MAX).
+        limit: usize,
+    },
     /// `DUMP key`: `Bulk`, or `Nil`
     Dump {
         /// The key.

@@ -19,6 +19,7 @@
 //! | [`access`]     | which keys a command touches, and how                          |
 //! | [`op`]         | what a router asks one group, and what the group answers       |
 //! | [`outcome`]    | outcomes as bytes                                              |
+//! | [`prefixes`]   | what a group answers to BM.PREFIXES                            |
 //! | [`reply`]      | what a client is told                                          |
 //! | [`error`]      | every refusal, in Redis's words where Redis has them           |
 //! | [`entry`]      | ops as the bytes of a log entry                                |
@@ -39,6 +40,7 @@ pub mod op;
 pub mod outcome;
 pub mod parse;
 pub mod payload;
+pub mod prefixes;
 pub mod reply;
 pub mod session;
 pub mod syntax;
@@ -59,6 +61,7 @@ pub use op::{
 };
 pub use outcome::{OutcomeBatch, OutcomeWriter};
 pub use parse::{ParseLimits, parse, parse_i64};
+pub use prefixes::{PrefixCounts, PrefixPage, PrefixRow, SpreadKey};
 pub use reply::Reply;
 pub use session::SessionCommand;
 pub use table::{COMMANDS, CommandSpec, Flags, Group, keys_of, lookup};

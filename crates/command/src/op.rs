@@ -93,6 +93,16 @@ pub enum ReadOp {
         /// Most names to answer.
         limit: u64,
     },
+    /// One page of what the keys below a prefix take here, by their next names: `Bulk`, a
+    /// [`PrefixPage`](crate::PrefixPage). Not for log entries: the memory is this replica's.
+    Prefixes {
+        /// What the keys' names begin with.
+        prefix: Bytes,
+        /// Where a name ends.
+        separator: u8,
+        /// Where the page begins: 0, or the `next` of the page before.
+        cursor: u64,
+    },
     /// When the key was last changed here: `Integer`, the index of the log entry, 0 where absent.
     Fingerprint {
         /// The key.

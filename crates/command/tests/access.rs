@@ -49,6 +49,7 @@ const TOUCHED: &[(&str, &str)] = &[
     ("BM.MIN k", "rk"),
     ("BM.NAME s 1", "rs"),
     ("BM.ONLINE k", "rk"),
+    ("BM.PREFIXES p:", "rp:*"),
     ("BM.QUERY COUNT a|d:{1..2}", "ra rd:1 rd:2"),
     ("BM.QUERY COUNT ~a UNIVERSE u", "ra ru"),
     ("BM.QUERY STORE d a&d", "wd ra rd"),

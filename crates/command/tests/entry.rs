@@ -461,6 +461,7 @@ fn one_of_each_own() -> Vec<Op> {
         evaluate(Want::List { limit: 8, from_end: true }),
         evaluate(Want::Value),
         Op::Read(ReadOp::Holding { pattern: bytes(), offset: 7, limit: 8 }),
+        Op::Read(ReadOp::Prefixes { prefix: bytes(), separator: b':', cursor: 300 }),
         part(PartQuery::Info),
         part(present),
         Op::Write(WriteOp::Stage { key: key(), version: Version(2), expiry: None, from }),

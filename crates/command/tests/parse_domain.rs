@@ -139,6 +139,37 @@ fn a_retention_names_cohorts_and_returns() {
 }
 
 #[test]
+fn prefixes_have_a_separator_and_a_limit() {
+    let prefixes = |prefix: &str, separator: u8, limit: usize| {
+        composite(&format!(
+            "Prefixes {{ prefix: b\"{prefix}\", separator: {separator}, limit: {limit} }}"
+        ))
+    };
+    made(&[
+        ("BM.PREFIXES p:", prefixes("p:", b':', 1000)),
+        ("BM.PREFIXES p SEPARATOR /", prefixes("p", b'/', 1000)),
+        ("BM.PREFIXES p limit 10000", prefixes("p", b':', 10_000)),
+        ("BM.PREFIXES p LIMIT 1 SEPARATOR .", prefixes("p", b'.', 1)),
+        ("BM.PREFIXES p SEPARATOR . LIMIT 1", prefixes("p", b'.', 1)),
+    ]);
+    let limit = "ERR limit is not an integer or out of range";
+    refuse(&[
+        ("BM.PREFIXES", "ERR wrong number of arguments for 'bm.prefixes' command"),
+        ("BM.PREFIXES p SEPARATOR ::", "ERR separator must be one byte"),
+        ("BM.PREFIXES p SEPARATOR", SYNTAX),
+        ("BM.PREFIXES p LIMIT 0", limit),
+        ("BM.PREFIXES p LIMIT 10001", limit),
+        ("BM.PREFIXES p LIMIT x", limit),
+        ("BM.PREFIXES p LIMIT 1 LIMIT 1", SYNTAX),
+        ("BM.PREFIXES p q", SYNTAX),
+    ]);
+    let long = vec![b'p'; (64 << 10) + 1];
+    let refused = parse(&[b"BM.PREFIXES", &long], &ParseLimits::default());
+    let text = "ERR prefix of 65537 bytes is longer than 65536";
+    assert_eq!(refused.unwrap_err().to_string(), text);
+}
+
+#[test]
 fn names_and_numbers_belong_to_a_space() {
     made(&[
         ("BM.ID s a b", write("AssignIds { space: \"s\", names: [b\"a\", b\"b\"] }")),

@@ -46,6 +46,25 @@ impl Full {
     }
 }
 
+/// Bytes of an entry: its place, and what it takes within its page or outside. As
+/// [`Leaf::bytes_of`], for who has the entry in view.
+pub(crate) fn bytes_of_view(key: &[u8], view: &View<'_>) -> usize {
+    let held = match view.value {
+        Value::Flat(bytes) => {
+            let expiry = if view.expiry.is_some() { 8 } else { 0 };
+            HEADER_BYTES + expiry + key.len() + bytes.len()
+        }
+        Value::Whole(bitmap) => {
+            size_of::<Arc<Full>>()
+                + class(size_of::<Full>() + 16)
+                + class(key.len())
+                + bitmap.heap_bytes()
+                + class(size_of_val(view.spread))
+        }
+    };
+    size_of::<Place>() + held
+}
+
 /// How a write of one bit went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BitWrite {

@@ -109,6 +109,9 @@ impl<'a> Reader<'a> {
                 self.evaluate(formulas, sources, *range, *want)
             }
             ReadOp::Holding { pattern, offset, limit } => self.holding(pattern, *offset, *limit),
+            ReadOp::Prefixes { prefix, separator, cursor } => {
+                Ok(self.prefixes(prefix, *separator, *cursor))
+            }
             ReadOp::Fingerprint { key } => {
                 let view = self.live(Spot::of(key), key)?;
                 self.check_mark(view)?;

@@ -6,6 +6,7 @@
 mod formula;
 mod look;
 mod names;
+mod prefixes;
 
 use std::ops::Range;
 
@@ -18,6 +19,7 @@ pub(crate) use self::{
     formula::{Derivation, Evaluation},
     look::{Holding, Keys, Presence},
     names::{Lookup, Wanted},
+    prefixes::Prefixes,
 };
 use crate::owned::Owned;
 
@@ -195,6 +197,8 @@ pub(crate) enum Job {
     Keys(Keys),
     /// The names of live keys with a bit.
     Holding(Holding),
+    /// What the keys below a prefix take.
+    Prefixes(Prefixes),
     /// Names and numbers of an id space.
     LookUp(Lookup),
 }
@@ -227,6 +231,7 @@ impl Job {
             }
             Self::Keys(keys) => keys.run(),
             Self::Holding(holding) => holding.run(),
+            Self::Prefixes(prefixes) => prefixes.run(),
             Self::LookUp(lookup) => lookup.run(),
         }
     }
@@ -249,6 +254,7 @@ impl Job {
             // It looks at the heads of containers alone.
             Self::Info { value, .. } => value.heap_bytes() as u64 >> 6,
             Self::Keys(_) | Self::Holding(_) => WORK_BYTES_MIN,
+            Self::Prefixes(prefixes) => prefixes.cost_bytes(),
             Self::LookUp(lookup) => lookup.cost_bytes(),
         }
     }

@@ -138,13 +138,11 @@ impl Rules {
         {
             return Err(Denial::Key(b"*".to_vec()));
         }
-        let family = command.family();
+        let start_of_names = command.start_of_names();
         for (key, touch) in command.accesses() {
             let reads = touch == Touch::Read;
             let may = match key.strip_suffix(b"*") {
-                Some(start)
-                    if family.is_some_and(|family| start.strip_suffix(b":") == Some(family)) =>
-                {
+                Some(start) if start_of_names.as_deref() == Some(start) => {
                     self.user.may_touch_from(start, reads)
                 }
                 Some(_) | None => self.user.may_touch(&key, reads),
@@ -382,6 +380,11 @@ impl Access {
         self.inner.table.read().cells.get(name).cloned()
     }
 
+    /// Somebody who may do everything and is in no list.
+    pub(crate) fn of_node(&self) -> Identity {
+        self.identity(&Cell::new(DEFAULT_USER, User::from_configuration(None)))
+    }
+
     fn identity(&self, cell: &Arc<Cell>) -> Identity {
         Identity { cell: Arc::clone(cell), inner: Arc::clone(&self.inner) }
     }
@@ -439,6 +442,11 @@ impl Identity {
     /// Whether the user was deleted: the connection is to be closed.
     pub fn is_deleted(&self) -> bool {
         self.cell.is_deleted.load(Relaxed)
+    }
+
+    /// A hash of the user's rules, passwords among them: another one after any change that counts.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        Digest::of(&self.cell.rules().user.text()).bytes()
     }
 
     /// Whether the user may run `command`, parsed from `args` by the row `spec`; `args` begins with

@@ -58,6 +58,20 @@ fn end_of(class: usize) -> u64 {
     base + within * (base >> CLASS_BITS)
 }
 
+/// The time in seconds that so many thousandths of the runs took no longer than: the end of its
+/// class.
+#[expect(clippy::cast_precision_loss, reason = "three decimals are shown")]
+pub(crate) fn percentile(counts: &[u64], thousandths: u64) -> f64 {
+    let count: u64 = counts.iter().sum();
+    let rank = count.saturating_mul(thousandths).div_ceil(1000).max(1);
+    let mut seen = 0;
+    let class = counts.iter().position(|runs| {
+        seen += runs;
+        seen >= rank
+    });
+    end_of(class.unwrap_or(CLASSES - 1)) as f64 / 1e9
+}
+
 impl Histogram {
     /// Adds `count` runs of `nanos` each.
     #[inline]
@@ -78,19 +92,15 @@ impl Histogram {
         self.classes.iter().map(|class| class.load(Relaxed)).sum()
     }
 
+    /// Runs by class.
+    pub(crate) fn counts(&self) -> Vec<u64> {
+        self.classes.iter().map(|class| class.load(Relaxed)).collect()
+    }
+
     /// The usual percentiles: the ends of their classes.
-    #[expect(clippy::cast_precision_loss, reason = "three decimals are shown")]
     pub(crate) fn percentiles(&self) -> [Percentile; 3] {
-        let count = self.count();
-        PERCENTILES.map(|(thousandths, name)| {
-            let rank = (count.saturating_mul(thousandths)).div_ceil(1000).max(1);
-            let mut seen = 0;
-            let class = self.classes.iter().position(|class| {
-                seen += class.load(Relaxed);
-                seen >= rank
-            });
-            (name, end_of(class.unwrap_or(CLASSES - 1)) as f64 / 1000.0)
-        })
+        let counts = self.counts();
+        PERCENTILES.map(|(thousandths, name)| (name, percentile(&counts, thousandths) * 1e6))
     }
 
     /// Powers of two of microseconds and how many runs took no longer, as far as that number

@@ -24,6 +24,7 @@
 //! | [`view`]     | the cluster as CLUSTER, WAIT and INFO tell of it             |
 //! | [`spawn`]    | who starts tasks                                             |
 //! | [`metrics`]  | what is counted                                              |
+//! | [`caller`]   | conversations of clients that the node serves by other ways  |
 //! | [`pubsub`]   | channels, their listeners, and what is told of keys          |
 //! | `slowlog`    | the requests that took longest                               |
 //! | `latency`    | how long commands take                                       |
@@ -38,6 +39,7 @@
 
 pub mod access;
 mod admin;
+pub mod caller;
 mod catalog;
 mod client;
 mod encode;
@@ -55,6 +57,7 @@ pub mod tls;
 pub mod view;
 
 pub use access::{Access, Identity, UserStore, Users};
+pub use caller::{Caller, CommandSample, Login, Sample, Sampler};
 pub use metrics::Metrics;
 pub use options::Options;
 pub use pubsub::Relay;

@@ -190,6 +190,16 @@ impl Metrics {
         (!durations.is_empty()).then_some(durations)
     }
 
+    /// How many runs of each command took how long, by the histogram's classes, in the table's
+    /// order; nothing for one that never ran.
+    pub(crate) fn classes(&self) -> impl Iterator<Item = (&'static str, Vec<u64>)> {
+        let rows = COMMANDS.iter().zip(&self.commands);
+        rows.map(|(spec, tally)| {
+            let has_run = tally.calls.load(Relaxed) > 0;
+            (spec.name, if has_run { tally.durations.counts() } else { Vec::new() })
+        })
+    }
+
     /// The usual percentiles of the commands that ran, in the table's order.
     pub(crate) fn percentiles(&self) -> impl Iterator<Item = (&'static str, [Percentile; 3])> {
         let rows = COMMANDS.iter().zip(&self.commands);

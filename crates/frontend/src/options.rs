@@ -30,6 +30,8 @@ pub struct Options {
     pub is_protected: bool,
     /// Bounds of what a command may name: bits of a bitmap, bytes of a value.
     pub parse_limits: ParseLimits,
+    /// The port of the node's console, which browsers that come to the RESP port are sent to.
+    pub console_port: Option<u16>,
 }
 
 impl fmt::Debug for Options {
@@ -53,6 +55,7 @@ impl Default for Options {
             password: None,
             is_protected: true,
             parse_limits: ParseLimits::default(),
+            console_port: None,
         }
     }
 }
@@ -67,6 +70,7 @@ pub(crate) struct Settings {
     pub(crate) bind: String,
     pub(crate) port: u16,
     pub(crate) parse_limits: ParseLimits,
+    pub(crate) console_port: Option<u16>,
     clients_max: AtomicUsize,
     timeout_secs: AtomicU64,
     pub(crate) is_protected: bool,
@@ -80,6 +84,7 @@ impl Settings {
             bind: options.bind,
             port: options.port,
             parse_limits: options.parse_limits,
+            console_port: options.console_port,
             clients_max: AtomicUsize::new(options.clients_max),
             timeout_secs: AtomicU64::new(options.timeout_secs),
             is_protected: options.is_protected,

@@ -6,6 +6,7 @@
 
 mod acl;
 mod admission;
+mod browser;
 mod calls;
 mod dialog;
 mod greeting;
@@ -88,8 +89,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ///
     /// Those of the stream, and `TimedOut` where the client does not read its replies.
     pub(crate) async fn run(mut self) -> io::Result<()> {
+        let mut is_new = true;
         loop {
+            if is_new && let Some(redirection) = self.dialog.redirection(&self.input) {
+                self.output.extend_from_slice(redirection.as_bytes());
+                self.write().await?;
+                return self.stream.shutdown().await;
+            }
             let need = self.take_turn().await?;
+            is_new &= self.consumed == 0;
             self.answer().await;
             self.input.advance(self.consumed);
             (self.turn_start, self.consumed) = (0, 0);

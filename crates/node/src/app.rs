@@ -17,6 +17,9 @@
 //! | `figures`   | what INFO, CONFIG and the scrape ask                       |
 //! | `memory`    | what the allocator has handed out, and `maxmemory`         |
 //! | `admin`     | the HTTP server for operators                              |
+//! | `http`      | the console and its API, at the same address               |
+//! | `report`    | what the node says of itself                               |
+//! | `demo`      | what `bitroster dev --demo` shows                          |
 //! | `users`     | who may do what: where that is kept, and its changes       |
 //! | `banner`    | the first lines on stdout                                  |
 
@@ -24,11 +27,14 @@ mod admin;
 mod banner;
 mod cluster;
 mod data_dir;
+mod demo;
 mod figures;
 mod files;
 mod finish;
+mod http;
 mod lone;
 mod memory;
+mod report;
 mod tasks;
 pub(crate) mod tls;
 mod topology;
@@ -62,8 +68,15 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use self::{
-    banner::Addresses, data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, tls::Tls,
-    topology::Topology, users::Users,
+    banner::Addresses,
+    data_dir::Home,
+    figures::Figures,
+    http::{Console, ConsoleOptions, Sight},
+    memory::Memory,
+    tasks::Tasks,
+    tls::Tls,
+    topology::Topology,
+    users::Users,
 };
 use crate::config::{Config, Loaded, SyncWord};
 
@@ -76,14 +89,26 @@ const FILES_BESIDE_CLIENTS: u64 = 128;
 /// How often histogram samples are moved into their buckets.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How a node is run, besides its configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mode {
+    /// Whether other machines are served although the user `default` needs no password.
+    pub(crate) insecure: bool,
+    /// Whether this is `bitroster dev`.
+    pub(crate) dev: bool,
+    /// Whether an empty keyspace is filled with something to look at.
+    pub(crate) demo: bool,
+}
+
 /// Runs a node until it is told to stop.
 ///
 /// # Errors
 ///
 /// What keeps it from starting: addresses in use, a data directory that belongs to another process
 /// or does not fit the configuration.
-pub(crate) fn run(loaded: Loaded, insecure: bool) -> anyhow::Result<()> {
-    check_exposure(&loaded.config, insecure)?;
+pub(crate) fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
+    report::note_start();
+    check_exposure(&loaded.config, mode.insecure)?;
     let format = loaded.config.log.format.parse().map_err(anyhow::Error::msg)?;
     let log = log::init(&log_filter(&loaded.config.log.level), format)?;
     let recorder = Recorder::install()?;
@@ -100,10 +125,10 @@ pub(crate) fn run(loaded: Loaded, insecure: bool) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")?;
     if loaded.config.is_clustered() {
-        return runtime.block_on(cluster::run(loaded.config, cores, log, recorder, insecure));
+        return runtime.block_on(cluster::run(loaded.config, cores, log, recorder, mode));
     }
     let home = Home::open(&loaded, cores)?;
-    runtime.block_on(lone::run(loaded.config, home, cores, log, recorder, insecure))
+    runtime.block_on(lone::run(loaded.config, home, cores, log, recorder, mode))
 }
 
 /// Warns where the system would refuse clients before `maxclients` does.
@@ -150,8 +175,7 @@ struct Base {
     shard: Arc<OnceLock<Arc<Shard>>>,
     figures: Arc<Figures>,
     admin: AdminEnd,
-    /// Whether other machines are served although the user `default` needs no password.
-    insecure: bool,
+    mode: Mode,
     tls: Option<Arc<Tls>>,
 }
 
@@ -162,6 +186,8 @@ struct AdminEnd {
     /// Whether clients are answered by all groups.
     clients_ready: Arc<AtomicBool>,
     end: tokio::sync::oneshot::Sender<()>,
+    /// Where the node has one.
+    console: Option<Console>,
 }
 
 impl Base {
@@ -171,7 +197,7 @@ impl Base {
         topology: Topology,
         log: log::Handle,
         recorder: Recorder,
-        insecure: bool,
+        mode: Mode,
     ) -> anyhow::Result<Self> {
         let tasks = Arc::new(Tasks::new());
         let memory = Arc::new(Memory::new(config.storage.maxmemory.0));
@@ -195,6 +221,24 @@ impl Base {
         let front = Arc::new(OnceLock::new());
         let clients_ready = Arc::new(AtomicBool::new(false));
         let (end, ended) = tokio::sync::oneshot::channel();
+        let has_console = config.console.enabled && config.server.role.serves_clients();
+        let console = has_console.then(|| {
+            Console::new(ConsoleOptions {
+                role: config.server.role,
+                may_write: config.console.write,
+                is_dev: mode.dev,
+                front: Arc::clone(&front),
+                sight: Sight {
+                    topology: topology.clone(),
+                    figures: Arc::clone(&figures),
+                    shard: Arc::clone(&shard),
+                    tls: tls.as_ref().and_then(Tls::of_links),
+                },
+            })
+        });
+        if let Some(console) = console.clone() {
+            tasks.spawn("console", Box::pin(console.sample()));
+        }
         let admin = admin::Admin {
             role: config.server.role,
             topology,
@@ -203,6 +247,8 @@ impl Base {
             front: Arc::clone(&front),
             clients_ready: Arc::clone(&clients_ready),
             recorder: recorder.clone(),
+            console: console.clone(),
+            tasks: Arc::clone(&tasks),
         };
         tasks.spawn("admin", Box::pin(admin.serve(listener, ended)));
         let watch = Arc::clone(&memory);
@@ -213,8 +259,8 @@ impl Base {
             memory,
             shard,
             figures,
-            admin: AdminEnd { address, front, clients_ready, end },
-            insecure,
+            admin: AdminEnd { address, front, clients_ready, end, console },
+            mode,
             tls,
         })
     }
@@ -236,7 +282,10 @@ impl Base {
             Arc::clone(&self.figures) as _,
             Arc::clone(&self.tasks) as _,
             self.memory.is_over(),
-            frontend_options(config, shown, self.insecure),
+            Options {
+                console_port: self.admin.console.as_ref().map(|_| self.admin.address.port()),
+                ..frontend_options(config, shown, self.mode.insecure)
+            },
         );
         // Before the first client comes: it would be whoever the configuration alone allows.
         let (revision, first) = users.current();
@@ -259,6 +308,9 @@ impl Base {
             let tls = self.tls.as_ref().filter(|_| config.tls.clients.has_tls());
             let handshake = tls.map(|tls| Arc::clone(tls) as Arc<dyn Handshake>);
             self.tasks.spawn("grpc", Box::pin(serve_grpc(serving, listener, handshake)));
+        }
+        if let Some(console) = &self.admin.console {
+            console.set_address(shown.to_string());
         }
         self.admin.front.set(frontend.clone()).ok().context("clients are served once")?;
         Ok(Serving { frontend, addresses })
@@ -385,6 +437,7 @@ fn frontend_options(config: &Config, address: SocketAddr, insecure: bool) -> Opt
             bulk_bytes_max: usize::try_from(config.limits.proto_max_bulk_len.0)
                 .unwrap_or(usize::MAX),
         },
+        console_port: None,
     }
 }
 

@@ -344,3 +344,58 @@ fn a_restored_value_keeps_off_what_is_there() {
     assert_eq!(write(&router, restore(true, past)), Reply::Ok);
     assert_eq!(count(), Reply::Integer(0));
 }
+
+#[test]
+fn prefixes_are_the_sum_of_their_keys_over_all_groups() {
+    for map in MAPS.iter() {
+        let (router, _) = fresh(map);
+        for name in ["d:1", "d:2"] {
+            for command in spread(name) {
+                block_on(router.ask(command));
+            }
+        }
+        write(&router, WriteCommand::SetBit { key: key("e"), offset: 3, value: true });
+        let ask = |prefix: &'static [u8], limit| {
+            let (prefix, separator) = (Bytes::from_static(prefix), b':');
+            let reply = run(&router, Composite::Prefixes { prefix, separator, limit });
+            let Reply::Array(rows) = reply else { panic!("{reply:?}") };
+            rows.into_iter().map(figures).collect::<Vec<_>>()
+        };
+        let len = (9 << 13) + 2;
+        let [top, leaf] = &ask(b"", 9)[..] else { panic!("two names") };
+        assert_eq!(
+            (&top.0[..], top.1["leaf"], top.1["keys"], top.1["bits"]),
+            (&b"d:"[..], 0, 2, 20)
+        );
+        assert_eq!(top.1["plain_bytes"], 2 * (len + 3 + 56));
+        assert_eq!(
+            (&leaf.0[..], leaf.1["leaf"], leaf.1["keys"], leaf.1["bits"]),
+            (&b"e"[..], 1, 1, 1)
+        );
+        let names: Vec<Bytes> = ask(b"d:", 1).into_iter().map(|row| row.0).collect();
+        assert_eq!(names.len(), 2, "one and the rest");
+        assert_eq!(names[1], "");
+        assert!(ask(b"none", 9).is_empty());
+        for row in ask(b"d:", 9) {
+            let usage = Composite::MemoryUsage { key: bitroster_types::Key::new(&row.0).unwrap() };
+            assert_eq!(run(&router, usage), Reply::Integer(row.1["bytes"]));
+        }
+    }
+}
+
+/// Name and figures of a row of BM.PREFIXES.
+fn figures(row: Reply) -> (Bytes, std::collections::BTreeMap<String, i64>) {
+    let Reply::Map(pairs) = row else { panic!("{row:?}") };
+    let mut name = Bytes::new();
+    let mut figures = std::collections::BTreeMap::new();
+    for pair in pairs {
+        match pair {
+            (Reply::Bulk(_), Reply::Bulk(value)) => name = value,
+            (Reply::Bulk(title), Reply::Integer(value)) => {
+                figures.insert(String::from_utf8(title.to_vec()).unwrap(), value);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    (name, figures)
+}

@@ -448,6 +448,33 @@ pub const GRPC_ENVELOPE_BYTES_MAX: usize = 128 << 10;
 /// Most calls that one gRPC connection has open at a time. Clients queue the rest.
 pub const GRPC_CALLS_MAX: u32 = 1024;
 
+/// Names that BM.PREFIXES answers where it is not told how many: a page of a tree.
+pub const PREFIXES_LIMIT_DEFAULT: u64 = 1000;
+
+/// Most names that BM.PREFIXES answers: a few MB of figures.
+pub const PREFIXES_LIMIT_MAX: u64 = 10_000;
+
+/// Entries of one group that a page of BM.PREFIXES looks at: some ten milliseconds.
+pub const PREFIXES_KEYS_AT_ONCE: u64 = 1 << 18;
+
+/// Names and spread keys on a page of BM.PREFIXES: a few MB of figures.
+pub const PREFIXES_NAMES_AT_ONCE: usize = 1 << 15;
+
+/// Bytes of the names on a page of BM.PREFIXES, and one name more.
+pub const PREFIXES_NAME_BYTES_AT_ONCE: usize = 4 << 20;
+
+/// Names that BM.PREFIXES keeps at the least, those with most bytes, while it adds up the groups'
+/// pages; at the most twice as many.
+pub const PREFIXES_NAMES_KEPT: usize = 1 << 16;
+
+/// Bytes of the names that BM.PREFIXES keeps, at the least.
+pub const PREFIXES_NAME_BYTES_KEPT: usize = 16 << 20;
+
+/// Keys over several groups whose lengths BM.PREFIXES learns exactly. Of more it knows what the
+/// groups hold, without the holes between.
+pub const PREFIXES_SPREAD_KEYS_MAX: usize = 1 << 17;
+
+const _: () = assert!(PREFIXES_LIMIT_MAX as usize <= PREFIXES_NAMES_KEPT);
 const _: () = assert!(GRPC_PAGE_OFFSETS <= LIST_OFFSETS_MAX);
 const _: () = assert!(GRPC_ENVELOPE_BYTES_MAX > KEY_BYTES_MAX);
 

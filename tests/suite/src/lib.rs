@@ -19,6 +19,7 @@
 //! | [`conformance`] | requests and replies as text, over whatever carries them       |
 //! | [`programs`] | programs with the clients that teams use                          |
 //! | [`load`]     | clients that change random bits and record what they were told    |
+//! | [`browser`]  | a plain client of the console                                     |
 //! | [`history`]  | what clients asked, when, and what they were told                 |
 //! | [`transfer`] | `bitroster import` and `export` as processes                      |
 //! | [`editions`] | keys whose values are whole or wrong, and who writes and reads    |
@@ -36,6 +37,7 @@ pub mod conformance;
 pub mod docker;
 pub mod editions;
 pub mod history;
+pub mod browser;
 pub mod http;
 pub mod load;
 pub mod manual;

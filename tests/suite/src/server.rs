@@ -214,6 +214,20 @@ impl Server {
         grpc_address(&folder.join("banner")).expect("the banner names the gRPC address")
     }
 
+    /// Where Bitroster's admin server listens, as its banner says.
+    ///
+    /// # Panics
+    ///
+    /// If it does not say.
+    pub fn admin_address(&self) -> SocketAddr {
+        let folder = self.data_dir.as_ref().expect("a data directory").path();
+        let banner = fs::read_to_string(folder.join("banner")).expect("the banner's file");
+        let line = banner.lines().find_map(|line| line.trim().strip_prefix("admin"));
+        let address = line.and_then(|line| line.trim().strip_prefix("http://"));
+        let address = address.and_then(|address| address.split('/').next());
+        address.and_then(|it| it.parse().ok()).expect("the banner names the admin address")
+    }
+
     /// What Bitroster has logged.
     ///
     /// # Panics

@@ -46,6 +46,23 @@ bits without b's.
 Dates are UTC. A family's dated keys are its name, a colon and an hour (`dau:2026-11-21T09`), a day
 (`dau:2026-11-21`), an ISO week (`dau:2026-W47`) or a month (`dau:2026-11`). Units are `h`, `d`, `w`
 and `m`.
+
+## Prefixes
+
+`BM.PREFIXES dau:` answers a map for each next name below `dau:`, up to the next separator and
+with it (`:` where it is not told) or for a key that ends there: `name` is the whole name, `leaf`
+1 for a key, then `keys`, those `expiring`, `bits` that are set, `bytes` of memory, `plain_bytes`
+that Redis's strings of those lengths would take, and `bytes` by kind: `array_bytes`,
+`dense_bytes`, `run_bytes`, and `other_bytes` for names, headers, short values and full
+containers. Most bytes come first. A key over several groups counts once.
+
+At most `LIMIT` names are answered (1000 where it is not told, at most 10,000); a last map with an
+empty name then sums the others. All figures together are always those of all keys. Of more than
+131,072 names below a prefix, those with fewest bytes so far are added to the rest while the
+groups are asked, so that a name's keys may be counted there in part; of more than 131,072 keys
+over several groups `plain_bytes` leaves the holes out. Groups are asked in steps of some
+milliseconds: what comes or goes meanwhile may be counted or not. It needs the right to read every
+key with that prefix.
 ";
 
 /// The sections: a title, and whether a command stands there.

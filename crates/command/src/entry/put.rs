@@ -405,6 +405,12 @@ pub(super) fn read_op(out: &mut Out, op: &ReadOp) {
             number(out, *offset);
             number(out, *limit);
         }
+        ReadOp::Prefixes { prefix, separator, cursor } => {
+            out.push(tag::PREFIXES);
+            text(out, prefix);
+            out.push(*separator);
+            number(out, *cursor);
+        }
         ReadOp::Fingerprint { key } => tagged_key(out, tag::FINGERPRINT, key),
     }
 }

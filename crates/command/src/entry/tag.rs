@@ -65,6 +65,7 @@ tags! {
     COMBINE_VALUE = 0x84,
     EVALUATE = 0x85,
     HOLDING = 0x86,
+    PREFIXES = 0x87,
 }
 
 // The router's writes. 0xa2 to 0xa4 and 0xa8 were used before the first release.

@@ -358,6 +358,11 @@ fn read_op(cursor: &mut Cursor<'_>, tag: u8) -> Taken<ReadOp> {
             offset: cursor.bit_offset()?,
             limit: cursor.number()?,
         },
+        tag::PREFIXES => ReadOp::Prefixes {
+            prefix: cursor.value()?,
+            separator: cursor.byte()?,
+            cursor: cursor.number()?,
+        },
         tag::FINGERPRINT => ReadOp::Fingerprint { key: cursor.key()? },
         _ => return Err(EntryError::Field("read")),
     })

@@ -1,6 +1,9 @@
 //! Commands of id spaces, of presence, and of one id in all bitmaps.
 
-use bitroster_types::limits::{NAME_BYTES_MAX, NAMES_MAX, PRESENCE_ID_MAX};
+use bitroster_types::limits::{
+    KEY_BYTES_MAX, NAME_BYTES_MAX, NAMES_MAX, PREFIXES_LIMIT_DEFAULT, PREFIXES_LIMIT_MAX,
+    PRESENCE_ID_MAX,
+};
 use bytes::Bytes;
 
 use super::{
@@ -14,6 +17,8 @@ use crate::{Command, CommandError, Composite, ReadCommand, WriteCommand, composi
 
 /// Longest presence, in seconds: about 68 years, so that its end fits 32 bits for as long again.
 const PRESENCE_SECS_MAX: u64 = i32::MAX as u64;
+
+const SEPARATOR: CommandError = CommandError::Text("ERR separator must be one byte");
 
 /// `BM.ID space name [name ...]`
 pub(crate) fn assign(request: &Request<'_>) -> Parsed {
@@ -110,6 +115,39 @@ fn presence_id(request: &Request<'_>, arg: &[u8]) -> Result<u64, CommandError> {
     let id = natural(arg, CommandError::ID)?;
     let max = PRESENCE_ID_MAX.min((request.limits.bitmap_bits_max / 32).saturating_sub(1));
     if id > max { Err(CommandError::ID) } else { Ok(id) }
+}
+
+/// `BM.PREFIXES prefix [SEPARATOR byte] [LIMIT count]`, the options in any order
+pub(crate) fn prefixes(request: &Request<'_>) -> Parsed {
+    let prefix = request.args[1];
+    if prefix.len() > KEY_BYTES_MAX {
+        let len = prefix.len();
+        let text = format!("ERR prefix of {len} bytes is longer than {KEY_BYTES_MAX}");
+        return Err(CommandError::Message(text));
+    }
+    let mut words = Words::from(request, 2);
+    let (mut separator, mut limit) = (None, None);
+    loop {
+        if separator.is_none()
+            && let Some(word) = words.after("separator")?
+        {
+            let &[byte] = word else { return Err(SEPARATOR) };
+            separator = Some(byte);
+        } else if limit.is_none()
+            && let Some(word) = words.after("limit")?
+        {
+            limit = Some(positive(word, PREFIXES_LIMIT_MAX, CommandError::LIMIT)?);
+        } else {
+            break;
+        }
+    }
+    words.end()?;
+    let limit = usize::try_from(limit.unwrap_or(PREFIXES_LIMIT_DEFAULT)).unwrap_or(usize::MAX);
+    composite(Composite::Prefixes {
+        prefix: Bytes::copy_from_slice(prefix),
+        separator: separator.unwrap_or(b':'),
+        limit,
+    })
 }
 
 /// `BM.PURGE id MATCH pattern [DRYRUN]`

@@ -148,6 +148,13 @@ pub(super) const DOMAIN: &[CommandSpec] = &[
             "key [COUNT | LIST [CURSOR cursor] [LIMIT count] | IS id]",
             "Tells who is present in a presence bitmap.",
         ),
+    own("bm.prefixes", -2, READ_ANY, NO_KEYS, name::prefixes)
+        .categories(&["bitmap", "keyspace"])
+        .costs("O(N) where N is the number of keys, in steps that hold up nobody")
+        .help(
+            "prefix [SEPARATOR byte] [LIMIT count]",
+            "Counts keys, bits and memory for each next name below a prefix, most memory first.",
+        ),
     own("bm.purge", -4, TAKE, NO_KEYS, name::purge)
         .categories(&["bitmap", "dangerous"])
         .costs("O(N) where N is the number of keys")

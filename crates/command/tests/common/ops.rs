@@ -295,6 +295,8 @@ pub(crate) fn read_op() -> impl Strategy<Value = ReadOp> {
         1 => evaluate(),
         1 => (value(), 0..BITMAP_BITS_MAX, any::<u64>())
             .prop_map(|(pattern, offset, limit)| ReadOp::Holding { pattern, offset, limit }),
+        1 => (value(), any::<u8>(), any::<u64>())
+            .prop_map(|(prefix, separator, cursor)| ReadOp::Prefixes { prefix, separator, cursor }),
     ]
 }
 

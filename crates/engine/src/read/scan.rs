@@ -14,7 +14,7 @@ use super::{Reader, Step, Stepped};
 use crate::{
     side::What,
     spot::Spot,
-    work::{Holding, Job, Keys},
+    work::{Holding, Job, Keys, Prefixes},
 };
 
 impl Reader<'_> {
@@ -92,6 +92,21 @@ impl Reader<'_> {
             in_doubt: staged.map(|((key, _), _)| key.clone()).collect(),
         })
         .into())
+    }
+
+    /// What the keys below a prefix take, a page at a time.
+    pub(super) fn prefixes(self, prefix: &Bytes, separator: u8, cursor: u64) -> Step {
+        Job::Prefixes(Prefixes {
+            root: self.store.root().clone(),
+            owned: self.store.owned.clone(),
+            time: self.time,
+            width: self.config.width,
+            prefix: prefix.clone(),
+            separator,
+            cursor,
+            entries: self.store.tally().records + self.store.tally().parts,
+        })
+        .into()
     }
 
     /// Some record. The reader's clock is the die, which in a batch is the log's: replicas keep the

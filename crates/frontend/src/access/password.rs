@@ -31,6 +31,11 @@ impl Digest {
         Some(Self(digest))
     }
 
+    /// Its bytes.
+    pub(crate) fn bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     /// Sixty-four hexadecimal digits.
     pub(crate) fn hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -161,6 +161,7 @@ fn of_composite(composite: &Composite) -> Events {
         | Composite::Online { .. }
         | Composite::Export { .. }
         | Composite::SpaceList
+        | Composite::Prefixes { .. }
         | Composite::Dump { .. }
         | Composite::MemoryUsage { .. }
         | Composite::ObjectEncoding { .. } => Events::new(),

@@ -6,7 +6,7 @@ use bitroster_command::{CommandError, Reply};
 use bytes::{Bytes, BytesMut};
 
 use super::{Dialog, dialog::Mute, transaction::Queue};
-use crate::client::Client;
+use crate::{access::Identity, client::Client};
 
 /// Commands that only mean something to what follows them on the same connection.
 const OF_A_CONNECTION: [&[u8]; 10] = [
@@ -53,6 +53,16 @@ impl Dialog {
             Some(_) => Ok(()),
             None => Err(CommandError::Text("NOAUTH Authentication required.")),
         }
+    }
+
+    /// Makes the client somebody who has said it before.
+    pub(crate) fn resume(&mut self, identity: Identity) {
+        self.become_user(Some(identity));
+    }
+
+    /// Who the client is, once it has said so.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.identity.clone()
     }
 
     /// What reads may miss from now on, by its name.

@@ -68,7 +68,7 @@ impl Dialog {
 
     /// Writes a slow request into the slow log; `more` requests were answered with it.
     #[cold]
-    pub(super) fn log_slow(&self, args: &[&[u8]], more: usize, took: Duration) {
+    pub(crate) fn log_slow(&self, args: &[&[u8]], more: usize, took: Duration) {
         let is_kept = args
             .first()
             .and_then(|name| lookup(name))

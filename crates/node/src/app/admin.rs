@@ -1,6 +1,6 @@
 //! The HTTP server for operators: is it alive, is it ready, what does it count.
 //!
-//! No password: it shows no data, and it belongs on a private address.
+//! These need no password: they show no data. The console beside them has one where its users do.
 
 use std::sync::{
     Arc, OnceLock,
@@ -11,16 +11,20 @@ use axum::{
     Router,
     extract::{Query, State},
     http::{StatusCode, header},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::get,
 };
 use bitroster_frontend::Frontend;
 use bitroster_shard::{GroupHandle, Shard};
 use bitroster_telemetry::{build, metric::Recorder};
 use tokio::{net::TcpListener, sync::oneshot};
-use tracing::error;
 
-use super::{figures::Figures, topology::Topology};
+use super::{
+    figures::Figures,
+    http::{Console, serve::serve},
+    tasks::Tasks,
+    topology::Topology,
+};
 use crate::config::RoleWord;
 
 /// What the admin server looks at.
@@ -34,6 +38,9 @@ pub(crate) struct Admin {
     pub(crate) front: Arc<OnceLock<Frontend>>,
     pub(crate) clients_ready: Arc<AtomicBool>,
     pub(crate) recorder: Recorder,
+    /// Where the node has one.
+    pub(super) console: Option<Console>,
+    pub(crate) tasks: Arc<Tasks>,
 }
 
 /// The query of `/readyz`.
@@ -45,20 +52,18 @@ struct ReadyQuery {
 impl Admin {
     /// Answers until `ended` is told.
     pub(crate) async fn serve(self, listener: TcpListener, ended: oneshot::Receiver<()>) {
-        let routes = Router::new()
+        let (console, tasks) = (self.console.clone(), Arc::clone(&self.tasks));
+        let mut routes = Router::new()
             .route("/", get(index))
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
             .route("/healthz", get(ready))
             .route("/metrics", get(metrics))
             .with_state(self);
-        let served = axum::serve(listener, routes).with_graceful_shutdown(async move {
-            // A dropped sender is an end as well.
-            ended.await.ok();
-        });
-        if let Err(error) = served.await {
-            error!(%error, "the admin server ended");
+        if let Some(console) = console {
+            routes = routes.merge(console.routes());
         }
+        serve(listener, routes, tasks, ended).await;
     }
 
     /// What must hold for the node to be ready, and whether it does.
@@ -89,12 +94,16 @@ impl Admin {
     }
 }
 
-async fn index() -> String {
-    format!(
+async fn index(State(admin): State<Admin>) -> Response {
+    if admin.console.is_some() {
+        return (StatusCode::FOUND, [(header::LOCATION, "console/")]).into_response();
+    }
+    let text = format!(
         "Bitroster {}\n\n/livez    the process runs\n/readyz   all groups answer; ?verbose for \
          each check\n/metrics  for Prometheus\n",
         build::VERSION
-    )
+    );
+    text.into_response()
 }
 
 async fn ready(State(admin): State<Admin>, Query(query): Query<ReadyQuery>) -> impl IntoResponse {

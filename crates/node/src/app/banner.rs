@@ -24,6 +24,8 @@ pub(crate) struct Banner {
     pub(crate) clients: Addresses,
     /// The admin server.
     pub(crate) operators: SocketAddr,
+    /// Whether the console is there too.
+    pub(crate) console: bool,
     /// For other nodes, and this node's number (0 for a router).
     pub(crate) nodes: Option<(SocketAddr, u64)>,
     /// The data's folder and the number of groups with a replica in it.
@@ -54,6 +56,9 @@ impl Banner {
             line("grpc", format!("{grpc} (gRPC with reflection, gRPC-Web)"));
         }
         line("admin", format!("http://{}/ (livez, readyz, metrics)", self.operators));
+        if self.console {
+            line("console", format!("http://{}/console/", self.operators));
+        }
         if let Some((address, node)) = self.nodes {
             let who = if node == 0 { "router".to_owned() } else { format!("node {node}") };
             line("cluster", format!("{address} ({who}, role {})", role(config.server.role)));

@@ -58,8 +58,8 @@ use self::{
     view::Viewer,
 };
 use super::{
-    Base, Serving, banner, bind, finish, patience, router_options, shard_options, tasks::Tasks,
-    tls::Tls, topology::Topology, users::ClusterUsers, wait_for_signal,
+    Base, Mode, Serving, banner, bind, finish, patience, router_options, shard_options,
+    tasks::Tasks, tls::Tls, topology::Topology, users::ClusterUsers, wait_for_signal,
 };
 use crate::config::Config;
 
@@ -85,11 +85,10 @@ pub(super) async fn run(
     cores: usize,
     log: log::Handle,
     recorder: Recorder,
-    insecure: bool,
+    mode: Mode,
 ) -> anyhow::Result<()> {
     let cell = StateCell::new();
-    let base =
-        Base::start(&config, Topology::Followed(cell.clone()), log, recorder, insecure).await?;
+    let base = Base::start(&config, Topology::Followed(cell.clone()), log, recorder, mode).await?;
     let listener = bind(SocketAddr::new(config.cluster.bind, config.cluster.port)).await?;
     let nodes = listener.local_addr()?;
     let address = advertised(&config, nodes);
@@ -111,6 +110,7 @@ pub(super) async fn run(
         lobby: Arc::clone(&lobby),
         cell: cell.clone(),
         shard: Arc::clone(&base.shard),
+        figures: Arc::clone(&base.figures),
         meta: OnceLock::new(),
         links: OnceLock::new(),
         host: OnceLock::new(),
@@ -375,6 +375,7 @@ impl Running {
         let node = member.map_or(0, |(_, node)| node.0);
         let groups = self.base.shard.get().map_or(0, |shard| shard.groups().count());
         let banner = banner::Banner {
+            console: self.base.admin.console.is_some(),
             clients: serving.map(|serving| serving.addresses).unwrap_or_default(),
             operators: self.base.admin.address,
             nodes: Some((nodes, node)),

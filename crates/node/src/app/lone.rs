@@ -15,7 +15,7 @@ use bitroster_types::NodeId;
 use tracing::info;
 
 use super::{
-    Base, banner, data_dir::Home, finish, patience, router_options, shard_options,
+    Base, Mode, banner, data_dir::Home, demo, finish, patience, router_options, shard_options,
     topology::Topology, transport::LocalTransport, users::FileUsers, wait_for_signal,
 };
 use crate::config::Config;
@@ -31,10 +31,10 @@ pub(super) async fn run(
     cores: usize,
     log: log::Handle,
     recorder: Recorder,
-    insecure: bool,
+    mode: Mode,
 ) -> anyhow::Result<()> {
     let topology = Topology::Fixed(Arc::clone(&home.map));
-    let base = Base::start(&config, topology, log, recorder, insecure).await?;
+    let base = Base::start(&config, topology, log, recorder, mode).await?;
     let transport = Arc::new(LocalTransport::default());
     let router =
         Router::new((*home.map).clone(), Arc::clone(&transport) as _, router_options(&config));
@@ -52,7 +52,11 @@ pub(super) async fn run(
     base.admin.clients_ready.store(true, Relaxed);
     let finish = finish::run(router, Arc::clone(&opened), patience(&config));
     base.tasks.spawn("finish", Box::pin(finish));
+    if mode.demo {
+        demo::load(&serving.frontend).await?;
+    }
     let banner = banner::Banner {
+        console: base.admin.console.is_some(),
         clients: serving.addresses,
         operators: base.admin.address,
         nodes: None,

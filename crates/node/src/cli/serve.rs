@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    app,
+    app::{self, Mode},
     config::{Loaded, Sources, load},
 };
 
@@ -44,6 +44,9 @@ pub(crate) struct DevArgs {
     /// Serves other machines without a password.
     #[arg(long)]
     insecure: bool,
+    /// Fills an empty keyspace with something to look at: ninety days of 100,000 users.
+    #[arg(long)]
+    demo: bool,
 }
 
 /// Arguments of `bitroster server`.
@@ -112,7 +115,7 @@ pub(crate) fn dev(args: DevArgs) -> anyhow::Result<()> {
         ("--admin-port", "server.admin_port", args.admin_port.map(|port| port.to_string())),
     ]);
     let loaded = gather(&args.config, presets, flags)?;
-    app::run(loaded, args.insecure)
+    app::run(loaded, Mode { insecure: args.insecure, dev: true, demo: args.demo })
 }
 
 /// Runs `bitroster server`.
@@ -129,7 +132,8 @@ pub(crate) fn server(args: ServerArgs) -> anyhow::Result<()> {
         ("--seed", "cluster.seeds", seeds),
         ("--bootstrap-expect", "cluster.bootstrap_expect", text(args.bootstrap_expect)),
     ]);
-    app::run(gather(&args.config, Vec::new(), flags)?, args.insecure)
+    let mode = Mode { insecure: args.insecure, ..Mode::default() };
+    app::run(gather(&args.config, Vec::new(), flags)?, mode)
 }
 
 /// The flags that were given, each with its field and value.

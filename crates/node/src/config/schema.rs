@@ -133,7 +133,7 @@ tables! {
         grpc_port: u16 = 50051,
         /// Address of the admin HTTP server: `/livez`, `/readyz`, `/metrics`.
         ///
-        /// Any IP address. It has no password: keep it on loopback or a private network.
+        /// Any IP address. `/metrics` has no password: keep it on loopback or a private network.
         admin_bind: IpAddr = IpAddr::from([127, 0, 0, 1]),
         /// Port of the admin HTTP server.
         ///
@@ -272,6 +272,18 @@ tables! {
         ///
         /// Empty: the host of the address at which a node is reached.
         nodes_name: String = String::new(),
+    }
+    /// Pages and an HTTP API at the admin address of nodes that serve clients (`docs/http.md`).
+    console: ConsoleConfig {
+        /// Whether there is a console.
+        ///
+        /// Its users are those of ACL. While `default` needs no password none is asked for here,
+        /// and only this machine's own browsers are served, unless the node runs with `--insecure`.
+        enabled: bool = true,
+        /// Whether the console runs commands that change something.
+        ///
+        /// What its user may do is decided by ACL all the same.
+        write: bool = false,
     }
     /// What is logged, to stderr.
     log: LogConfig {

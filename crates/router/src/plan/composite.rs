@@ -13,6 +13,7 @@
 //! | [`bits`]     | BM.GETBITS, BM.RANK, BM.SET                                    |
 //! | [`dated`]    | BM.MARK, BM.WINDOW                                             |
 //! | [`presence`] | BM.ONLINE                                                      |
+//! | [`prefixes`] | BM.PREFIXES                                                    |
 //! | [`purge`]    | BM.PURGE                                                       |
 //! | [`transfer`] | BM.EXPORT, BM.IMPORT, DUMP                                     |
 //! | [`inspect`]  | BM.INFO, MEMORY USAGE, OBJECT ENCODING, BM.SPACE LIST          |
@@ -28,6 +29,7 @@ mod many;
 mod matrix;
 mod operands;
 mod places;
+mod prefixes;
 mod presence;
 mod purge;
 mod query;
@@ -55,6 +57,7 @@ pub(crate) fn writes(composite: &Composite) -> bool {
         | Composite::Online { .. }
         | Composite::Export { .. }
         | Composite::SpaceList
+        | Composite::Prefixes { .. }
         | Composite::Dump { .. }
         | Composite::MemoryUsage { .. }
         | Composite::ObjectEncoding { .. } => false,
@@ -86,6 +89,9 @@ pub(crate) async fn run(call: &Call, composite: &Composite) -> Step<Reply> {
         Composite::Export { of, format } => transfer::export(call, of, *format).await,
         Composite::Import { key, bits, mode } => transfer::import(call, key, bits, *mode).await,
         Composite::SpaceList => inspect::spaces(call).await,
+        Composite::Prefixes { prefix, separator, limit } => {
+            prefixes::run(call, prefix, *separator, *limit).await
+        }
         Composite::Dump { key } => transfer::dump(call, key).await,
         Composite::MemoryUsage { key } => inspect::memory(call, key).await,
         Composite::ObjectEncoding { key } => inspect::encoding(call, key).await,

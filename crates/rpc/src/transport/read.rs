@@ -56,7 +56,8 @@ pub(super) const fn is_short(op: &ReadOp) -> bool {
         ReadOp::CombineCount { .. }
         | ReadOp::CombineValue { .. }
         | ReadOp::Evaluate { .. }
-        | ReadOp::Holding { .. } => false,
+        | ReadOp::Holding { .. }
+        | ReadOp::Prefixes { .. } => false,
     }
 }
 

@@ -6,18 +6,18 @@ use anyhow::{Context as _, bail};
 use bitroster_placement::state::{ChangeError, Changed};
 use bitroster_proto::{convert, internal as wire};
 use bitroster_rpc::{ControlError, Links, PeerHost, StateCell};
-use bitroster_shard::{ReplicaStatus, Shard};
-use bitroster_telemetry::build;
-use bitroster_types::{GroupId, NodeId};
+use bitroster_shard::Shard;
+use bitroster_types::NodeId;
 use futures_util::future::{BoxFuture, ready};
 
-use super::{host::Host, lobby::Lobby, meta::Meta};
+use super::{super::figures::Figures, super::report, host::Host, lobby::Lobby, meta::Meta};
 
 /// What the answers are made from.
 pub(crate) struct Control {
     pub(crate) lobby: Arc<Lobby>,
     pub(crate) cell: StateCell,
     pub(crate) shard: Arc<OnceLock<Arc<Shard>>>,
+    pub(crate) figures: Arc<Figures>,
     /// Set once the node is in a cluster.
     pub(crate) meta: OnceLock<Meta>,
     pub(crate) links: OnceLock<Links>,
@@ -59,29 +59,18 @@ impl Control {
 
     fn node_status(&self) -> wire::StatusReply {
         let me = self.lobby.me();
-        let shard = self.shard.get();
-        let stats = shard.map(|shard| shard.stats()).unwrap_or_default();
-        let replicas = shard.into_iter().flat_map(|shard| shard.groups()).map(|handle| {
-            let engine = handle.engine_stats();
-            replica_status(&handle.status(), engine.keys, engine.dataset_bytes)
-        });
         let links = self.links.get();
-        // The meta group's key is not a client's.
-        let data = || stats.groups.iter().filter(|group| group.id != GroupId::META);
         wire::StatusReply {
             node_id: self.lobby.membership().map_or(0, |member| member.node.0),
             role: me.role,
             address: me.address.clone(),
-            version: build::VERSION.to_owned(),
             revision: self.cell.current().map_or(0, |state| state.revision),
-            replicas: replicas.collect(),
             linked: links.map_or_else(Vec::new, |links| {
                 links.linked().into_iter().map(|node| node.0).collect()
             }),
             routers: self.host.get().map_or_else(Vec::new, |host| host.routers()),
-            keys: data().map(|group| group.engine.keys).sum(),
-            dataset_bytes: data().map(|group| group.engine.dataset_bytes).sum(),
             host: Some(self.surroundings.status()),
+            ..report::figures(&self.figures, self.shard.get().map(|shard| &**shard))
         }
     }
 
@@ -163,29 +152,5 @@ impl bitroster_rpc::Control for Control {
             None => unavailable(&error),
         };
         Box::pin(async move { self.change_cluster(request).await.map_err(refusal) })
-    }
-}
-
-fn replica_status(status: &ReplicaStatus, keys: u64, dataset_bytes: u64) -> wire::ReplicaStatus {
-    let follower = |follower: &bitroster_shard::FollowerStatus| wire::Follower {
-        replica: follower.replica.0,
-        node: follower.node.0,
-        behind: follower.behind,
-        voter: follower.voter,
-    };
-    wire::ReplicaStatus {
-        group: status.group.0.into(),
-        replica: status.replica.0,
-        leads: status.leads,
-        leader_node: status.leader.map_or(0, |node| node.0),
-        term: status.term,
-        last_log: status.last_log,
-        committed: status.committed,
-        applied: status.applied,
-        ready: status.ready,
-        learner: status.learner,
-        followers: status.followers.iter().map(follower).collect(),
-        keys,
-        dataset_bytes,
     }
 }
