@@ -11,7 +11,12 @@ use std::{
 use bitroster_resp::Frame;
 use tempfile::TempDir;
 
-use crate::{Client, node::TAIL_LINES, scenario::say, wait};
+use crate::{
+    Client,
+    node::{TAIL_LINES, ask_admin},
+    scenario::say,
+    wait,
+};
 
 /// How often a port may be lost to somebody else.
 const PORTS_TRIED: usize = 8;
@@ -226,6 +231,16 @@ impl Server {
         let address = line.and_then(|line| line.trim().strip_prefix("http://"));
         let address = address.and_then(|address| address.split('/').next());
         address.and_then(|it| it.parse().ok()).expect("the banner names the admin address")
+    }
+
+    /// What Bitroster's admin server answers to a scrape; `None` if it does not.
+    ///
+    /// # Panics
+    ///
+    /// If the banner does not say where it listens.
+    pub fn metrics(&self) -> Option<String> {
+        let (status, text) = ask_admin(self.admin_address(), "/metrics")?;
+        (status == 200).then_some(text)
     }
 
     /// What Bitroster has logged.
