@@ -216,6 +216,7 @@ impl Composite {
             | Self::Online { .. }
             | Self::Purge { .. }
             | Self::SpaceList
+            | Self::Prefixes { .. }
             | Self::Dump { .. }
             | Self::MemoryUsage { .. }
             | Self::ObjectEncoding { .. } => 0,

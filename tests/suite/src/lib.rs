@@ -29,6 +29,7 @@
 //! | [`random`]   | a seeded generator that prints its seed                           |
 //! | [`wait`]     | polling for a condition, with a reason when it fails              |
 
+pub mod browser;
 pub mod checker;
 pub mod client;
 pub mod cluster;
@@ -37,7 +38,6 @@ pub mod conformance;
 pub mod docker;
 pub mod editions;
 pub mod history;
-pub mod browser;
 pub mod http;
 pub mod load;
 pub mod manual;
