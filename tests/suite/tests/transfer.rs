@@ -1,14 +1,14 @@
-//! Goal: what a Redis holds comes over whole while it is being used, whatever interrupts the import,
-//! and bitmaps go into files and come back.
+//! Goal: what a Redis holds comes over whole while it is being used, whatever interrupts the
+//! import, and bitmaps go into files and come back.
 //!
 //! Method: Debian's redis-server with bitmaps of every density, expiries and keys of other types is
 //! imported while a client changes bits all the time. The import is killed when its state file says
-//! that it is half-way, keys come and go, and it is resumed. Then the writer stops, a last pass runs,
-//! and every byte and expiry is compared. Files are made, read back and compared byte for byte; what
-//! cannot work must end with the right exit code and say why.
+//! that it is half-way, keys come and go, and it is resumed. Then the writer stops, a last pass
+//! runs, and every byte and expiry is compared. Files are made, read back and compared byte for
+//! byte; what cannot work must end with the right exit code and say why.
 //!
-//! Mutants killed: start again at a resume (too many are copied); leave out the comparison (no key is
-//! found to differ).
+//! Mutants killed: start again at a resume (too many are copied); leave out the comparison (no key
+//! is found to differ).
 
 use std::{
     collections::BTreeMap,

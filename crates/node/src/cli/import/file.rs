@@ -1,7 +1,7 @@
 //! One bitmap from a file.
 //!
-//! Whatever the format, the file becomes sets of bounded size, which BM.IMPORT merges. A bitmap that
-//! is replaced is built under another name first, counted there, and renamed.
+//! Whatever the format, the file becomes sets of bounded size, which BM.IMPORT merges. A bitmap
+//! that is replaced is built under another name first, counted there, and renamed.
 
 use std::{
     fs::File,

@@ -1,15 +1,15 @@
 //! How far a transfer is, on stderr where that is a terminal and nowhere else.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressState, ProgressStyle};
 
 /// With a known end: rate and time left.
 const WITH_END: &str =
-    "{msg:24} [{wide_bar}] {human_pos}/{human_len} keys  {per_sec}  {prefix}  ETA {eta}";
+    "{msg:24} [{wide_bar}] {human_pos}/{human_len} keys  {rate}  {prefix}  ETA {eta}";
 
 /// Without one.
-const WITHOUT_END: &str = "{spinner} {msg:24} {human_pos} keys  {per_sec}  {prefix}";
+const WITHOUT_END: &str = "{spinner} {msg:24} {human_pos} keys  {rate}  {prefix}";
 
 /// The same for bytes.
 const BYTES_WITH_END: &str =
@@ -59,6 +59,10 @@ fn styled(bar: ProgressBar, template: &str, title: &'static str) -> ProgressBar 
     // The template is a constant; a bar that looks plain is better than none.
     let style = ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+            // Into memory, which takes it.
+            write!(out, "{:.0} keys/s", state.per_sec()).unwrap_or(());
+        })
         .progress_chars("=> ");
     bar.set_style(style);
     bar.set_message(title);
