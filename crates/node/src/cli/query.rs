@@ -21,7 +21,8 @@ const BAR_CELLS: u64 = 20;
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
     /// The expression: keys with & | ^ ~ - and parentheses, as in '(a | b) & c - d'. A range of
-    /// days, months, weeks, hours or numbers is the union of its keys: 'dau:{2026-11-15..2026-11-21}'.
+    /// days, months, weeks, hours or numbers is the union of its keys:
+    /// 'dau:{2026-11-15..2026-11-21}'.
     expression: String,
     /// Lists the lowest N ids of the result.
     #[arg(long, value_name = "N", conflicts_with_all = ["sample", "store"])]

@@ -51,11 +51,16 @@ pub(crate) struct TopArgs {
     #[command(flatten)]
     nodes: NodeArgs,
     /// Milliseconds between two rounds of questions.
-    #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(100..=60_000))]
+    #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = interval())]
     interval_ms: u64,
     /// Prints one frame as text and ends: what happened within one interval.
     #[arg(long)]
     once: bool,
+}
+
+/// Often enough to be live, and seldom enough not to be a load.
+fn interval() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(100..=60_000)
 }
 
 /// Runs `bitroster top`.

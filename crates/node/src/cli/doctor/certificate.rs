@@ -63,8 +63,8 @@ fn seconds(tag: u8, text: &str) -> Option<i64> {
     Some(days * 86_400 + part(4) * 3_600 + part(6) * 60 + part(8))
 }
 
-/// Days since 1970-01-01 of a date of the Gregorian calendar. Years begin in March here, so that the
-/// leap day is their last.
+/// Days since 1970-01-01 of a date of the Gregorian calendar. Years begin in March here, so that
+/// the leap day is their last.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

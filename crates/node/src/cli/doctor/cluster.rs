@@ -310,7 +310,7 @@ fn syncs(report: &Report) -> Check {
         "syncs",
         found,
         format!("syncs of the log take {} on the slowest node, in the mean", seconds(slowest)),
-        "every write waits for a sync: use a disk with power-loss protection, and for the log alone",
+        "every write waits for a sync: use a disk with power-loss protection, for the log alone",
     )
 }
 

@@ -50,7 +50,7 @@ fn open_files(clients_max: usize) -> Check {
         Some(most) if most < needed => Check::warn(
             "open files",
             format!("{most} files may be open; {clients_max} clients need {needed}"),
-            "raise it where the node is started: LimitNOFILE= of systemd, ulimits of Docker, ulimit -n",
+            "raise it where the node starts: LimitNOFILE= of systemd, ulimits of Docker, ulimit -n",
         ),
         Some(most) => Check::pass("open files", format!("{most} files may be open")),
         None => Check::pass("open files", "there is no limit"),

@@ -391,7 +391,7 @@ mod tests {
         figures.read(
             "# Server\r\nredis_version:7.4.0\r\nbitroster_version:0.1.0\r\nrun_id:abc\r\n\
              uptime_in_seconds:61\r\nused_memory:1024\r\ndb0:keys=7,expires=1,avg_ttl=0\r\n\
-             cmdstat_setbit:calls=5,usec=50,usec_per_call=10.00,rejected_calls=1,failed_calls=2\r\n",
+             cmdstat_setbit:calls=5,usec=50,rejected_calls=1,failed_calls=2\r\n",
         );
         assert_eq!(figures.product, "Bitroster 0.1.0");
         assert_eq!((figures.uptime_secs, figures.memory_bytes, figures.keys), (61, 1024, 7));
