@@ -1,10 +1,10 @@
 //! Pages of the manual: their blocks of code, run as they stand.
 //!
-//! A block's fence says what it is. `console` has lines that begin with `$ ` and are run by bash, each
-//! with what it prints below; `sh`, `python` and `js` are programs, and a block `output` after one is
-//! what it prints. `redis` behind it means that redis-server answers instead of Bitroster, and `no-run`
-//! that the block needs what a test has not. All blocks of a page see one server, with port 6379
-//! replaced by its port.
+//! A block's fence says what it is. `console` has lines that begin with `$ ` and are run by bash,
+//! each with what it prints below; `sh`, `python` and `js` are programs, and a block `output` after
+//! one is what it prints. `redis` behind it means that redis-server answers instead of Bitroster,
+//! and `no-run` that the block needs what a test has not. All blocks of a page see one server, with
+//! port 6379 replaced by its port.
 
 use std::{
     path::Path,

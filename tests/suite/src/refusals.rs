@@ -104,8 +104,9 @@ mod tests {
 
     #[test]
     fn a_text_is_found_as_clients_see_it() {
-        let source = "x(\"ERR a \\\n    {b:?} of '{}'\\r\\n\"); y(\"-ERR c\"); z(\"ERR {error}\");\n\
-                      // says \"ERR nothing\"\n#[cfg(test)]\nmod tests { \"ERR no\" }";
+        let source = "x(\"ERR a \\\n    {b:?} of '{}'\\r\\n\"); y(\"-ERR c\");\n\
+                      z(\"ERR {error}\");\n// says \"ERR nothing\"\n#[cfg(test)]\n\
+                      mod tests { \"ERR no\" }";
         assert_eq!(texts_of(source, "ERR"), ["ERR a … of '…'", "ERR c"]);
     }
 }
