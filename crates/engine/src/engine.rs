@@ -9,7 +9,7 @@ use bitroster_types::{
 };
 
 use crate::{
-    ReadStep, Work, WorkDone,
+    Forms, ReadStep, Survey, Work, WorkDone,
     entry::{Entry, View},
     leaf::MODIFIED_END,
     read::Reader,
@@ -59,6 +59,9 @@ pub struct Engine {
     pub(crate) under_way: Option<LogIndex>,
     /// Whether entries are ended, so that one that was not is under way.
     pub(crate) ends_entries: bool,
+    /// Entries dropped because they had expired, since the engine was made or restored. No part of
+    /// the state.
+    pub(crate) expired: u64,
     /// Grows with every call that may change the state; tells whether prepared work still fits.
     pub(crate) stamp: u64,
 }
@@ -76,6 +79,7 @@ impl Engine {
             time: UnixMillis(0),
             under_way: None,
             ends_entries: false,
+            expired: 0,
             stamp: 0,
         }
     }
@@ -227,6 +231,11 @@ impl Engine {
         EngineStats::of(self)
     }
 
+    /// Goes on with a survey; see [`Survey::step`].
+    pub fn survey(&self, survey: &mut Survey, work: usize) -> Option<Forms> {
+        survey.step(self, work)
+    }
+
     pub(crate) fn reader(&self, now: UnixMillis) -> Reader<'_> {
         Reader {
             config: &self.config,
@@ -268,6 +277,7 @@ impl Engine {
     pub(crate) fn remove(&mut self, spot: Spot, key: &Key) -> bool {
         let Some(old) = self.store.take(spot, key) else { return false };
         let was_live = !View::of(&old).is_expired(self.time);
+        self.expired += u64::from(!was_live);
         self.note_expired(key, &old);
         was_live
     }

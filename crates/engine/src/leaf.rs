@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bitroster_bitmap::Bitmap;
 use bitroster_types::{LogIndex, UnixMillis, limits::SMALL_VALUE_BYTES_MAX};
 
 use crate::{
@@ -69,6 +70,8 @@ pub(crate) struct Leaf {
     dead: usize,
     /// Sum of `Full::bytes`.
     full_bytes: usize,
+    /// Bytes of the values of packed entries.
+    packed_value_bytes: usize,
     /// Leading bits of the hash that all entries share.
     prefix: u32,
 }
@@ -99,6 +102,18 @@ impl Leaf {
     /// Bytes of the entries outside the page.
     pub(crate) fn full_bytes(&self) -> usize {
         self.full_bytes
+    }
+
+    /// How many entries are packed, the bytes of their values, and the bytes that all that is
+    /// packed takes.
+    pub(crate) fn packed_figures(&self) -> (usize, usize, usize) {
+        let count = self.places.len() - self.full.len();
+        (count, self.packed_value_bytes, class(self.packed.capacity()))
+    }
+
+    /// The values that are not packed.
+    pub(crate) fn full_values(&self) -> impl Iterator<Item = &Bitmap> {
+        self.full.iter().map(|full| &full.entry.value)
     }
 
     /// Hashes are spread evenly, so the place is guessed and then found a few steps away, within a
@@ -259,6 +274,7 @@ impl Leaf {
                 reserve(&mut page.packed, bytes.len());
                 let at = index_of(page.packed.len());
                 page.packed.extend_from_slice(bytes);
+                page.packed_value_bytes += usize::from(bytes[2]);
                 at
             } else {
                 page.push_full(Arc::clone(&self.full[(place.at ^ FULL) as usize]))
@@ -274,6 +290,7 @@ impl Leaf {
         if is_packable(key, &entry) {
             let at = index_of(self.packed.len());
             Packed::push(&mut self.packed, key, &entry);
+            self.packed_value_bytes += usize::from(self.packed[at as usize + 2]);
             at
         } else {
             self.push_full(Arc::new(Full { key: key.into(), entry }))
@@ -291,7 +308,9 @@ impl Leaf {
     /// Gives up an entry's bytes; its place is the caller's to mend.
     fn release(&mut self, at: u32) {
         if at & FULL == 0 {
-            self.dead += Packed::at(&self.packed, at).0.len();
+            let bytes = Packed::at(&self.packed, at).0;
+            self.dead += bytes.len();
+            self.packed_value_bytes -= usize::from(bytes[2]);
             return;
         }
         let last = index_of(self.full.len() - 1) | FULL;
@@ -447,7 +466,6 @@ fn write_times(bytes: &mut [u8], entry: &Entry) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use bitroster_bitmap::Bitmap;
     use bitroster_types::{GroupId, Version};
     use proptest::prelude::*;
 
@@ -552,6 +570,13 @@ mod tests {
                 prop_assert_eq!(shared.iter_from(0).count(), before);
                 let hashes: Vec<u32> = page.iter_from(0).map(|(hash, ..)| hash).collect();
                 prop_assert!(hashes.is_sorted());
+                let (packed, value_bytes, _) = page.packed_figures();
+                let flat = page.iter_from(0).filter_map(|(.., view)| match view.value {
+                    Value::Flat(bytes) => Some(bytes.len()),
+                    Value::Whole(_) => None,
+                });
+                let flat: Vec<usize> = flat.collect();
+                prop_assert_eq!((flat.len(), flat.iter().sum()), (packed, value_bytes));
                 if matches!(line, Step::Split) {
                     let pages = page.clone().split(28);
                     let split: Vec<u32> =

@@ -28,6 +28,7 @@
 //! | [`session`]  | which batches of routers are applied, and their outcomes        |
 //! | [`snapshot`] | the state as bytes, and back                                    |
 //! | [`stats`]    | figures                                                         |
+//! | [`survey`]   | how values are kept, by a walk                                  |
 //! | `store`      | the entries, their sums, and the order in which they expire     |
 //! | `root`       | all pages, copied only where they change                        |
 //! | `leaf`       | one page: keys close by hash, small values packed               |
@@ -54,11 +55,13 @@ pub mod read;
 pub mod session;
 pub mod snapshot;
 pub mod stats;
+pub mod survey;
 pub mod work;
 
 pub use engine::{Engine, EngineConfig};
 pub use read::ReadStep;
 pub use session::Batch;
 pub use snapshot::{RestoreError, Snapshot};
-pub use stats::{ContainerStats, EngineStats};
+pub use stats::EngineStats;
+pub use survey::{Forms, Survey};
 pub use work::{Work, WorkDone};

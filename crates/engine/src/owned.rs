@@ -30,6 +30,11 @@ impl Owned {
         self.words[slot.index() / 64] >> (slot.index() % 64) & 1 == 1
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
     pub(crate) fn has_all(&self) -> bool {
         self.count == u32::from(SLOTS)
     }

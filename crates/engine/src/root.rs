@@ -158,6 +158,49 @@ impl Root {
     }
 }
 
+impl Root {
+    /// Visits every page at or after `from`, with the first spot that it may hold, until told to
+    /// stop. Pages that are split or made during a walk in several parts may be missed or seen
+    /// twice.
+    pub(crate) fn visit_pages<B>(
+        &self,
+        from: Spot,
+        mut visitor: impl FnMut(Spot, &Leaf) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let mut hash = from.hash;
+        for number in from.slot.number()..bitroster_types::limits::SLOTS {
+            let slot = Slot::new(number).expect("below the number of slots");
+            let mut visit = |hash, page: &Leaf| visitor(Spot { slot, hash }, page);
+            walk_pages(self.node(slot), (0, hash), Some(FIRST_SHIFT), &mut visit)?;
+            hash = 0;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Visits the pages of a node whose hashes begin at `first`, but those before `from`.
+fn walk_pages<B>(
+    node: &Node,
+    (first, from): (u32, u32),
+    shift: Option<u32>,
+    visitor: &mut impl FnMut(u32, &Leaf) -> ControlFlow<B>,
+) -> ControlFlow<B> {
+    match node {
+        Node::Empty => {}
+        Node::Page(page) => visitor(first, page)?,
+        Node::Split(nodes) => {
+            let shift = shift.expect("a hash has eight branches");
+            for (first, node) in (0..16).map(|n| first | n << shift).zip(nodes.iter()) {
+                // The last hash below the branch.
+                if first | ((1 << shift) - 1) >= from {
+                    walk_pages(node, (first, from), shift.checked_sub(4), visitor)?;
+                }
+            }
+        }
+    }
+    ControlFlow::Continue(())
+}
+
 const fn branch(hash: u32, shift: u32) -> usize {
     (hash >> shift) as usize & 15
 }

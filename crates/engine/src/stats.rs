@@ -1,14 +1,17 @@
 //! Figures about the keyspace.
 
-use bitroster_bitmap::Stats;
-
-use crate::{Engine, entry::Value};
+use crate::Engine;
 
 /// Sums over the keyspace of one group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineStats {
     /// Records: keys whose home is this group. Those past their expiry count until dropped.
     pub keys: u64,
+    /// Slots that the group owns.
+    pub slots: u64,
+    /// Entries dropped because they had expired, since this replica started or took a leader's
+    /// snapshot.
+    pub expired: u64,
     /// Entries with an expiry; keys that share a place and an expiry count once.
     pub keys_with_expiry: u64,
     /// Parts of keys whose home is elsewhere.
@@ -27,6 +30,8 @@ pub struct EngineStats {
     pub space_names: u64,
     /// Open sessions of routers.
     pub sessions: u64,
+    /// Heap bytes of keys, parts and their values: the pages that [`Survey`](crate::Survey) walks.
+    pub page_bytes: u64,
     /// Heap bytes of all that, in the allocator's size classes. Memory that entries share, after
     /// COPY, counts for each; the table of slots, at most 330 KiB, is not counted.
     pub dataset_bytes: u64,
@@ -37,6 +42,8 @@ impl EngineStats {
         let tally = engine.store.tally();
         Self {
             keys: tally.records,
+            slots: u64::from(engine.store.owned.count()),
+            expired: engine.expired,
             keys_with_expiry: engine.store.expiring(),
             parts: tally.parts,
             staged: engine.side.staged.len() as u64,
@@ -46,49 +53,11 @@ impl EngineStats {
             spaces: engine.spaces.len(),
             space_names: engine.spaces.names(),
             sessions: engine.sessions.open.len() as u64,
+            page_bytes: tally.bytes,
             dataset_bytes: engine.store.bytes()
                 + engine.side.bytes()
                 + engine.spaces.bytes()
                 + engine.sessions.bytes(),
         }
-    }
-}
-
-/// How the bitmaps of a keyspace are kept.
-#[derive(Clone, Debug, Default)]
-pub struct ContainerStats {
-    /// Values of a few bytes beside their keys.
-    pub inline_values: u64,
-    /// Bitmaps of their own.
-    pub bitmaps: u64,
-    /// Containers of those, by kind.
-    pub containers: Stats,
-}
-
-impl Engine {
-    /// Counts values and containers by kind. Walks the whole keyspace.
-    pub fn container_stats(&self) -> ContainerStats {
-        let mut stats = ContainerStats::default();
-        self.store.root().for_each(|_, _, view| match view.value {
-            Value::Flat(_) => stats.inline_values += 1,
-            Value::Whole(bitmap) => {
-                stats.bitmaps += 1;
-                add(&mut stats.containers, &bitmap.stats());
-            }
-        });
-        stats
-    }
-}
-
-fn add(sum: &mut Stats, more: &Stats) {
-    let pairs = [
-        (&mut sum.arrays, &more.arrays),
-        (&mut sum.dense, &more.dense),
-        (&mut sum.runs, &more.runs),
-        (&mut sum.full, &more.full),
-    ];
-    for (sum, more) in pairs {
-        sum.count += more.count;
-        sum.bytes += more.bytes;
     }
 }

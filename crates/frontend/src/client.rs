@@ -21,14 +21,17 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::pubsub::{Listener, MailboxLimit};
-
-use crate::access::{DEFAULT_USER, Identity};
+use crate::{
+    access::{DEFAULT_USER, Identity},
+    metrics::Carrier,
+    pubsub::{Listener, MailboxLimit},
+};
 
 /// One connection, as others see it.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) id: u64,
+    pub(crate) carrier: Carrier,
     pub(crate) addr: SocketAddr,
     pub(crate) local_addr: SocketAddr,
     /// The front end's clock when it was accepted, in seconds.
@@ -166,8 +169,8 @@ impl Clients {
     /// Adds a connection, or `None` where there are `clients_max` already.
     pub(crate) fn add(
         &self,
-        addr: SocketAddr,
-        local_addr: SocketAddr,
+        carrier: Carrier,
+        (addr, local_addr): (SocketAddr, SocketAddr),
         now_secs: u64,
         clients_max: usize,
     ) -> Option<Arc<Client>> {
@@ -178,6 +181,7 @@ impl Clients {
         let id = self.next_id.fetch_add(1, Relaxed) + 1;
         let client = Arc::new(Client {
             id,
+            carrier,
             addr,
             local_addr,
             since_secs: now_secs,
@@ -207,6 +211,11 @@ impl Clients {
 
     pub(crate) fn len(&self) -> usize {
         self.open.lock().len()
+    }
+
+    /// How many there are of one kind.
+    pub(crate) fn len_of(&self, carrier: Carrier) -> usize {
+        self.open.lock().values().filter(|client| client.carrier == carrier).count()
     }
 
     /// All connections, oldest first.

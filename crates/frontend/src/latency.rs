@@ -9,6 +9,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use bitroster_telemetry::metric::SECONDS;
 use bitroster_types::limits::LATENCY_SAMPLES_MAX;
 use parking_lot::Mutex;
 
@@ -24,10 +25,34 @@ const CLASSES: usize = 124;
 /// The percentiles of `INFO latencystats`, in thousandths.
 const PERCENTILES: [(u64, &str); 3] = [(500, "p50"), (990, "p99"), (999, "p99.9")];
 
+/// Bounds of the histograms that scrapes are shown.
+const BOUNDS: usize = SECONDS.ends.len();
+
+/// For each class the bound that lies in it, in nanoseconds, or 0, which parts nothing; and where
+/// the runs up to that bound are counted.
+static PARTS: [(u64, usize); CLASSES] = parts();
+
+const fn parts() -> [(u64, usize); CLASSES] {
+    let mut parts = [(0, 0); CLASSES];
+    let mut place = 0;
+    while place < BOUNDS {
+        let bound = SECONDS.ends[place];
+        let class = class_of(bound);
+        assert!(class < CLASSES - 1 && parts[class].0 == 0, "a class has at most one bound");
+        parts[class] = (bound, CLASSES + place);
+        place += 1;
+    }
+    parts
+}
+
 /// How many runs took how long. Adding costs one shared counter.
+///
+/// A class in which a bound of [`SECONDS`] lies is counted in two parts, so that what scrapes are
+/// shown is exact although nothing is counted for them alone.
 #[derive(Debug)]
 pub(crate) struct Histogram {
-    classes: Box<[AtomicU64; CLASSES]>,
+    /// The classes without what is in the second list: their parts up to the bounds.
+    cells: Box<[AtomicU64; CLASSES + BOUNDS]>,
 }
 
 /// A percentile's name and its value in microseconds.
@@ -35,19 +60,20 @@ pub(crate) type Percentile = (&'static str, f64);
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { classes: Box::new(std::array::from_fn(|_| AtomicU64::new(0))) }
+        Self { cells: Box::new(std::array::from_fn(|_| AtomicU64::new(0))) }
     }
 }
 
 /// The class of a duration.
-fn class_of(nanos: u64) -> usize {
-    let octave = nanos.checked_ilog2().unwrap_or(0);
-    if octave < FIRST_OCTAVE {
+#[expect(clippy::cast_possible_truncation, reason = "two bits")]
+const fn class_of(nanos: u64) -> usize {
+    if nanos < 1 << FIRST_OCTAVE {
         return 0;
     }
-    let within = (nanos >> (octave - CLASS_BITS)) & ((1 << CLASS_BITS) - 1);
-    let class = (u64::from(octave - FIRST_OCTAVE) << CLASS_BITS) + within + 1;
-    usize::try_from(class).unwrap_or(usize::MAX).min(CLASSES - 1)
+    let octave = nanos.ilog2();
+    let within = (nanos >> (octave - CLASS_BITS)) as usize & ((1 << CLASS_BITS) - 1);
+    let class = ((octave - FIRST_OCTAVE) << CLASS_BITS) as usize + within + 1;
+    if class < CLASSES { class } else { CLASSES - 1 }
 }
 
 /// The end of a class, in nanoseconds, exclusive.
@@ -62,11 +88,35 @@ impl Histogram {
     /// Adds `count` runs of `nanos` each.
     #[inline]
     pub(crate) fn add(&self, nanos: u64, count: u64) {
-        self.classes[class_of(nanos)].fetch_add(count, Relaxed);
+        let class = class_of(nanos);
+        let (bound, part) = PARTS[class];
+        self.cells[if nanos <= bound { part } else { class }].fetch_add(count, Relaxed);
+    }
+
+    /// Runs of each class.
+    fn classes(&self) -> impl Iterator<Item = u64> {
+        let runs = |cell: usize| self.cells[cell].load(Relaxed);
+        let part = move |class: usize| match PARTS[class] {
+            (0, _) => 0,
+            (_, part) => runs(part),
+        };
+        (0..CLASSES).map(move |class| runs(class) + part(class))
+    }
+
+    /// Adds the runs between the bounds of [`SECONDS`] to `counts`, those above all of them last.
+    pub(crate) fn add_to(&self, counts: &mut [u64]) {
+        let mut bucket = 0;
+        for (class, (bound, part)) in self.cells.iter().zip(&PARTS) {
+            if *bound > 0 {
+                counts[bucket] += self.cells[*part].load(Relaxed);
+                bucket += 1;
+            }
+            counts[bucket] += class.load(Relaxed);
+        }
     }
 
     pub(crate) fn reset(&self) {
-        self.classes.iter().for_each(|class| class.store(0, Relaxed));
+        self.cells.iter().for_each(|cell| cell.store(0, Relaxed));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -75,7 +125,7 @@ impl Histogram {
 
     /// Runs so far.
     pub(crate) fn count(&self) -> u64 {
-        self.classes.iter().map(|class| class.load(Relaxed)).sum()
+        self.cells.iter().map(|cell| cell.load(Relaxed)).sum()
     }
 
     /// The usual percentiles: the ends of their classes.
@@ -85,8 +135,8 @@ impl Histogram {
         PERCENTILES.map(|(thousandths, name)| {
             let rank = (count.saturating_mul(thousandths)).div_ceil(1000).max(1);
             let mut seen = 0;
-            let class = self.classes.iter().position(|class| {
-                seen += class.load(Relaxed);
+            let class = self.classes().position(|runs| {
+                seen += runs;
                 seen >= rank
             });
             (name, end_of(class.unwrap_or(CLASSES - 1)) as f64 / 1000.0)
@@ -98,8 +148,7 @@ impl Histogram {
     pub(crate) fn cumulative(&self) -> Vec<(u64, u64)> {
         let mut rows: Vec<(u64, u64)> = Vec::new();
         let mut seen = 0;
-        for (class, runs) in self.classes.iter().enumerate() {
-            let runs = runs.load(Relaxed);
+        for (class, runs) in self.classes().enumerate() {
             if runs == 0 {
                 continue;
             }
@@ -207,6 +256,26 @@ mod tests {
         assert_eq!(cumulative.last().unwrap().1, 1000);
         histogram.reset();
         assert!(histogram.is_empty() && histogram.cumulative().is_empty());
+    }
+
+    #[test]
+    fn what_scrapes_are_shown_is_exact_at_each_bound() {
+        let histogram = Histogram::default();
+        for bound in SECONDS.ends {
+            for (nanos, runs) in [(bound - 1, 1), (*bound, 2), (bound + 1, 4)] {
+                histogram.add(nanos, runs);
+            }
+        }
+        histogram.add(0, 8);
+        histogram.add(u64::MAX, 16);
+        let mut counts = vec![0; SECONDS.ends.len() + 1];
+        histogram.add_to(&mut counts);
+        let mut wanted = vec![7; SECONDS.ends.len() + 1];
+        wanted[0] = 8 + 3;
+        wanted[14] = 4 + 16;
+        assert_eq!(counts, wanted);
+        assert_eq!(histogram.count(), 7 * 14 + 24);
+        assert_eq!(histogram.cumulative().last().unwrap().1, 7 * 14 + 24);
     }
 
     #[test]

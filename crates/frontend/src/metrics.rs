@@ -1,14 +1,15 @@
 //! What the front end counts.
 //!
-//! Sessions add to plain atomics, once a turn where they can; `publish` copies them to
-//! the recorder when somebody looks. Labels are closed sets: names from the command table, error
-//! codes from the list below, and our own words. Never a key, an address or an error's text.
+//! Sessions add to plain atomics, once a turn where they can; a scrape reads them. Labels are
+//! closed sets: names from the lists below and our own words. Never a key, an address or an
+//! error's text.
+
+mod publish;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
-
 use bitroster_command::{CommandError, table::COMMANDS};
+use bitroster_telemetry::metric;
 
 use crate::latency::{Histogram, Percentile};
 
@@ -32,9 +33,31 @@ const ERROR_CODES: [&str; 16] = [
     "other",
 ];
 
-/// Turn sizes: the most commands that a class of turns holds, and the class's label.
-const TURN_CLASSES: [(usize, &str); 5] =
-    [(1, "1"), (4, "2-4"), (16, "5-16"), (64, "17-64"), (usize::MAX, "65+")];
+/// What carries a client's requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    /// RESP, by TLS or not.
+    Resp,
+    /// gRPC, by TLS or not.
+    Grpc,
+}
+
+/// The carriers' labels, in their order.
+const CARRIERS: [(Carrier, &str); 2] = [(Carrier::Resp, "resp"), (Carrier::Grpc, "grpc")];
+
+/// Why a client is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// As many are connected as may be.
+    ClientsMax,
+    /// It is on another machine, and there is no password.
+    Protected,
+    /// Its handshake failed or took too long.
+    Tls,
+}
+
+/// The refusals' labels, in their order.
+const REFUSALS: [&str; 3] = ["maxclients", "protected", "tls"];
 
 /// What is counted of one command.
 #[derive(Debug, Default)]
@@ -43,6 +66,7 @@ struct Tally {
     nanos: AtomicU64,
     rejected: AtomicU64,
     failed: AtomicU64,
+    slow: AtomicU64,
     durations: Histogram,
 }
 
@@ -63,11 +87,12 @@ pub(crate) struct CommandFigures {
 pub struct Metrics {
     commands: Vec<Tally>,
     errors: [AtomicU64; ERROR_CODES.len()],
-    turns: [AtomicU64; TURN_CLASSES.len()],
-    received_bytes: AtomicU64,
-    sent_bytes: AtomicU64,
-    accepted: AtomicU64,
-    refused: AtomicU64,
+    /// Commands a turn.
+    turns: metric::Histogram,
+    received_bytes: [AtomicU64; CARRIERS.len()],
+    sent_bytes: [AtomicU64; CARRIERS.len()],
+    accepted: [AtomicU64; CARRIERS.len()],
+    refused: [AtomicU64; REFUSALS.len()],
     protocol_errors: AtomicU64,
 }
 
@@ -76,11 +101,11 @@ impl Metrics {
         Self {
             commands: COMMANDS.iter().map(|_| Tally::default()).collect(),
             errors: Default::default(),
-            turns: Default::default(),
-            received_bytes: AtomicU64::new(0),
-            sent_bytes: AtomicU64::new(0),
-            accepted: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            turns: metric::Histogram::of_counts(),
+            received_bytes: Default::default(),
+            sent_bytes: Default::default(),
+            accepted: Default::default(),
+            refused: Default::default(),
             protocol_errors: AtomicU64::new(0),
         }
     }
@@ -111,20 +136,27 @@ impl Metrics {
         }
     }
 
+    /// Counts a request for the command at `index` that went into the slow log.
+    #[cold]
+    pub(crate) fn add_slow(&self, index: u16) {
+        if let Some(command) = self.commands.get(usize::from(index)) {
+            command.slow.fetch_add(1, Relaxed);
+        }
+    }
+
     #[inline]
     pub(crate) fn add_turn(&self, commands: usize) {
-        let class = TURN_CLASSES.iter().position(|(max, _)| commands <= *max);
-        self.turns[class.unwrap_or(TURN_CLASSES.len() - 1)].fetch_add(1, Relaxed);
+        self.turns.record(commands as u64);
     }
 
     #[inline]
-    pub(crate) fn add_received(&self, bytes: usize) {
-        self.received_bytes.fetch_add(bytes as u64, Relaxed);
+    pub(crate) fn add_received(&self, carrier: Carrier, bytes: usize) {
+        self.received_bytes[carrier as usize].fetch_add(bytes as u64, Relaxed);
     }
 
     #[inline]
-    pub(crate) fn add_sent(&self, bytes: usize) {
-        self.sent_bytes.fetch_add(bytes as u64, Relaxed);
+    pub(crate) fn add_sent(&self, carrier: Carrier, bytes: usize) {
+        self.sent_bytes[carrier as usize].fetch_add(bytes as u64, Relaxed);
     }
 
     #[cold]
@@ -135,32 +167,30 @@ impl Metrics {
         self.errors[index.unwrap_or(ERROR_CODES.len() - 1)].fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn add_accepted(&self) {
-        self.accepted.fetch_add(1, Relaxed);
+    pub(crate) fn add_accepted(&self, carrier: Carrier) {
+        self.accepted[carrier as usize].fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn add_refused(&self) {
-        self.refused.fetch_add(1, Relaxed);
+    pub(crate) fn add_refused(&self, refusal: Refusal) {
+        self.refused[refusal as usize].fetch_add(1, Relaxed);
     }
 
     pub(crate) fn add_protocol_error(&self) {
         self.protocol_errors.fetch_add(1, Relaxed);
     }
 
-    /// Sets every counter to zero (`CONFIG RESETSTAT`); the recorder sees a restart.
+    /// Sets every counter to zero (`CONFIG RESETSTAT`); a scrape sees a restart.
     pub(crate) fn reset(&self) {
-        let single = [
-            &self.received_bytes,
-            &self.sent_bytes,
-            &self.accepted,
-            &self.refused,
-            &self.protocol_errors,
-        ];
-        let of_commands =
-            self.commands.iter().flat_map(|c| [&c.calls, &c.nanos, &c.rejected, &c.failed]);
-        for counter in of_commands.chain(&self.errors).chain(&self.turns).chain(single) {
+        let of_commands = self
+            .commands
+            .iter()
+            .flat_map(|c| [&c.calls, &c.nanos, &c.rejected, &c.failed, &c.slow]);
+        let of_carriers = [&self.received_bytes, &self.sent_bytes, &self.accepted];
+        let rest = of_carriers.into_iter().flatten().chain(&self.refused).chain(&self.errors);
+        for counter in of_commands.chain(rest).chain([&self.protocol_errors]) {
             counter.store(0, Relaxed);
         }
+        self.turns.reset();
         self.reset_durations();
     }
 
@@ -210,14 +240,18 @@ impl Metrics {
         Totals {
             commands: self.commands.iter().map(|command| command.calls.load(Relaxed)).sum(),
             protocol_errors: self.protocol_errors.load(Relaxed),
-            turns: self.turns.iter().map(|count| count.load(Relaxed)).sum(),
-            errors: self.errors.iter().map(|count| count.load(Relaxed)).sum(),
-            received_bytes: self.received_bytes.load(Relaxed),
-            sent_bytes: self.sent_bytes.load(Relaxed),
-            accepted: self.accepted.load(Relaxed),
-            refused: self.refused.load(Relaxed),
+            turns: self.turns.count(),
+            errors: sum(&self.errors),
+            received_bytes: sum(&self.received_bytes),
+            sent_bytes: sum(&self.sent_bytes),
+            accepted: sum(&self.accepted),
+            refused: sum(&self.refused),
         }
     }
+}
+
+fn sum(counters: &[AtomicU64]) -> u64 {
+    counters.iter().map(|counter| counter.load(Relaxed)).sum()
 }
 
 /// Sums for INFO.
@@ -230,92 +264,4 @@ pub(crate) struct Totals {
     pub(crate) sent_bytes: u64,
     pub(crate) accepted: u64,
     pub(crate) refused: u64,
-}
-
-/// The recorder's handles for [`Metrics`]; made once, when the recorder is installed.
-pub(crate) struct Publisher {
-    connections: Gauge,
-    commands: Vec<Counter>,
-    errors: Vec<Counter>,
-    turns: Vec<Counter>,
-    received_bytes: Counter,
-    sent_bytes: Counter,
-    accepted: Counter,
-    refused: Counter,
-    protocol_errors: Counter,
-}
-
-impl Publisher {
-    pub(crate) fn new() -> Self {
-        describe();
-        Self {
-            connections: gauge!("bitroster_frontend_connections"),
-            commands: COMMANDS
-                .iter()
-                .map(|spec| counter!("bitroster_frontend_commands_total", "cmd" => spec.name))
-                .collect(),
-            errors: ERROR_CODES
-                .iter()
-                .map(|code| counter!("bitroster_frontend_errors_total", "code" => *code))
-                .collect(),
-            turns: TURN_CLASSES
-                .iter()
-                .map(|(_, size)| counter!("bitroster_frontend_turns_total", "commands" => *size))
-                .collect(),
-            received_bytes: counter!("bitroster_frontend_received_bytes_total"),
-            sent_bytes: counter!("bitroster_frontend_sent_bytes_total"),
-            accepted: counter!("bitroster_frontend_connections_accepted_total"),
-            refused: counter!("bitroster_frontend_connections_refused_total"),
-            protocol_errors: counter!("bitroster_frontend_protocol_errors_total"),
-        }
-    }
-
-    /// Copies the counters to the recorder.
-    #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
-    pub(crate) fn publish(&self, metrics: &Metrics, connections: usize) {
-        self.connections.set(connections as f64);
-        for (counter, command) in self.commands.iter().zip(&metrics.commands) {
-            counter.absolute(command.calls.load(Relaxed));
-        }
-        let rows = [(&self.errors, &metrics.errors[..]), (&self.turns, &metrics.turns)];
-        for (counters, counts) in rows {
-            for (counter, count) in counters.iter().zip(counts) {
-                counter.absolute(count.load(Relaxed));
-            }
-        }
-        self.received_bytes.absolute(metrics.received_bytes.load(Relaxed));
-        self.sent_bytes.absolute(metrics.sent_bytes.load(Relaxed));
-        self.accepted.absolute(metrics.accepted.load(Relaxed));
-        self.refused.absolute(metrics.refused.load(Relaxed));
-        self.protocol_errors.absolute(metrics.protocol_errors.load(Relaxed));
-    }
-}
-
-fn describe() {
-    describe_gauge!("bitroster_frontend_connections", "Clients connected");
-    describe_counter!("bitroster_frontend_commands_total", "Commands that were run, by name");
-    describe_counter!("bitroster_frontend_errors_total", "Error replies, by code");
-    describe_counter!(
-        "bitroster_frontend_turns_total",
-        "Reads of a socket that held at least one command, by how many it held"
-    );
-    describe_counter!(
-        "bitroster_frontend_received_bytes_total",
-        Unit::Bytes,
-        "Bytes that clients sent"
-    );
-    describe_counter!(
-        "bitroster_frontend_sent_bytes_total",
-        Unit::Bytes,
-        "Bytes that were sent to clients"
-    );
-    describe_counter!("bitroster_frontend_connections_accepted_total", "Clients accepted");
-    describe_counter!(
-        "bitroster_frontend_connections_refused_total",
-        "Clients refused because maxclients were connected"
-    );
-    describe_counter!(
-        "bitroster_frontend_protocol_errors_total",
-        "Clients dropped because they broke the protocol"
-    );
 }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use bitroster_router::Router;
+use bitroster_telemetry::metric::Page;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -29,7 +30,7 @@ use crate::{
     admin::pause::Pause,
     client::{Client, Clients},
     latency::Monitor,
-    metrics::{Metrics, Publisher, Totals},
+    metrics::{Carrier, Metrics, Refusal, Totals},
     options::Settings,
     pubsub::{PubSub, Relay},
     session::Session,
@@ -93,7 +94,6 @@ pub(crate) struct Shared {
     pub(crate) pause: Pause,
     /// Whether clients of this machine may use DEBUG.
     pub(crate) debug_is_local: AtomicBool,
-    publisher: Publisher,
     spawn: Arc<dyn Spawn>,
     started: Instant,
     /// Seconds since the start; moved by [`Frontend::run_clock`], read by everybody.
@@ -170,8 +170,7 @@ impl Frontend {
     /// A front end that listens nowhere yet and answers `LOADING` until
     /// [`set_ready`](Self::set_ready), and as long as the router has no map.
     ///
-    /// While `is_over_memory` holds, commands that may take memory are refused. The metric
-    /// recorder must be installed before.
+    /// While `is_over_memory` holds, commands that may take memory are refused.
     pub fn new(
         router: Router,
         status: Arc<dyn NodeStatus>,
@@ -190,7 +189,6 @@ impl Frontend {
             pubsub: PubSub::default(),
             pause: Pause::default(),
             debug_is_local: AtomicBool::new(false),
-            publisher: Publisher::new(),
             spawn,
             started: Instant::now(),
             now_secs: AtomicU64::new(0),
@@ -272,7 +270,7 @@ impl Frontend {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        match self.register(addr, local_addr) {
+        match self.register(Carrier::Resp, addr, local_addr) {
             Ok(client) => self.run(client, stream).await,
             Err(refusal) => refuse(&mut stream, refusal).await,
         }
@@ -287,7 +285,7 @@ impl Frontend {
         local_addr: SocketAddr,
         handshake: &dyn Handshake,
     ) {
-        let registered = self.register(addr, local_addr);
+        let registered = self.register(Carrier::Resp, addr, local_addr);
         if matches!(registered, Err(CLIENTS_MAX)) {
             return;
         }
@@ -307,7 +305,10 @@ impl Frontend {
         };
         match (registered, stream) {
             (Ok(client), Some(stream)) => self.run(client, stream).await,
-            (Ok(client), None) => self.shared.clients.remove(&client),
+            (Ok(client), None) => {
+                self.shared.metrics.add_refused(Refusal::Tls);
+                self.shared.clients.remove(&client);
+            }
             (Err(refusal), Some(mut stream)) => refuse(&mut stream, refusal).await,
             (Err(_), None) => {}
         }
@@ -320,22 +321,24 @@ impl Frontend {
     /// What it is to be told where it may not stay.
     pub(crate) fn register(
         &self,
+        carrier: Carrier,
         addr: SocketAddr,
         local_addr: SocketAddr,
     ) -> Result<Arc<Client>, &'static str> {
         let shared = &self.shared;
         let is_local = addr.ip().to_canonical().is_loopback();
         if !is_local && shared.settings.is_protected && !shared.settings.has_password() {
-            shared.metrics.add_refused();
+            shared.metrics.add_refused(Refusal::Protected);
             return Err(PROTECTED);
         }
         let clients_max = shared.settings.clients_max();
-        let added = shared.clients.add(addr, local_addr, shared.now_secs(), clients_max);
+        let now_secs = shared.now_secs();
+        let added = shared.clients.add(carrier, (addr, local_addr), now_secs, clients_max);
         let Some(client) = added else {
-            shared.metrics.add_refused();
+            shared.metrics.add_refused(Refusal::ClientsMax);
             return Err(CLIENTS_MAX);
         };
-        shared.metrics.add_accepted();
+        shared.metrics.add_accepted(carrier);
         if shared.is_stopping.load(Relaxed) {
             client.end();
         }
@@ -383,9 +386,10 @@ impl Frontend {
         self.shared.pubsub.deliver(channel, message, sharded, self.shared.now_secs())
     }
 
-    /// Copies what was counted to the metric recorder; called at a scrape.
-    pub fn publish(&self) {
-        self.shared.publisher.publish(&self.shared.metrics, self.shared.clients.len());
+    /// Shows what was counted here and by the router.
+    pub fn publish(&self, page: &mut Page) {
+        self.shared.metrics.publish(&self.shared.clients, page);
+        self.shared.router.publish(page);
     }
 
     /// Clients connected now.

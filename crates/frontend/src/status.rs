@@ -29,6 +29,8 @@ pub struct Status {
     pub keys: u64,
     /// Keys with an expiry.
     pub expires: u64,
+    /// Keys and parts of keys that replicas here dropped because they had expired.
+    pub expired: u64,
     /// Keys over several groups, of the groups that this node leads.
     pub spread: SpreadStatus,
     /// Shard groups on this node.

@@ -16,6 +16,7 @@
 //! | `topology`  | the map, the nodes and the replicas, as known now          |
 //! | `figures`   | what INFO, CONFIG and the scrape ask                       |
 //! | `memory`    | what the allocator has handed out, and `maxmemory`         |
+//! | `runtime`   | how busy the async workers are                             |
 //! | `admin`     | the HTTP server for operators                              |
 //! | `users`     | who may do what: where that is kept, and its changes       |
 //! | `banner`    | the first lines on stdout                                  |
@@ -29,6 +30,7 @@ mod files;
 mod finish;
 mod lone;
 mod memory;
+mod runtime;
 mod tasks;
 pub(crate) mod tls;
 mod topology;
@@ -50,20 +52,20 @@ use bitroster_frontend::{
 };
 use bitroster_router::{Router, RouterOptions};
 use bitroster_shard::{Shard, ShardOptions};
-use bitroster_telemetry::{build, log, metric::Recorder, process};
+use bitroster_telemetry::{log, metric::Recorder, process};
 use bitroster_types::limits::BULK_BYTES_MAX;
 use bitroster_wal::SyncMode;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::Notify,
-    time::interval,
+    time::sleep,
 };
 use tracing::{error, info, warn};
 
 use self::{
-    banner::Addresses, data_dir::Home, figures::Figures, memory::Memory, tasks::Tasks, tls::Tls,
-    topology::Topology, users::Users,
+    banner::Addresses, data_dir::Home, figures::Figures, memory::Memory, runtime::Runtime,
+    tasks::Tasks, tls::Tls, topology::Topology, users::Users,
 };
 use crate::config::{Config, Loaded, SyncWord};
 
@@ -73,8 +75,11 @@ const FAN_OUT_MAX: usize = 64;
 /// Files that a node has open beside its clients' sockets, about.
 const FILES_BESIDE_CLIENTS: u64 = 128;
 
-/// How often histogram samples are moved into their buckets.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a router asks the groups that nobody else asks whether they answer.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often it does while a group does not answer.
+const PROBE_INTERVAL_MISSING: Duration = Duration::from_millis(500);
 
 /// Runs a node until it is told to stop.
 ///
@@ -87,7 +92,6 @@ pub(crate) fn run(loaded: Loaded, insecure: bool) -> anyhow::Result<()> {
     let format = loaded.config.log.format.parse().map_err(anyhow::Error::msg)?;
     let log = log::init(&log_filter(&loaded.config.log.level), format)?;
     let recorder = Recorder::install()?;
-    build::observe();
     check_open_files(&loaded.config);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -176,12 +180,14 @@ impl Base {
         let tasks = Arc::new(Tasks::new());
         let memory = Arc::new(Memory::new(config.storage.maxmemory.0));
         let shard = Arc::new(OnceLock::new());
+        let runtime = Arc::new(Runtime::current());
         let figures = Arc::new(Figures::new(
             config,
             topology.clone(),
             Arc::clone(&shard),
             Arc::clone(&memory),
             Arc::clone(&tasks),
+            Arc::clone(&runtime),
             log,
         ));
         let tls = Tls::open(&config.tls)?;
@@ -202,12 +208,12 @@ impl Base {
             figures: Arc::clone(&figures),
             front: Arc::clone(&front),
             clients_ready: Arc::clone(&clients_ready),
-            recorder: recorder.clone(),
+            recorder,
         };
         tasks.spawn("admin", Box::pin(admin.serve(listener, ended)));
         let watch = Arc::clone(&memory);
         tasks.spawn("memory", Box::pin(async move { watch.watch().await }));
-        tasks.spawn("upkeep", Box::pin(upkeep(recorder)));
+        tasks.spawn("runtime", Box::pin(async move { runtime.watch().await }));
         Ok(Self {
             tasks,
             memory,
@@ -231,6 +237,7 @@ impl Base {
         let addresses = listeners.addresses()?;
         let shown = addresses.plain.or(addresses.tls);
         let shown = shown.context("clients have somewhere to connect")?;
+        self.tasks.spawn("probe", Box::pin(probe(router.clone())));
         let frontend = Frontend::new(
             router,
             Arc::clone(&self.figures) as _,
@@ -345,12 +352,11 @@ async fn wait_for_signal() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Moves histogram samples into their buckets, for ever.
-async fn upkeep(recorder: Recorder) {
-    let mut ticks = interval(UPKEEP_INTERVAL);
+/// Asks the groups that nobody else asks whether they answer, for ever.
+async fn probe(router: Router) {
     loop {
-        ticks.tick().await;
-        recorder.upkeep();
+        let pause = if router.probe().await { PROBE_INTERVAL } else { PROBE_INTERVAL_MISSING };
+        sleep(pause).await;
     }
 }
 

@@ -24,6 +24,7 @@ use futures_util::{
 use crate::{
     Reading, Target, TransportError,
     map::{NO_EPOCH, Pauses},
+    metrics::Restart,
     plan, route,
     router::Inner,
     transport::NOT_SERVED,
@@ -163,7 +164,7 @@ impl Call {
                     }
                     // Replicas that are behind by different times may never agree on a version.
                     call.reading = self.inner.linearizable.clone();
-                    self.inner.metrics.restarted();
+                    self.inner.metrics.restarted(Restart::KeyChanged);
                     // Two that keep each other from their ends must not go on in step.
                     for _ in 0..changes {
                         tokio::task::yield_now().await;
@@ -176,7 +177,7 @@ impl Call {
             if !self.inner.maps.wait_newer(call.map.epoch(), pause, self.deadline).await {
                 return Err(NOT_SERVED);
             }
-            self.inner.metrics.restarted();
+            self.inner.metrics.restarted(Restart::SlotMoved);
         }
     }
 
@@ -213,7 +214,7 @@ impl Call {
             TransportError::StaleMap { epoch } if epoch > self.map.epoch() => Stop::StaleMap,
             // The map is not what is wrong: ask again after a while.
             TransportError::StaleMap { .. } => Stop::NotOwner,
-            error => Stop::Error(self.noted(error.into())),
+            error => Stop::Error(error.into()),
         }
     }
 
@@ -247,24 +248,24 @@ impl Call {
 
     /// Asks one group, at once where it can answer in place.
     pub(crate) async fn ask(&self, group: GroupId, op: ReadOp) -> Step<Outcome> {
-        let (to, transport) = (self.target(group), &self.inner.transport);
+        let (to, requests) = (self.target(group), &self.inner.requests);
         if self.reading.consistency == Consistency::Linearizable {
-            match transport.read_now(to, &op) {
+            match requests.read_now(to, &op) {
                 None | Some(Outcome::Tick) => {}
                 Some(outcome) => return Ok(outcome),
             }
         }
-        let read = transport.read(to, op, &self.reading, self.deadline);
+        let read = requests.read(to, op, &self.reading, self.deadline);
         read.await.map_err(|error| self.stop_of(error))
     }
 
     /// Asks one group several short questions at once: one outcome a question.
     pub(crate) async fn ask_short(&self, group: GroupId, ops: Vec<ReadOp>) -> Step<Vec<Outcome>> {
-        let (to, transport) = (self.target(group), &self.inner.transport);
+        let (to, requests) = (self.target(group), &self.inner.requests);
         if self.reading.consistency == Consistency::Linearizable {
             let answers: Option<Vec<Outcome>> = ops
                 .iter()
-                .map(|op| transport.read_now(to, op).filter(|outcome| *outcome != Outcome::Tick))
+                .map(|op| requests.read_now(to, op).filter(|outcome| *outcome != Outcome::Tick))
                 .collect();
             if let Some(answers) = answers {
                 return Ok(answers);
@@ -281,7 +282,7 @@ impl Call {
                 batch.push_read(op);
             }
             let count = batch.len();
-            let asked = transport.read_short(to, batch, &self.reading, self.deadline).await;
+            let asked = requests.read_short(to, batch, &self.reading, self.deadline).await;
             let asked = asked.map_err(|error| self.stop_of(error))?;
             if asked.len() != count {
                 return Err(Stop::Again);
@@ -315,7 +316,7 @@ impl Call {
         let count = batch.len();
         let outcomes = self
             .inner
-            .transport
+            .requests
             .write(self.target(group), batch, self.deadline)
             .await
             .map_err(|error| self.stop_of(error))?;
@@ -355,19 +356,6 @@ impl Call {
             Stop::Error(error @ CommandError::OutcomeUnknown { .. }) => error,
             Stop::Error(_) | Stop::Again | Stop::NotOwner | Stop::StaleMap => self.unknown(),
         }
-    }
-
-    /// Counts an error that leaves the outcome open.
-    pub(crate) fn noted(&self, error: CommandError) -> CommandError {
-        if matches!(error, CommandError::OutcomeUnknown { .. }) {
-            self.inner.metrics.outcome_unknown();
-        }
-        error
-    }
-
-    /// Time since the request began.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
     }
 
     /// The record of a key, or `None` where the key does not exist.

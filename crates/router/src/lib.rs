@@ -22,6 +22,7 @@
 //! | `map`         | the newest cluster map, and waiting for a newer one        |
 //! | `route`       | where a command goes first; pure                           |
 //! | `conflict`    | what must not wait in one turn together; pure              |
+//! | `requests`    | the way to the groups, counted                             |
 //! | `call`        | one request: deadline, asking, telling, starting again     |
 //! | `plan`        | what to do where one group cannot do it alone              |
 //!
@@ -36,11 +37,12 @@ mod metrics;
 #[expect(clippy::wildcard_enum_match_arm, reason = "any other answer stops a plan")]
 mod plan;
 mod range;
+mod requests;
 mod route;
 pub mod router;
 pub mod transport;
 pub mod turn;
 
 pub use router::{Router, RouterOptions, Watched};
-pub use transport::{Reading, Target, Transport, TransportError};
+pub use transport::{Reading, Retry, Target, Transport, TransportError, TransportFigures};
 pub use turn::Turn;

@@ -1,164 +1,133 @@
-//! What the router counts. Handles are made once; the hot path adds to plain cells of a turn.
+//! What the router counts: plain cells, which a scrape reads. A turn counts in its own and adds up
+//! at its end.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use bitroster_command::{Command, ReadCommand, WriteCommand};
-use metrics::{Counter, Histogram, counter, histogram};
+use bitroster_placement::ClusterMap;
+use bitroster_telemetry::metric::{Histogram, Page};
 
-/// What a command is about: the closed set of the metrics' label `family`.
+use crate::{requests::Requests, transport::TransportFigures};
+
+/// Why a command was begun again by the router itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
-    /// Bits and bit fields of one key.
-    Bit,
-    /// Values read or written whole or by bytes.
-    String,
-    /// Names and expiries.
-    Key,
-    /// Several keys, or the whole keyspace.
-    Multi,
+pub(crate) enum Restart {
+    /// The map, or the group that was asked, was not the newest.
+    SlotMoved,
+    /// A key changed under a plan.
+    KeyChanged,
 }
 
-const FAMILIES: [&str; 4] = ["bit", "string", "key", "multi"];
-
-/// Commands counted since the last [`publish`](Self::publish).
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts([u64; FAMILIES.len()]);
-
-impl Counts {
-    pub(crate) fn note_read(&mut self, read: &ReadCommand) {
-        self.0[family_of_read(read) as usize] += 1;
-    }
-
-    pub(crate) fn note_write(&mut self, write: &WriteCommand) {
-        self.0[family_of_write(write) as usize] += 1;
-    }
-
-    /// Adds what was counted to the metrics.
-    pub(crate) fn publish(&mut self, metrics: &Metrics) {
-        for (count, counter) in self.0.iter_mut().zip(&metrics.commands) {
-            if *count > 0 {
-                counter.increment(std::mem::take(count));
-            }
-        }
-    }
-}
-
-/// The router's metrics.
+/// The router's counters beside those of its [`Requests`].
 pub(crate) struct Metrics {
-    /// `bitroster_router_commands_total`: commands taken, by family.
-    commands: [Counter; FAMILIES.len()],
-    /// `bitroster_router_plans_total`: commands that needed more than one request to a group.
-    plans: Counter,
-    /// `bitroster_router_restarts_total`: plans that started again as a key or the map changed.
-    restarts: Counter,
-    /// `bitroster_router_outcomes_unknown_total`: writes sent and not answered.
-    unknown: Counter,
-    /// `bitroster_router_fan_out_count`: groups that one step of a plan asked at once.
-    fan_out: Histogram,
-    /// `bitroster_router_turn_duration_seconds`: from a turn's flush to its last reply.
-    turn_duration: Histogram,
-    /// `bitroster_router_run_duration_seconds`: one command that a turn could not queue.
-    run_duration: Histogram,
+    reads_in_place: AtomicU64,
+    plans: AtomicU64,
+    restarts: [AtomicU64; 2],
+    scatter_groups: Histogram,
+    /// Unix time in milliseconds.
+    map_updated: AtomicU64,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
         Self {
-            commands: FAMILIES
-                .map(|family| counter!("bitroster_router_commands_total", "family" => family)),
-            plans: counter!("bitroster_router_plans_total"),
-            restarts: counter!("bitroster_router_restarts_total"),
-            unknown: counter!("bitroster_router_outcomes_unknown_total"),
-            fan_out: histogram!("bitroster_router_fan_out_count"),
-            turn_duration: histogram!("bitroster_router_turn_duration_seconds"),
-            run_duration: histogram!("bitroster_router_run_duration_seconds"),
+            reads_in_place: AtomicU64::new(0),
+            plans: AtomicU64::new(0),
+            restarts: Default::default(),
+            scatter_groups: Histogram::of_counts(),
+            map_updated: AtomicU64::new(unix_millis()),
         }
     }
 
-    /// Counts one command outside a turn's queues.
-    pub(crate) fn note(&self, command: &Command) {
-        let family = match command {
-            Command::Read(read) => family_of_read(read),
-            Command::Write(write) => family_of_write(write),
-            Command::Composite(_) => Family::Multi,
-            Command::Session(_) => return,
-        };
-        self.commands[family as usize].increment(1);
+    /// Adds reads that a replica in this process has answered at once, and forgets them.
+    #[inline]
+    pub(crate) fn add_reads_in_place(&self, reads: &mut u64) {
+        if *reads > 0 {
+            self.reads_in_place.fetch_add(std::mem::take(reads), Relaxed);
+        }
     }
 
+    /// A command needs more than one request to a group.
     pub(crate) fn plan_begun(&self) {
-        self.plans.increment(1);
+        self.plans.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn restarted(&self) {
-        self.restarts.increment(1);
+    pub(crate) fn restarted(&self, why: Restart) {
+        self.restarts[why as usize].fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn outcome_unknown(&self) {
-        self.unknown.increment(1);
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a few groups")]
+    /// One step of a plan asks this many groups at once.
     pub(crate) fn fanned_out(&self, groups: usize) {
-        self.fan_out.record(groups as f64);
+        self.scatter_groups.record(groups as u64);
     }
 
-    pub(crate) fn turn_done(&self, elapsed: Duration) {
-        self.turn_duration.record(elapsed.as_secs_f64());
+    /// A newer map is followed from now on.
+    pub(crate) fn map_changed(&self) {
+        self.map_updated.store(unix_millis(), Relaxed);
     }
 
-    pub(crate) fn run_done(&self, elapsed: Duration) {
-        self.run_duration.record(elapsed.as_secs_f64());
-    }
-}
-
-fn family_of_read(read: &ReadCommand) -> Family {
-    match read {
-        ReadCommand::GetBit { .. }
-        | ReadCommand::BitCount { .. }
-        | ReadCommand::BitPos { .. }
-        | ReadCommand::BitFieldRo { .. } => Family::Bit,
-        ReadCommand::Get { .. } | ReadCommand::StrLen { .. } | ReadCommand::GetRange { .. } => {
-            Family::String
+    /// Shows what was counted.
+    pub(crate) fn publish(
+        &self,
+        map: &ClusterMap,
+        requests: &Requests,
+        transport: Option<&TransportFigures>,
+        page: &mut Page,
+    ) {
+        requests.publish(map, page);
+        if let Some(figures) = transport {
+            page.histogram(
+                "bitroster_router_batch_ops",
+                "Ops in one message to a group, of all clients together",
+            )
+            .buckets(&[("op", "read")], &figures.read_batch)
+            .buckets(&[("op", "write")], &figures.write_batch);
         }
-        ReadCommand::Type { .. }
-        | ReadCommand::Ttl { .. }
-        | ReadCommand::Exists { .. }
-        | ReadCommand::FindIds { .. }
-        | ReadCommand::FindNames { .. }
-        | ReadCommand::SpaceInfo { .. } => Family::Key,
-        ReadCommand::BitOpCard { .. }
-        | ReadCommand::MGet { .. }
-        | ReadCommand::Scan { .. }
-        | ReadCommand::Keys { .. }
-        | ReadCommand::DbSize
-        | ReadCommand::RandomKey
-        | ReadCommand::Spaces => Family::Multi,
+        page.counter(
+            "bitroster_router_reads_in_place_total",
+            "Reads answered at once by a replica in this process, which are no requests",
+        )
+        .row(&[], self.reads_in_place.load(Relaxed));
+        self.publish_retries(transport, page);
+        page.counter(
+            "bitroster_router_plans_total",
+            "Commands that took more than one request to a group",
+        )
+        .row(&[], self.plans.load(Relaxed));
+        page.histogram(
+            "bitroster_router_scatter_groups",
+            "Groups that one step of a command asked at once",
+        )
+        .buckets(&[], &self.scatter_groups);
+        page.gauge("bitroster_router_slot_map_version", "Epoch of the slot map that is followed")
+            .row(&[], map.epoch());
+        #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
+        let updated = self.map_updated.load(Relaxed) as f64 / 1e3;
+        page.gauge(
+            "bitroster_router_slot_map_updated_timestamp_seconds",
+            "When the slot map last changed here",
+        )
+        .row(&[], updated);
+    }
+
+    fn publish_retries(&self, transport: Option<&TransportFigures>, page: &mut Page) {
+        let mut family = page.counter(
+            "bitroster_router_retries_total",
+            "Tries to reach a group that failed, and commands that were begun again, by reason",
+        );
+        for (place, reason) in TransportFigures::REASONS.into_iter().enumerate() {
+            let count = transport.map_or(0, |figures| figures.retries[place].load(Relaxed));
+            family.row(&[("reason", reason)], count);
+        }
+        for (reason, count) in ["slot_moved", "key_changed"].iter().zip(&self.restarts) {
+            family.row(&[("reason", reason)], count.load(Relaxed));
+        }
     }
 }
 
-fn family_of_write(write: &WriteCommand) -> Family {
-    match write {
-        WriteCommand::SetBit { .. }
-        | WriteCommand::BitField { .. }
-        | WriteCommand::Merge { .. }
-        | WriteCommand::Touch { .. } => Family::Bit,
-        WriteCommand::Set { .. }
-        | WriteCommand::GetDel { .. }
-        | WriteCommand::GetEx { .. }
-        | WriteCommand::Append { .. }
-        | WriteCommand::SetRange { .. }
-        | WriteCommand::IncrBy { .. }
-        | WriteCommand::Restore { .. } => Family::String,
-        WriteCommand::Delete { .. }
-        | WriteCommand::Expire { .. }
-        | WriteCommand::Persist { .. }
-        | WriteCommand::AssignIds { .. }
-        | WriteCommand::DropSpace { .. } => Family::Key,
-        WriteCommand::BitOp { .. }
-        | WriteCommand::MSet { .. }
-        | WriteCommand::Rename { .. }
-        | WriteCommand::Copy { .. }
-        | WriteCommand::Flush => Family::Multi,
-    }
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,10 +8,14 @@ use std::{
     time::Duration,
 };
 
-use bitroster_command::{Command, CommandError, Pending, Reply};
+use bitroster_command::{Command, CommandError, Pending, ReadOp, Reply};
 use bitroster_placement::ClusterMap;
+use bitroster_telemetry::metric::Page;
 use bitroster_types::{GroupId, Key, LogIndex};
-use futures_util::stream::{self, StreamExt};
+use futures_util::{
+    future::join_all,
+    stream::{self, StreamExt},
+};
 
 use crate::{
     Reading, Transport, Turn,
@@ -19,7 +23,12 @@ use crate::{
     map::{Maps, NO_EPOCH},
     metrics::Metrics,
     plan,
+    requests::Requests,
 };
+
+/// The key that groups are asked for to see whether they answer; that they may not own it does not
+/// matter.
+const PROBED_KEY: &[u8] = b"probe";
 
 /// What a router may be told.
 #[derive(Clone, Debug)]
@@ -55,7 +64,7 @@ pub struct Router(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) maps: Maps,
-    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) requests: Requests,
     pub(crate) options: RouterOptions,
     /// How a write's plan reads.
     pub(crate) linearizable: Reading,
@@ -64,8 +73,6 @@ pub(crate) struct Inner {
 
 impl Router {
     /// A router over the groups of `map`. It follows newer ones as it is [told](Self::follow).
-    ///
-    /// Its metrics go to the recorder that is installed at this moment.
     pub fn new(map: ClusterMap, transport: Arc<dyn Transport>, options: RouterOptions) -> Self {
         Self::over(Maps::new(Arc::new(map)), transport, options)
     }
@@ -78,7 +85,8 @@ impl Router {
 
     fn over(maps: Maps, transport: Arc<dyn Transport>, options: RouterOptions) -> Self {
         let (linearizable, metrics) = (Reading::default(), Metrics::new());
-        Self(Arc::new(Inner { maps, transport, options, linearizable, metrics }))
+        let requests = Requests::new(transport);
+        Self(Arc::new(Inner { maps, requests, options, linearizable, metrics }))
     }
 
     /// The cluster map that is followed. Before the first one it is a map of epoch 0 with the meta
@@ -99,7 +107,11 @@ impl Router {
     /// Requests under way finish by the map of their start, unless a group refuses them because of
     /// it; connections take the new one with their next pipeline.
     pub fn follow(&self, map: Arc<ClusterMap>) -> bool {
-        self.0.maps.follow(map)
+        let is_newer = self.0.maps.follow(map);
+        if is_newer {
+            self.0.metrics.map_changed();
+        }
+        is_newer
     }
 
     /// An empty turn; a connection makes one and uses it again and again.
@@ -116,11 +128,7 @@ impl Router {
     ///
     /// A write may be applied although the future was dropped.
     pub async fn run(&self, command: Command, reading: &Reading) -> Reply {
-        let call = Call::new(&self.0, reading);
-        self.0.metrics.note(&command);
-        let reply = call.complete(&command).await;
-        self.0.metrics.run_done(call.elapsed());
-        reply
+        Call::new(&self.0, reading).complete(&command).await
     }
 
     /// Notes the state of `keys` for a later [`transaction`](Self::transaction).
@@ -148,9 +156,29 @@ impl Router {
         let call = Call::new(&self.0, &self.0.linearizable);
         let commands = &commands;
         let run = |call| async move { plan::transaction::run(&call, watched, commands).await };
-        let reply = Box::pin(call.attempts(run)).await.into();
-        self.0.metrics.run_done(call.elapsed());
-        reply
+        Box::pin(call.attempts(run)).await.into()
+    }
+
+    /// Asks each group of which nothing good was heard since the last call a short question, and
+    /// waits for the answers or the deadline, so that it is known which slots are served. Whether
+    /// all are.
+    pub async fn probe(&self) -> bool {
+        let call = Call::new(&self.0, &self.0.linearizable);
+        let probes = self.0.requests.quiet(&call.map).into_iter().map(|group| {
+            let key = Key::new(PROBED_KEY).expect("a key of a few bytes");
+            let (to, op) = (call.target(group), ReadOp::Header { key });
+            // What comes of it is noted where all requests are.
+            let asked = self.0.requests.read(to, op, &call.reading, call.deadline);
+            async move { drop(asked.await) }
+        });
+        join_all(probes).await;
+        call.map.epoch() != NO_EPOCH && self.0.requests.all_serve(&call.map)
+    }
+
+    /// Shows what was counted.
+    pub fn publish(&self, page: &mut Page) {
+        let Inner { maps, requests, metrics, .. } = &*self.0;
+        metrics.publish(&maps.newest(), requests, requests.transport().figures(), page);
     }
 
     /// Finishes what `home` remembers of changes that were not finished, such as those of a router

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bitroster_command::{CommandError, Op, OpBatch, Outcome, ReadOp};
+use bitroster_telemetry::metric::Histogram;
 use bitroster_types::{Consistency, Deadline, GroupId};
 use futures_util::future::BoxFuture;
 
@@ -119,6 +120,60 @@ pub trait Transport: Send + Sync + 'static {
         batch: OpBatch,
         deadline: Deadline,
     ) -> BoxFuture<'_, Result<Vec<Outcome>, TransportError>>;
+
+    /// What it counts of itself; nothing where it has no messages to send.
+    fn figures(&self) -> Option<&TransportFigures> {
+        None
+    }
+}
+
+/// What a way to the groups counts of itself.
+#[derive(Debug)]
+pub struct TransportFigures {
+    /// Tries that failed, in the order of [`REASONS`](Self::REASONS).
+    pub retries: [AtomicU64; 4],
+    /// Ops in one message of reads to a group.
+    pub read_batch: Histogram,
+    /// Ops in one message of writes to a group.
+    pub write_batch: Histogram,
+}
+
+/// Why a try to reach a group failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The replica that was asked does not lead.
+    NotLeader,
+    /// The node that was asked cannot be reached, or cannot answer now.
+    Unavailable,
+    /// It did not answer in time.
+    Timeout,
+    /// It has too much to do.
+    Busy,
+}
+
+impl TransportFigures {
+    /// The reasons' labels, in the order of [`Retry`].
+    pub const REASONS: [&'static str; 4] = ["not_leader", "unavailable", "timeout", "busy"];
+
+    /// Nothing counted yet.
+    pub fn new() -> Self {
+        Self {
+            retries: Default::default(),
+            read_batch: Histogram::of_counts(),
+            write_batch: Histogram::of_counts(),
+        }
+    }
+
+    /// A try failed.
+    pub fn retried(&self, why: Retry) {
+        self.retries[why as usize].fetch_add(1, Relaxed);
+    }
+}
+
+impl Default for TransportFigures {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Why a group gave no outcome.

@@ -13,7 +13,6 @@ use crate::{
     call::Call,
     conflict::Ledger,
     map::NO_EPOCH,
-    metrics::Counts,
     route::{self, Class},
 };
 
@@ -49,7 +48,8 @@ pub struct Turn {
     waiting: usize,
     ledger: Ledger,
     reply_bytes: usize,
-    counts: Counts,
+    /// Reads answered at once since the last flush.
+    reads_in_place: u64,
     /// The request of the turn whose commands this one runs again.
     origin: Option<Call>,
     /// What no group took then.
@@ -94,7 +94,7 @@ impl Turn {
             waiting: 0,
             ledger: Ledger::default(),
             reply_bytes: 0,
-            counts: Counts::default(),
+            reads_in_place: 0,
             origin: None,
             astray: Vec::new(),
         }
@@ -198,10 +198,10 @@ impl Turn {
             self.reading.consistency == Consistency::Linearizable && !self.queues[index].has_reads;
         let read = if in_place {
             let op = ReadOp::Command(read);
-            let outcome = self.router.0.transport.read_now(self.target(group), &op);
+            let outcome = self.router.0.requests.read_now(self.target(group), &op);
             let ReadOp::Command(read) = op else { unreachable!("the op was made above") };
             if let Some(Outcome::Reply(reply)) = outcome {
-                self.counts.note_read(&read);
+                self.reads_in_place += 1;
                 self.push_reply(reply);
                 return Ok(());
             }
@@ -232,7 +232,6 @@ impl Turn {
     }
 
     fn note_read(&mut self, class: Class, read: &ReadCommand) {
-        self.counts.note_read(read);
         if let (false, Some(key)) = (self.sole, first_key_of_read(read)) {
             self.ledger.note(key, class);
         }
@@ -252,7 +251,6 @@ impl Turn {
             };
             self.ledger.note(key, class);
         }
-        self.counts.note_write(&write);
         let index = self.index_of(group);
         let queue = &mut self.queues[index];
         let write = if let WriteCommand::SetBit { key, offset, value } = &write {

@@ -1,10 +1,10 @@
 //! What links and senders count. Handles are made once.
 
+use std::sync::Arc;
+
 use bitroster_proto::internal::Status;
-use metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
-    gauge, histogram,
-};
+use bitroster_router::TransportFigures;
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
 use crate::request::Kind;
 
@@ -27,16 +27,10 @@ pub(crate) struct Metrics {
     pub(crate) sent_bytes: Counter,
     /// Bytes of bodies in frames received.
     pub(crate) received_bytes: Counter,
-    /// Calls and answers in one frame sent.
-    pub(crate) frame_messages: Histogram,
-    /// Repeated sends of a batch.
-    pub(crate) retries: Counter,
-    /// Batches whose outcome nobody learnt.
-    pub(crate) unknown: Counter,
-    /// Ops in one batch of writes.
-    pub(crate) write_batch: Histogram,
-    /// Ops in one batch of reads.
-    pub(crate) read_batch: Histogram,
+    frames: Counter,
+    messages: Counter,
+    /// What routers count of their way to the groups.
+    pub(crate) figures: Arc<TransportFigures>,
 }
 
 impl Metrics {
@@ -44,7 +38,7 @@ impl Metrics {
         describe();
         let kinds = |name: &'static str| KINDS.map(|kind| counter!(name, "kind" => kind));
         Self {
-            links: gauge!("bitroster_rpc_links_count"),
+            links: gauge!("bitroster_rpc_links"),
             sent: kinds("bitroster_rpc_calls_sent_total"),
             received: kinds("bitroster_rpc_calls_received_total"),
             answers: STATUSES
@@ -52,11 +46,9 @@ impl Metrics {
             lost: counter!("bitroster_rpc_calls_lost_total"),
             sent_bytes: counter!("bitroster_rpc_sent_bytes_total"),
             received_bytes: counter!("bitroster_rpc_received_bytes_total"),
-            frame_messages: histogram!("bitroster_rpc_frame_messages_count"),
-            retries: counter!("bitroster_rpc_retries_total"),
-            unknown: counter!("bitroster_rpc_outcomes_unknown_total"),
-            write_batch: histogram!("bitroster_rpc_write_batch_ops"),
-            read_batch: histogram!("bitroster_rpc_read_batch_ops"),
+            frames: counter!("bitroster_rpc_frames_sent_total"),
+            messages: counter!("bitroster_rpc_messages_sent_total"),
+            figures: Arc::default(),
         }
     }
 
@@ -68,6 +60,15 @@ impl Metrics {
         self.received[kind as usize].increment(1);
     }
 
+    /// Counts a frame with this many calls or answers, if it has any: there are frames that only
+    /// greet or hand on the cluster's state.
+    pub(crate) fn frame_sent(&self, messages: usize) {
+        if messages > 0 {
+            self.frames.increment(1);
+            self.messages.increment(messages as u64);
+        }
+    }
+
     /// Counts an answer that this node gave.
     pub(crate) fn answered(&self, status: Status) {
         self.answers[status as usize].increment(1);
@@ -76,23 +77,19 @@ impl Metrics {
 
 /// Tells the recorder what each name means.
 fn describe() {
-    describe_gauge!("bitroster_rpc_links_count", "Links to other nodes that are up.");
-    describe_counter!("bitroster_rpc_calls_sent_total", "Calls sent to other nodes, by kind.");
-    describe_counter!("bitroster_rpc_calls_received_total", "Calls of other nodes, by kind.");
-    describe_counter!("bitroster_rpc_answers_total", "Answers given to other nodes, by status.");
-    describe_counter!("bitroster_rpc_calls_lost_total", "Calls that were sent and not answered.");
-    describe_counter!("bitroster_rpc_sent_bytes_total", "Bytes of bodies sent to other nodes.");
-    describe_counter!("bitroster_rpc_received_bytes_total", "Bytes of bodies of other nodes.");
-    describe_histogram!(
-        "bitroster_rpc_frame_messages_count",
-        Unit::Count,
-        "Calls and answers in one frame sent."
-    );
-    describe_counter!("bitroster_rpc_retries_total", "Repeated sends of a batch to a group.");
+    describe_gauge!("bitroster_rpc_links", "Links to other nodes that are up");
+    describe_counter!("bitroster_rpc_calls_sent_total", "Calls sent to other nodes");
+    describe_counter!("bitroster_rpc_calls_received_total", "Calls of other nodes");
+    describe_counter!("bitroster_rpc_calls_lost_total", "Calls that were sent and not answered");
+    describe_counter!("bitroster_rpc_answers_total", "Answers given to other nodes");
     describe_counter!(
-        "bitroster_rpc_outcomes_unknown_total",
-        "Batches of writes that were sent and whose outcome was never learnt."
+        "bitroster_rpc_frames_sent_total",
+        "Frames sent, each with the calls and answers that were ready"
     );
-    describe_histogram!("bitroster_rpc_write_batch_ops", Unit::Count, "Ops in a batch of writes.");
-    describe_histogram!("bitroster_rpc_read_batch_ops", Unit::Count, "Ops in a batch of reads.");
+    describe_counter!("bitroster_rpc_messages_sent_total", "Calls and answers in the frames sent");
+    describe_counter!("bitroster_rpc_sent_bytes_total", "Bytes of bodies sent to other nodes");
+    describe_counter!(
+        "bitroster_rpc_received_bytes_total",
+        "Bytes of bodies that other nodes sent"
+    );
 }

@@ -28,7 +28,7 @@ mod write;
 use std::{collections::HashMap, sync::Arc, time::Duration, time::Instant};
 
 use bitroster_command::{CommandError, OpBatch, Outcome, ReadOp};
-use bitroster_router::{Reading, Target, Transport, TransportError};
+use bitroster_router::{Reading, Target, Transport, TransportError, TransportFigures};
 use bitroster_types::{
     Deadline, GroupId, NodeId,
     limits::{BATCH_BYTES_MAX, RPC_NUMBERING_BYTES_MAX},
@@ -133,6 +133,10 @@ impl Transport for ClusterTransport {
         }
         let sender = self.sender(to.group);
         Box::pin(async move { sender.write(to.epoch, batch, deadline).await })
+    }
+
+    fn figures(&self) -> Option<&TransportFigures> {
+        Some(&self.links.metrics().figures)
     }
 }
 

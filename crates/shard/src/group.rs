@@ -21,7 +21,7 @@ use tokio::sync::{oneshot, watch};
 use crate::error::Error;
 use crate::keeper::LogMeter;
 use crate::keyspace::Keyspace;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Surveyed, count};
 use crate::options::{Clock, Timing};
 use crate::peers::MessageKind;
 use crate::pool::Pool;
@@ -48,9 +48,12 @@ pub(crate) struct Group {
     clock: Clock,
     timing: Timing,
     meter: Arc<LogMeter>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
+    surveyed: Surveyed,
     replica: OnceLock<Replica>,
     role: watch::Sender<Role>,
+    /// Who was seen to lead last.
+    last_leader: Mutex<Option<ReplicaId>>,
     applied: Applied,
     freshness: Freshness,
     /// Whether this replica is the only voter, leads, and has applied its log: what it holds is
@@ -71,7 +74,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) timing: Timing,
     pub(crate) meter: Arc<LogMeter>,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) applied: Applied,
 }
 
@@ -83,14 +86,16 @@ impl Group {
             place,
             slots,
             keyspace,
-            queue: Queue::new(metrics.queue_bytes.clone()),
+            queue: Queue::new(),
             pool,
             clock,
             timing,
             meter,
             metrics,
+            surveyed: Surveyed::default(),
             replica: OnceLock::new(),
             role: watch::channel(Role::default()).0,
+            last_leader: Mutex::default(),
             applied,
             freshness: Freshness::default(),
             serving: AtomicBool::new(false),
@@ -114,6 +119,41 @@ impl Group {
 
     pub(crate) fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    pub(crate) fn surveyed(&self) -> &Surveyed {
+        &self.surveyed
+    }
+
+    pub(crate) fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+
+    /// Where the replica here stands.
+    pub(crate) fn status(&self) -> ReplicaStatus {
+        let (group, replica) = (self.id(), self.replica_id());
+        let status = self.replica.get().map_or_else(
+            || ReplicaStatus { group, replica, ..ReplicaStatus::default() },
+            Replica::status,
+        );
+        // Raft's own figures come a moment later than what it has answered.
+        ReplicaStatus { applied: self.applied.index(), ready: self.is_ready(), ..status }
+    }
+
+    /// Whether a leader is known that a majority, or this replica, has heard of not long ago.
+    pub(crate) fn hears_leader(&self) -> bool {
+        let role = *self.role.borrow();
+        let heard = match role.leader {
+            None => None,
+            Some(_) if role.alone => return true,
+            Some(_) if role.leads => self.replica.get().and_then(Replica::quorum_age),
+            Some(_) => self.freshness.silence(),
+        };
+        heard.is_some_and(|age| age <= self.timing.election_timeout_max())
     }
 
     /// Heap bytes of the group's data, as accounted by the engine.
@@ -175,6 +215,11 @@ impl Group {
         }
         if !role.alone {
             self.set_serving(false);
+        }
+        if let Some((leader, _)) = role.leader
+            && self.last_leader.lock().replace(leader) != Some(leader)
+        {
+            count(&self.metrics.leader_changes);
         }
         self.role.send_replace(role);
     }
@@ -307,11 +352,14 @@ impl Group {
         let question = || async {
             let mut role = self.role.subscribe();
             let replica = self.replica()?;
-            tokio::select! {
+            let started = Instant::now();
+            let confirmed = tokio::select! {
                 confirmed = replica.confirm_read() => confirmed,
                 // It may take a deposed leader long to learn what was committed.
                 _ = role.wait_for(|role| !role.leads) => Err(self.no_leader()),
-            }
+            };
+            self.metrics.read_index_duration.record_time(started.elapsed());
+            confirmed
         };
         self.gate.run(question).await;
     }
@@ -414,7 +462,7 @@ struct Proposal {
     waiters: Vec<(usize, oneshot::Sender<Reply>)>,
     ops: usize,
     started: Instant,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     _in_flight: InFlight,
 }
 
@@ -435,11 +483,11 @@ impl Proposal {
             Err(refusal) => {
                 let error = match refusal {
                     Refusal::NotLeader(leader) => {
-                        self.metrics.proposals_refused.increment(1);
+                        count(&self.metrics.proposals_refused);
                         Error::NoLeader { group: self.group, leader }
                     }
                     Refusal::Unknown => {
-                        self.metrics.proposals_unknown.increment(1);
+                        count(&self.metrics.proposals_unknown);
                         Error::OutcomeUnknown { waited }
                     }
                 };
@@ -450,11 +498,10 @@ impl Proposal {
             }
         };
         assert_eq!(outcomes.len(), self.ops, "one outcome for each op of an entry");
-        self.metrics.proposals_applied.increment(1);
-        self.metrics.ops.increment(self.ops as u64);
-        #[expect(clippy::cast_precision_loss, reason = "a histogram")]
-        self.metrics.entry_ops.record(self.ops as f64);
-        self.metrics.commit_duration.record(waited);
+        count(&self.metrics.proposals_applied);
+        self.metrics.ops.fetch_add(self.ops as u64, Ordering::Relaxed);
+        self.metrics.node.batch_ops.record(self.ops as u64);
+        self.metrics.proposal_duration.record_time(waited);
         let mut outcomes = outcomes.into_iter();
         let mut waiters = self.waiters;
         let last = waiters.pop();

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bitroster_types::limits::WAL_FILE_BYTES_DEFAULT;
 use bitroster_wal::Wal;
-use metrics::Gauge;
 use tokio::sync::Notify;
 
 use crate::group::Group;
@@ -36,21 +35,18 @@ pub(crate) struct LogMeter {
     /// The keeper is woken past this.
     limit: AtomicU64,
     wake: Arc<Notify>,
-    gauge: Gauge,
 }
 
 impl LogMeter {
     /// An empty log's meter; wakes the keeper when the log outgrows `limit` bytes.
-    pub(crate) fn new(limit: u64, wake: Arc<Notify>, gauge: Gauge) -> Arc<Self> {
+    pub(crate) fn new(limit: u64, wake: Arc<Notify>) -> Arc<Self> {
         let (bytes, limit) = (AtomicU64::new(0), AtomicU64::new(limit));
-        Arc::new(Self { bytes, limit, wake, gauge })
+        Arc::new(Self { bytes, limit, wake })
     }
 
     /// Sets the log's length.
     pub(crate) fn set(&self, bytes: u64) {
         self.bytes.store(bytes, Ordering::Relaxed);
-        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        self.gauge.set(bytes as f64);
         if bytes > self.limit.load(Ordering::Relaxed) {
             self.wake.notify_one();
         }

@@ -1,96 +1,146 @@
-//! What a shard counts.
+//! What a shard counts: plain cells, a group's and a node's, which a scrape reads.
 //!
-//! The label is a group's number: a small closed set. Handles are made once.
+//! A group's cells go with its replica, a peer's with the last replica that talks to it, so that a
+//! scrape shows what is here now.
 
-use bitroster_types::GroupId;
-use metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
-    gauge, histogram,
-};
+mod publish;
+mod survey;
 
-/// One group's instruments. Clones share the counts.
-#[derive(Clone, Debug)]
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+
+use bitroster_telemetry::metric::Histogram;
+use bitroster_types::NodeId;
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use parking_lot::Mutex;
+
+pub(crate) use self::publish::{publish, publish_disk};
+pub(crate) use self::survey::{Surveyed, walk};
+
+/// What is done with a snapshot: the label `op`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SnapshotOp {
+    /// Written here.
+    Build,
+    /// Made the state here; it came from a leader.
+    Install,
+    /// Sent to a follower, to its end.
+    Send,
+}
+
+/// One group's counters.
+#[derive(Debug)]
 pub(crate) struct Metrics {
     /// Entries that were proposed, applied and answered.
-    pub(crate) proposals_applied: Counter,
+    pub(crate) proposals_applied: AtomicU64,
     /// Entries that were refused before they reached the log.
-    pub(crate) proposals_refused: Counter,
+    pub(crate) proposals_refused: AtomicU64,
     /// Entries whose outcome nobody learnt.
-    pub(crate) proposals_unknown: Counter,
+    pub(crate) proposals_unknown: AtomicU64,
     /// Ops proposed here and applied.
-    pub(crate) ops: Counter,
-    /// Ops in each entry.
-    pub(crate) entry_ops: Histogram,
+    pub(crate) ops: AtomicU64,
+    /// Times that another replica than before was seen to lead.
+    pub(crate) leader_changes: AtomicU64,
     /// From the proposal of an entry to its outcomes.
-    pub(crate) commit_duration: Histogram,
+    pub(crate) proposal_duration: Histogram,
+    /// One question to the majority.
+    pub(crate) read_index_duration: Histogram,
     /// Applying one entry, heavy work included.
     pub(crate) apply_duration: Histogram,
-    /// Bytes of ops that wait for the next entry.
-    pub(crate) queue_bytes: Gauge,
-    /// Bytes of log kept in memory: all since the last snapshot.
-    pub(crate) log_bytes: Gauge,
-    /// From a snapshot's instant to its being durable.
-    pub(crate) snapshot_duration: Histogram,
-    /// Bytes of the last snapshot.
-    pub(crate) snapshot_bytes: Gauge,
+    snapshots: [AtomicU64; 3],
+    /// Bytes of the last snapshot written.
+    pub(crate) snapshot_bytes: AtomicU64,
+    /// What all groups of the node count together.
+    pub(crate) node: Arc<NodeMetrics>,
+}
+
+/// Adds one.
+pub(crate) fn count(cell: &AtomicU64) {
+    cell.fetch_add(1, Relaxed);
 }
 
 impl Metrics {
-    /// Makes the handles of one group.
-    pub(crate) fn new(group: GroupId) -> Self {
-        let group = group.to_string();
-        let proposals = |outcome| {
-            counter!("bitroster_shard_proposals_total",
-                "group" => group.clone(), "outcome" => outcome)
-        };
-        let duration = |name| histogram!(name, "group" => group.clone());
-        Self {
-            proposals_applied: proposals("applied"),
-            proposals_refused: proposals("refused"),
-            proposals_unknown: proposals("unknown"),
-            ops: counter!("bitroster_shard_ops_total", "group" => group.clone()),
-            entry_ops: duration("bitroster_shard_entry_ops"),
-            commit_duration: duration("bitroster_shard_commit_duration_seconds"),
-            apply_duration: duration("bitroster_shard_apply_duration_seconds"),
-            queue_bytes: gauge!("bitroster_shard_queue_bytes", "group" => group.clone()),
-            log_bytes: gauge!("bitroster_shard_log_bytes", "group" => group.clone()),
-            snapshot_duration: duration("bitroster_shard_snapshot_duration_seconds"),
-            snapshot_bytes: gauge!("bitroster_shard_snapshot_bytes", "group" => group.clone()),
+    /// A group's cells.
+    pub(crate) fn new(node: Arc<NodeMetrics>) -> Arc<Self> {
+        let zero = || AtomicU64::new(0);
+        Arc::new(Self {
+            proposals_applied: zero(),
+            proposals_refused: zero(),
+            proposals_unknown: zero(),
+            ops: zero(),
+            leader_changes: zero(),
+            proposal_duration: Histogram::of_seconds(),
+            read_index_duration: Histogram::of_seconds(),
+            apply_duration: Histogram::of_seconds(),
+            snapshots: Default::default(),
+            snapshot_bytes: zero(),
+            node,
+        })
+    }
+
+    /// Counts a snapshot that was written, sent or taken, and the time that it took.
+    pub(crate) fn snapshot_done(&self, op: SnapshotOp, took: std::time::Duration) {
+        count(&self.snapshots[op as usize]);
+        if let Some(durations) = self.node.snapshot_durations.get(op as usize) {
+            durations.record_time(took);
         }
     }
 }
 
-/// Instruments of the log that all groups share.
-#[derive(Clone, Debug)]
-pub(crate) struct LogMetrics {
-    syncs: Counter,
-    sync_nanos: Counter,
-    frame_bytes: Counter,
-    disk_bytes: Gauge,
-    pending_bytes: Gauge,
+/// What all groups of a node count together.
+#[derive(Debug)]
+pub(crate) struct NodeMetrics {
+    /// Ops in one entry.
+    pub(crate) batch_ops: Histogram,
+    /// Of those written and those taken.
+    snapshot_durations: [Histogram; 2],
+    peers: Mutex<BTreeMap<NodeId, Weak<PeerMetrics>>>,
 }
 
-impl LogMetrics {
-    /// Makes the handles.
-    pub(crate) fn new() -> Self {
-        Self {
-            syncs: counter!("bitroster_shard_wal_syncs_total"),
-            sync_nanos: counter!("bitroster_shard_wal_sync_nanoseconds_total"),
-            frame_bytes: counter!("bitroster_shard_wal_written_bytes_total"),
-            disk_bytes: gauge!("bitroster_shard_wal_disk_bytes"),
-            pending_bytes: gauge!("bitroster_shard_wal_pending_bytes"),
-        }
+/// What is counted of the messages to one node.
+#[derive(Debug)]
+pub(crate) struct PeerMetrics {
+    /// From sending entries or a heartbeat to the answer.
+    pub(crate) round_trip: Histogram,
+    /// It could not be reached, or did not answer in time.
+    pub(crate) unreachable: AtomicU64,
+    /// It said that it has no such replica.
+    pub(crate) refused: AtomicU64,
+    /// Its answer made no sense.
+    pub(crate) malformed: AtomicU64,
+}
+
+impl NodeMetrics {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            batch_ops: Histogram::of_counts(),
+            snapshot_durations: [Histogram::of_seconds(), Histogram::of_seconds()],
+            peers: Mutex::default(),
+        })
     }
 
-    /// Shows the log's figures.
-    #[expect(clippy::cast_precision_loss, reason = "gauges")]
-    pub(crate) fn show(&self, stats: &bitroster_wal::Stats) {
-        let nanos = u64::try_from(stats.sync_time.as_nanos()).unwrap_or(u64::MAX);
-        self.syncs.absolute(stats.syncs);
-        self.sync_nanos.absolute(nanos);
-        self.frame_bytes.absolute(stats.frame_bytes);
-        self.disk_bytes.set(stats.disk_bytes as f64);
-        self.pending_bytes.set(stats.pending_bytes as f64);
+    /// The cells of one node, for as long as somebody holds them.
+    pub(crate) fn peer(&self, node: NodeId) -> Arc<PeerMetrics> {
+        let mut peers = self.peers.lock();
+        peers.retain(|_, peer| peer.strong_count() > 0);
+        if let Some(peer) = peers.get(&node).and_then(Weak::upgrade) {
+            return peer;
+        }
+        let zero = || AtomicU64::new(0);
+        let peer = Arc::new(PeerMetrics {
+            round_trip: Histogram::of_seconds(),
+            unreachable: zero(),
+            refused: zero(),
+            malformed: zero(),
+        });
+        peers.insert(node, Arc::downgrade(&peer));
+        peer
+    }
+
+    fn peers(&self) -> Vec<(NodeId, Arc<PeerMetrics>)> {
+        let peers = self.peers.lock();
+        peers.iter().filter_map(|(node, peer)| Some((*node, peer.upgrade()?))).collect()
     }
 }
 
@@ -114,13 +164,26 @@ pub(crate) struct WorkMetrics {
 }
 
 impl WorkMetrics {
-    /// Makes the handles.
+    /// Makes the handles, in the recorder that is installed.
     pub(crate) fn new() -> Self {
-        let jobs = |outcome| counter!("bitroster_shard_work_jobs_total", "outcome" => outcome);
+        describe_counter!(
+            "bitroster_store_work_jobs_total",
+            "Heavy computations that have ended, by how they ended"
+        );
+        describe_gauge!(
+            "bitroster_store_work_waiting_jobs",
+            "Heavy computations that wait for a thread"
+        );
+        describe_gauge!("bitroster_store_work_running_jobs", "Heavy computations that run");
+        describe_gauge!(
+            "bitroster_store_work_bytes",
+            "Bytes that heavy computations of readers touch, of those that run or wait"
+        );
+        let jobs = |outcome| counter!("bitroster_store_work_jobs_total", "outcome" => outcome);
         Self {
-            waiting_jobs: gauge!("bitroster_shard_work_waiting_jobs"),
-            running_jobs: gauge!("bitroster_shard_work_running_jobs"),
-            bytes: gauge!("bitroster_shard_work_bytes"),
+            waiting_jobs: gauge!("bitroster_store_work_waiting_jobs"),
+            running_jobs: gauge!("bitroster_store_work_running_jobs"),
+            bytes: gauge!("bitroster_store_work_bytes"),
             done: jobs("done"),
             refused: jobs("refused"),
             cancelled: jobs("cancelled"),
@@ -129,62 +192,19 @@ impl WorkMetrics {
     }
 }
 
-/// Tells the recorder what each name means. Called once, at the start.
-pub(crate) fn describe() {
-    describe_counter!(
-        "bitroster_shard_proposals_total",
-        "Log entries proposed here, by outcome: applied, refused or unknown."
-    );
-    describe_counter!("bitroster_shard_ops_total", "Ops proposed here and applied.");
-    describe_histogram!("bitroster_shard_entry_ops", Unit::Count, "Ops in one log entry.");
-    describe_histogram!(
-        "bitroster_shard_commit_duration_seconds",
-        Unit::Seconds,
-        "Time from the proposal of an entry to its outcomes, on the leader."
-    );
-    describe_histogram!(
-        "bitroster_shard_apply_duration_seconds",
-        Unit::Seconds,
-        "Time to apply one entry, heavy work included."
-    );
-    describe_gauge!(
-        "bitroster_shard_queue_bytes",
-        Unit::Bytes,
-        "Ops that wait for the next entry."
-    );
-    describe_gauge!(
-        "bitroster_shard_log_bytes",
-        Unit::Bytes,
-        "Log kept in memory: all entries since the last snapshot."
-    );
-    describe_histogram!(
-        "bitroster_shard_snapshot_duration_seconds",
-        Unit::Seconds,
-        "Time from a snapshot's instant to its being durable."
-    );
-    describe_gauge!("bitroster_shard_snapshot_bytes", Unit::Bytes, "Length of the last snapshot.");
-    describe_work();
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn describe_work() {
-    describe_counter!(
-        "bitroster_shard_work_jobs_total",
-        "Heavy computations, by outcome: done, refused because too much waits, cancelled with \
-         their caller or expired before they began."
-    );
-    describe_gauge!(
-        "bitroster_shard_work_waiting_jobs",
-        Unit::Count,
-        "Heavy computations that wait for a thread."
-    );
-    describe_gauge!(
-        "bitroster_shard_work_running_jobs",
-        Unit::Count,
-        "Heavy computations that run."
-    );
-    describe_gauge!(
-        "bitroster_shard_work_bytes",
-        Unit::Bytes,
-        "Bytes that heavy computations of readers touch, of those that run or wait."
-    );
+    #[test]
+    fn a_peer_is_known_for_as_long_as_somebody_talks_to_it() {
+        let node = NodeMetrics::new();
+        let (first, second) = (node.peer(NodeId(2)), node.peer(NodeId(2)));
+        assert!(Arc::ptr_eq(&first, &second));
+        let third = node.peer(NodeId(3));
+        drop((first, second));
+        let known: Vec<NodeId> = node.peers().into_iter().map(|(node, _)| node).collect();
+        assert_eq!(known, [NodeId(3)]);
+        drop(third);
+    }
 }

@@ -15,7 +15,6 @@ use bitroster_types::limits::{
     BATCH_BYTES_MAX, ENTRY_BYTES_MAX, ENTRY_OPS_MAX, GROUP_PROPOSALS_MAX, GROUP_QUEUE_BATCHES_MAX,
     GROUP_QUEUE_BYTES_MAX,
 };
-use metrics::Gauge;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
@@ -42,7 +41,6 @@ pub(crate) struct Queue {
     wake: Notify,
     /// Wakes those who wait for the queue's end.
     idle: Notify,
-    bytes_gauge: Gauge,
 }
 
 #[derive(Debug, Default)]
@@ -55,14 +53,9 @@ struct Inner {
 }
 
 impl Queue {
-    /// An empty queue that shows its length in `bytes_gauge`.
-    pub(crate) fn new(bytes_gauge: Gauge) -> Arc<Self> {
-        Arc::new(Self {
-            inner: Mutex::default(),
-            wake: Notify::new(),
-            idle: Notify::new(),
-            bytes_gauge,
-        })
+    /// An empty queue.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { inner: Mutex::default(), wake: Notify::new(), idle: Notify::new() })
     }
 
     /// Queues a batch; its outcomes come out of the receiver. The ticket withdraws it.
@@ -140,8 +133,6 @@ impl Queue {
         }
         inner.in_flight += 1;
         let batches = inner.next_entry();
-        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        self.bytes_gauge.set(inner.bytes as f64);
         Some((batches, InFlight { queue: self.clone() }))
     }
 
@@ -269,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn taking_back_the_last_batch_of_a_closed_queue_leaves_it_idle() {
-        let queue = Queue::new(Gauge::noop());
+        let queue = Queue::new();
         let (ticket, _receiver) = queue.push(batch()).unwrap();
         queue.close();
         let mut idle = Box::pin(queue.idle());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bitroster_engine::EngineConfig;
+use bitroster_telemetry::metric::Page;
 use bitroster_types::{GroupId, ReplicaId, SegmentWidth};
 use bitroster_wal::{Completion, DataDir, RecoveredGroup, SnapshotStore, Wal};
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use crate::group::role::Applies;
 use crate::group::{Group, GroupHandle, Parts};
 use crate::keeper::{Keeper, LogMeter};
 use crate::keyspace::Keyspace;
-use crate::metrics::{self, LogMetrics, Metrics};
+use crate::metrics::{self, Metrics, NodeMetrics};
 use crate::options::{GroupSpec, ShardOptions};
 use crate::peers::MessageKind;
 use crate::pool::Pool;
@@ -30,8 +31,7 @@ use crate::raft::replica::{self, Founding, Place, Replica};
 use crate::raft::snapshot::Snapshots;
 use crate::raft::state_machine::StateMachine;
 
-/// How often keys past their expiry are dropped, if nothing else drops them, and how often the
-/// log's figures are shown.
+/// How often keys past their expiry are dropped, if nothing else drops them.
 const PULSE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Entries that one round of expiry may take: each drops a bounded number of keys.
@@ -47,6 +47,7 @@ pub struct Shard {
     pool: Arc<Pool>,
     wake: Arc<Notify>,
     groups: Arc<Groups>,
+    metrics: Arc<NodeMetrics>,
     /// What the log holds of groups that were not started yet.
     recovered: Mutex<BTreeMap<GroupId, RecoveredGroup>>,
     tasks: Mutex<HashMap<GroupId, Tasks>>,
@@ -124,7 +125,6 @@ impl Shard {
     /// [`Error::Option`].
     pub async fn open(options: ShardOptions) -> Result<Self, Error> {
         options.validate()?;
-        metrics::describe();
         let ShardOptions { data_dir, file_system, wal, .. } = &options;
         let (data_dir, file_system, wal) = (data_dir.clone(), file_system.clone(), wal.clone());
         let opened = spawn_blocking(move || {
@@ -148,6 +148,7 @@ impl Shard {
             pool,
             wake: Arc::default(),
             groups: Arc::default(),
+            metrics: NodeMetrics::new(),
             recovered: Mutex::new(recovered.groups),
             tasks: Mutex::default(),
             services: Mutex::default(),
@@ -171,7 +172,7 @@ impl Shard {
         {
             let mut services = shard.services.lock();
             services.spawn(keeper.run());
-            services.spawn(pulse(shard.groups.clone(), shard.wal.clone()));
+            services.spawn(pulse(shard.groups.clone()));
         }
         Ok(shard)
     }
@@ -213,7 +214,7 @@ impl Shard {
             // There is no way to others.
             founders = vec![(replica, options.node)];
         }
-        let metrics = Metrics::new(id);
+        let metrics = Metrics::new(self.metrics.clone());
         let engine = EngineConfig {
             group: id,
             width: width_of(id, options.width),
@@ -221,7 +222,7 @@ impl Shard {
         };
         let keyspace = Arc::new(Keyspace::new(engine.clone()));
         let limit = options.snapshot_log_bytes_min;
-        let meter = LogMeter::new(limit, self.wake.clone(), metrics.log_bytes.clone());
+        let meter = LogMeter::new(limit, self.wake.clone());
         let wal = self.wal.clone();
         let log = LogStore::new((id, replica), wal, recovered, meter.clone(), fatal.clone())
             .map_err(|error| Error::Stopped { group: id, reason: error.to_string() })?;
@@ -232,7 +233,16 @@ impl Shard {
         let state_machine =
             StateMachine::new(id, keyspace.clone(), pool.clone(), snapshots.clone(), told);
         let peers = options.peers.clone();
-        let parts = replica::Parts { place, log, snapshots, state_machine, peers, timing, engine };
+        let parts = replica::Parts {
+            place,
+            log,
+            snapshots,
+            state_machine,
+            peers,
+            timing,
+            engine,
+            metrics: metrics.clone(),
+        };
         let clock = options.clock.clone();
         let group = Group::new(Parts {
             place,
@@ -363,6 +373,21 @@ impl Shard {
         ShardStats { work_jobs: self.pool.jobs(), wal: self.wal.stats(), groups: groups.collect() }
     }
 
+    /// Shows what was counted and how the groups are. Walks through data whose count is old and
+    /// asks the disk, on a thread for such work, for about a tenth of a second at most.
+    pub async fn publish(&self, mut page: Page) -> Page {
+        let (groups, root) = (self.groups.all(), self.options.data_dir.clone());
+        let (node, wal) = (self.metrics.clone(), self.wal.clone());
+        let shown = spawn_blocking(move || {
+            metrics::walk(&groups);
+            metrics::publish(&groups, &node, &wal, &mut page);
+            metrics::publish_disk(&root, &mut page);
+            page
+        });
+        // It ends early only with the runtime, and nobody reads the page then.
+        shown.await.unwrap_or_default()
+    }
+
     /// Refuses new writes, commits and answers what waits, stops the replicas and closes the log.
     /// A second call does nothing.
     ///
@@ -421,14 +446,12 @@ pub(crate) fn start_failed(group: &Group, fatal: &Fatal, error: &Error) {
     }
 }
 
-/// Drops keys past their expiry and shows the log's figures. Never returns.
-async fn pulse(groups: Arc<Groups>, wal: Arc<Wal>) {
-    let log = LogMetrics::new();
+/// Drops keys past their expiry. Never returns.
+async fn pulse(groups: Arc<Groups>) {
     let mut timer = interval(PULSE_INTERVAL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         timer.tick().await;
-        log.show(&wal.stats());
         for group in groups.all() {
             for _ in 0..EXPIRY_ENTRIES_MAX {
                 if !group.expiry_due() || group.tick().await.is_err() {

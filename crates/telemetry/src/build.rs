@@ -1,6 +1,6 @@
 //! Version and commit of this build.
 
-use metrics::{Unit, describe_gauge, gauge};
+use crate::metric::Page;
 
 /// The release, as in `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -11,12 +11,21 @@ pub const COMMIT: &str = match option_env!("BITROSTER_COMMIT") {
     None => "unknown",
 };
 
+/// The release of the compiler.
+pub const RUSTC: &str = env!("BITROSTER_RUSTC");
+
 /// Whether assertions for debugging are compiled in.
 pub const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
 
-/// Sets `bitroster_build_info`, the gauge whose labels tell versions apart. Needs the recorder.
-pub fn observe() {
-    describe_gauge!("bitroster_build_info", Unit::Count, "Version and commit of this process");
-    gauge!("bitroster_build_info", "version" => VERSION, "commit" => COMMIT, "profile" => PROFILE)
-        .set(1.0);
+/// Shows `bitroster_build_info`, the gauge whose labels tell versions and roles apart.
+pub fn publish(page: &mut Page, role: &str) {
+    let labels = [
+        ("version", VERSION),
+        ("commit", COMMIT),
+        ("rustc", RUSTC),
+        ("profile", PROFILE),
+        ("role", role),
+    ];
+    page.gauge("bitroster_build_info", "What this process was built from, and its role")
+        .row(&labels, 1_u64);
 }

@@ -1,14 +1,14 @@
 //! Logs, the metric recorder, process figures and build information.
 //!
 //! Knows nothing of bitmaps: the crates that observe name their own metrics. What is fixed here is
-//! how they are kept: every histogram has buckets, so that no sample is held until a scrape.
+//! how they are kept and shown: every histogram has fixed bounds, so that no sample is held.
 //!
 //! # Map
 //!
 //! | module      | job                                                       |
 //! |-------------|-----------------------------------------------------------|
 //! | [`log`]     | log lines: format, level, change of level at run time      |
-//! | [`metric`]  | the recorder, its buckets and its text                     |
+//! | [`metric`]  | the recorder, histograms, and the page of a scrape         |
 //! | [`process`] | memory, processor time and files of this process           |
 //! | [`build`]   | version and commit                                         |
 

@@ -7,18 +7,50 @@ use std::{
     fmt,
     io::{self, IsTerminal as _},
     str::FromStr,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer as _,
+    EnvFilter, Layer,
     fmt::{format::Writer, time::FormatTime},
-    layer::SubscriberExt as _,
+    layer::{Context, SubscriberExt as _},
     reload,
     util::SubscriberInitExt as _,
 };
 
-use crate::Error;
+use crate::{Error, metric::Page};
+
+/// The levels, as they are shown, with what was written of each.
+static LINES: [(Level, &str, AtomicU64); 5] = [
+    (Level::ERROR, "error", AtomicU64::new(0)),
+    (Level::WARN, "warn", AtomicU64::new(0)),
+    (Level::INFO, "info", AtomicU64::new(0)),
+    (Level::DEBUG, "debug", AtomicU64::new(0)),
+    (Level::TRACE, "trace", AtomicU64::new(0)),
+];
+
+/// Counts the lines that the filter lets through.
+struct Count;
+
+impl<S: Subscriber> Layer<S> for Count {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        if let Some((.., lines)) =
+            LINES.iter().find(|(level, ..)| level == event.metadata().level())
+        {
+            lines.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Shows how many lines were written of each level.
+pub fn publish(page: &mut Page) {
+    let mut family = page.counter("bitroster_log_messages_total", "Lines written to the log");
+    for (_, level, lines) in &LINES {
+        family.row(&[("level", level)], lines.load(Relaxed));
+    }
+}
 
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,9 +120,9 @@ pub fn init(level: &str, format: Format) -> Result<Handle, Error> {
         layer.with_ansi(terminal).boxed()
     };
     let (filter, handle) = reload::Layer::new(filter);
-    tracing_subscriber::registry().with(filter).with(layer).try_init().map_err(|error| {
-        Error::Installed { what: "a log subscriber", reason: error.to_string() }
-    })?;
+    tracing_subscriber::registry().with(filter).with(layer).with(Count).try_init().map_err(
+        |error| Error::Installed { what: "a log subscriber", reason: error.to_string() },
+    )?;
     let set = Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()));
     Ok(Handle { set })
 }

@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use metrics::{Gauge, Unit, describe_gauge, gauge};
+use crate::metric::Page;
 
 /// Clock ticks a second in `/proc/self/stat`; the same on every Linux that we know (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -83,40 +83,33 @@ fn read(path: &str) -> String {
 }
 
 /// The `process_*` metrics, by their customary names.
-#[derive(Clone)]
+#[derive(Clone, Copy, Debug)]
 pub struct Metrics {
-    cpu: Gauge,
-    resident: Gauge,
-    files: Gauge,
-    threads: Gauge,
+    start_seconds: f64,
 }
 
 impl Metrics {
-    /// Makes the handles and notes the time as the start of the process. Needs the recorder.
+    /// Notes the time as the start of the process.
     pub fn new() -> Self {
-        describe_gauge!("process_cpu_seconds_total", Unit::Seconds, "Processor time spent");
-        describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Resident memory");
-        describe_gauge!("process_open_fds", "Open files and sockets");
-        describe_gauge!("process_threads", "Threads of the operating system");
-        describe_gauge!("process_start_time_seconds", Unit::Seconds, "Start, in Unix time");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        gauge!("process_start_time_seconds").set(now.as_secs_f64());
-        Self {
-            cpu: gauge!("process_cpu_seconds_total"),
-            resident: gauge!("process_resident_memory_bytes"),
-            files: gauge!("process_open_fds"),
-            threads: gauge!("process_threads"),
-        }
+        Self { start_seconds: now.as_secs_f64() }
     }
 
-    /// Reads `/proc` and sets the gauges; called at a scrape.
-    #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
-    pub fn observe(&self) {
+    /// Reads `/proc` and shows what it says.
+    pub fn publish(&self, page: &mut Page) {
         let usage = Usage::read();
-        self.cpu.set(usage.user_seconds + usage.system_seconds);
-        self.resident.set(usage.resident_bytes as f64);
-        self.threads.set(usage.threads as f64);
-        self.files.set(open_files() as f64);
+        let cpu = usage.user_seconds + usage.system_seconds;
+        page.counter("process_cpu_seconds_total", "Processor time spent, user and system")
+            .row(&[], cpu);
+        page.gauge("process_resident_memory_bytes", "Resident memory")
+            .row(&[], usage.resident_bytes);
+        page.gauge("process_open_fds", "Open files and sockets").row(&[], open_files());
+        if let Some(max) = open_files_max() {
+            page.gauge("process_max_fds", "Most files and sockets that may be open").row(&[], max);
+        }
+        page.gauge("process_threads", "Threads of the operating system").row(&[], usage.threads);
+        page.gauge("process_start_time_seconds", "When the process started")
+            .row(&[], self.start_seconds);
     }
 }
 

@@ -20,6 +20,7 @@
 //! |-----------------|---------------------------------------------------------------|
 //! | [`file_system`] | the disk as a trait, and the real one                         |
 //! | [`data_dir`]    | a node's directory: lock, identity                            |
+//! | [`disk`]        | what the directory takes, and what is free                    |
 //! | [`wal`]         | the handle: append, vote, truncate, purge                     |
 //! | `queue`         | what callers and the log's thread share                       |
 //! | `writer`        | the thread: swap, write, sync, answer                         |
@@ -36,6 +37,7 @@
 
 pub mod completion;
 pub mod data_dir;
+pub mod disk;
 pub mod error;
 pub mod file_system;
 mod files;
@@ -53,6 +55,7 @@ mod writer;
 
 pub use completion::{Completion, Waiter};
 pub use data_dir::{DataDir, Identity};
+pub use disk::DiskUsage;
 pub use error::{Error, IoFailure};
 pub use file_system::{Access, File, FileSystem, Lock, RealFileSystem};
 pub use options::{Options, SyncMode};

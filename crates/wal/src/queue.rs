@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
 
+use bitroster_telemetry::metric::Histogram;
 use bitroster_types::GroupId;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -94,12 +95,12 @@ impl Queue {
 }
 
 /// Counts of what the log did since it was opened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
     pub(crate) frames: AtomicU64,
     pub(crate) frame_bytes: AtomicU64,
-    pub(crate) syncs: AtomicU64,
-    pub(crate) sync_nanos: AtomicU64,
+    /// How long syncs took.
+    pub(crate) syncs: Histogram,
     pub(crate) files: AtomicU64,
     pub(crate) disk_bytes: AtomicU64,
 }
@@ -145,7 +146,7 @@ impl Shared {
             room: Condvar::new(),
             pending_bytes_max,
             writer: OnceLock::new(),
-            counters: Counters::default(),
+            counters: Counters::new(),
             holders: Mutex::new(Vec::new()),
         }
     }
@@ -265,6 +266,12 @@ impl Shared {
 }
 
 impl Counters {
+    fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        let syncs = Histogram::of_seconds();
+        Self { frames: zero(), frame_bytes: zero(), syncs, files: zero(), disk_bytes: zero() }
+    }
+
     pub(crate) fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
     }

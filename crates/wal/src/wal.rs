@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use bitroster_telemetry::metric::Histogram;
 use bitroster_types::GroupId;
 use bitroster_types::limits::{WAL_ENTRY_BYTES_MAX, WAL_VOTE_BYTES_MAX};
 use parking_lot::Mutex;
@@ -326,14 +327,19 @@ impl Wal {
         holders.iter().map(|&(group, index)| Holder { group, index }).collect()
     }
 
+    /// How long syncs of frames took.
+    pub fn sync_times(&self) -> &Histogram {
+        &self.shared.counters.syncs
+    }
+
     /// Figures as of now.
     pub fn stats(&self) -> Stats {
         let counters = &self.shared.counters;
         Stats {
             frames: counters.frames.load(Ordering::Relaxed),
             frame_bytes: counters.frame_bytes.load(Ordering::Relaxed),
-            syncs: counters.syncs.load(Ordering::Relaxed),
-            sync_time: Duration::from_nanos(counters.sync_nanos.load(Ordering::Relaxed)),
+            syncs: counters.syncs.count(),
+            sync_time: Duration::from_nanos(counters.syncs.sum()),
             files: counters.files.load(Ordering::Relaxed),
             disk_bytes: counters.disk_bytes.load(Ordering::Relaxed),
             pending_bytes: self.pending_bytes() as u64,

@@ -77,9 +77,7 @@ impl Writer {
         }
         let started = Instant::now();
         self.files.sync()?;
-        let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        Counters::add(&self.shared.counters.syncs, 1);
-        Counters::add(&self.shared.counters.sync_nanos, nanos);
+        self.shared.counters.syncs.record_time(started.elapsed());
         Ok(())
     }
 

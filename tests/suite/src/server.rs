@@ -11,7 +11,12 @@ use std::{
 use bitroster_resp::Frame;
 use tempfile::TempDir;
 
-use crate::{Client, node::TAIL_LINES, scenario::say, wait};
+use crate::{
+    Client,
+    node::{TAIL_LINES, ask_admin},
+    scenario::say,
+    wait,
+};
 
 /// How often a port may be lost to somebody else.
 const PORTS_TRIED: usize = 8;
@@ -212,6 +217,20 @@ impl Server {
     pub fn grpc_address(&self) -> SocketAddr {
         let folder = self.data_dir.as_ref().expect("a data directory").path();
         grpc_address(&folder.join("banner")).expect("the banner names the gRPC address")
+    }
+
+    /// What Bitroster's admin server answers to a scrape; `None` if it does not.
+    ///
+    /// # Panics
+    ///
+    /// If the banner does not say where it listens.
+    pub fn metrics(&self) -> Option<String> {
+        let folder = self.data_dir.as_ref().expect("a data directory").path();
+        let banner = fs::read_to_string(folder.join("banner")).expect("the banner's file");
+        let (_, address) = banner.split_once("admin       http://").expect("a line for admin");
+        let (address, _) = address.split_once('/').expect("an address");
+        let (status, text) = ask_admin(address.parse().expect("an address"), "/metrics")?;
+        (status == 200).then_some(text)
     }
 
     /// What Bitroster has logged.

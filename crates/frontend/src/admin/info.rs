@@ -82,7 +82,7 @@ fn text(shared: &Shared, status: &Status, sections: &[String]) -> Reply {
             "clients" => clients(shared, &mut out),
             "memory" => memory::section(status, &mut out),
             "persistence" => persistence(shared, status, &mut out),
-            "stats" => stats::section(shared, &mut out),
+            "stats" => stats::section(shared, status, &mut out),
             "replication" => replication(shared, status, &mut out),
             "cpu" => cpu(status, &mut out),
             "modules" => out.section("Modules"),

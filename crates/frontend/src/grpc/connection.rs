@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 use crate::{
     Frontend, Handshake,
     client::Client,
+    metrics::{Carrier, Refusal},
     server::Shared,
     tls::{HANDSHAKE_MAX, TlsStream},
 };
@@ -75,9 +76,14 @@ async fn shaken(
     };
     let Ok(shaken) = timeout(HANDSHAKE_MAX, handshake.shake(stream, admitted.addr)).await else {
         handshake.note_timeout(admitted.addr);
+        admitted.shared.metrics.add_refused(Refusal::Tls);
         return None;
     };
-    Some(Connection { stream: Io::Tls(Box::new(shaken?)), admitted })
+    let Some(stream) = shaken else {
+        admitted.shared.metrics.add_refused(Refusal::Tls);
+        return None;
+    };
+    Some(Connection { stream: Io::Tls(Box::new(stream)), admitted })
 }
 
 /// The client of a connection, for its calls.
@@ -117,7 +123,7 @@ impl Connection<TcpStream> {
         }
         let local_addr = stream.local_addr().unwrap_or(addr);
         // There is no word for a refusal before a call.
-        let client = frontend.register(addr, local_addr).ok()?;
+        let client = frontend.register(Carrier::Grpc, addr, local_addr).ok()?;
         let admitted = Admitted { client, addr, shared: Arc::clone(&frontend.shared) };
         Some(Self { stream, admitted })
     }
@@ -139,7 +145,7 @@ impl Connection {
 
     fn note_sent(&self, written: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(bytes)) = written {
-            self.admitted.shared.metrics.add_sent(*bytes);
+            self.admitted.shared.metrics.add_sent(Carrier::Grpc, *bytes);
         }
     }
 }
@@ -169,7 +175,8 @@ impl AsyncRead for Connection {
         let before = buf.filled().len();
         let read = self.as_mut().stream().poll_read(cx, buf);
         if read.is_ready() {
-            self.admitted.shared.metrics.add_received(buf.filled().len() - before);
+            let bytes = buf.filled().len() - before;
+            self.admitted.shared.metrics.add_received(Carrier::Grpc, bytes);
         }
         read
     }

@@ -29,6 +29,7 @@ use crate::{
     access::{Identity, NO_AUTH, commands::Place, log::Context},
     admin,
     client::Client,
+    metrics::Carrier,
     pubsub::{Kind, event::Events},
     server::Shared,
 };
@@ -169,12 +170,12 @@ impl Dialog {
 
     pub(super) fn note_received(&self, bytes: usize) {
         self.client.active_secs.store(self.shared.now_secs(), Relaxed);
-        self.shared.metrics.add_received(bytes);
+        self.shared.metrics.add_received(Carrier::Resp, bytes);
     }
 
     pub(super) fn note_sent(&self, bytes: usize) {
         if bytes > 0 {
-            self.shared.metrics.add_sent(bytes);
+            self.shared.metrics.add_sent(Carrier::Resp, bytes);
         }
     }
 

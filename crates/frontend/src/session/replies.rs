@@ -69,11 +69,13 @@ impl Dialog {
     /// Writes a slow request into the slow log; `more` requests were answered with it.
     #[cold]
     pub(super) fn log_slow(&self, args: &[&[u8]], more: usize, took: Duration) {
-        let is_kept = args
-            .first()
-            .and_then(|name| lookup(name))
+        let spec = args.first().and_then(|name| lookup(name));
+        let is_kept = spec
             .is_none_or(|spec| !spec.flags.contains(Flags::SKIP_SLOWLOG) || spec.name == "exec");
         if is_kept {
+            if let Some(spec) = spec {
+                self.shared.metrics.add_slow(catalog::index(spec));
+            }
             let who = (self.client.addr.to_string(), self.client.names.lock().name.clone());
             self.shared.slowlog.add(args, more, took, admin::unix_time(), who);
         }

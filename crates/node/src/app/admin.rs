@@ -117,9 +117,13 @@ async fn ready(State(admin): State<Admin>, Query(query): Query<ReadyQuery>) -> i
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    let mut page = admin.recorder.page();
+    admin.figures.publish(&mut page);
     if let Some(frontend) = admin.front.get() {
-        frontend.publish();
+        frontend.publish(&mut page);
     }
-    admin.figures.publish();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.recorder.render())
+    if let Some(shard) = admin.shard.get() {
+        page = shard.publish(page).await;
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.finish())
 }

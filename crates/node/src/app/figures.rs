@@ -12,13 +12,14 @@ use bitroster_command::CommandError;
 use bitroster_frontend::{ClusterView, NodeStatus, Spawn as _, SpreadStatus, Status};
 use bitroster_placement::slot_of_key;
 use bitroster_shard::{GroupStats, Shard, ShardStats};
-use bitroster_telemetry::{log, process};
+use bitroster_telemetry::{build, log, metric::Page, process};
 use bitroster_types::GroupId;
-use metrics::{Gauge, Unit, describe_gauge, gauge};
 use parking_lot::Mutex;
 use tracing::{error, info};
 
-use super::{cluster::view::Viewer, memory::Memory, tasks::Tasks, topology::Topology};
+use super::{
+    cluster::view::Viewer, memory::Memory, runtime::Runtime, tasks::Tasks, topology::Topology,
+};
 use crate::config::{Config, Size, SyncWord};
 
 const NO_DATA: CommandError =
@@ -39,7 +40,9 @@ pub(crate) struct Figures {
     snapshots: Arc<Snapshots>,
     /// Set once the node is in a cluster.
     viewer: OnceLock<Viewer>,
-    gauges: Gauges,
+    role: &'static str,
+    process: process::Metrics,
+    runtime: Arc<Runtime>,
 }
 
 /// The last snapshot that a client asked for.
@@ -56,6 +59,7 @@ impl Figures {
         shard: Arc<OnceLock<Arc<Shard>>>,
         memory: Arc<Memory>,
         tasks: Arc<Tasks>,
+        runtime: Arc<Runtime>,
         log: log::Handle,
     ) -> Self {
         let (high, low) = (super::data_dir::random_u128(), super::data_dir::random_u128());
@@ -76,7 +80,9 @@ impl Figures {
                 time_secs: AtomicU64::new(unix_secs()),
             }),
             viewer: OnceLock::new(),
-            gauges: Gauges::new(),
+            role: config.server.role.name(),
+            process: process::Metrics::new(),
+            runtime,
         }
     }
 
@@ -85,23 +91,37 @@ impl Figures {
         self.viewer.get_or_init(|| viewer);
     }
 
-    /// Sets the node's gauges; called at a scrape.
-    #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
-    pub(crate) fn publish(&self) {
-        let status = self.status();
-        self.gauges.process.observe();
-        self.gauges.allocated.set(status.allocated_bytes as f64);
-        self.gauges.limit.set(status.memory_bytes_max as f64);
-        self.gauges.dataset.set(status.dataset_bytes as f64);
-        self.gauges.keys.set(status.keys as f64);
-        self.gauges.log.set(status.log_bytes as f64);
-        let SpreadStatus { parts, staged, pending, reserved, enlisted } = status.spread;
-        for (gauge, count) in
-            self.gauges.spread.iter().zip([parts, staged, pending, reserved, enlisted])
-        {
-            gauge.set(count as f64);
+    /// Shows what all nodes have, and what a node with data holds.
+    pub(crate) fn publish(&self, page: &mut Page) {
+        build::publish(page, self.role);
+        log::publish(page);
+        self.process.publish(page);
+        page.gauge("bitroster_process_allocated_bytes", "Bytes that the allocator has handed out")
+            .row(&[], self.memory.allocated_bytes().0);
+        self.runtime.publish(page);
+        if let Some(shard) = self.shard.get() {
+            self.publish_data(&shard.stats(), page);
         }
-        self.gauges.tasks.set(self.tasks.running() as f64);
+    }
+
+    fn publish_data(&self, stats: &ShardStats, page: &mut Page) {
+        page.gauge("bitroster_store_memory_limit_bytes", "The setting maxmemory; 0 for no limit")
+            .row(&[], self.memory.limit_bytes());
+        let SpreadStatus { parts, staged, pending, reserved, enlisted } = spread(stats);
+        let states = [
+            ("parts", parts),
+            ("staged", staged),
+            ("pending", pending),
+            ("reserved", reserved),
+            ("enlisted", enlisted),
+        ];
+        let mut family = page.gauge(
+            "bitroster_store_spread",
+            "What the groups led here hold of keys that lie in several groups",
+        );
+        for (state, count) in states {
+            family.row(&[("state", state)], count);
+        }
     }
 }
 
@@ -137,6 +157,7 @@ impl NodeStatus for Figures {
             cpu_system_seconds: usage.system_seconds,
             keys: sum(|group| group.engine.keys),
             expires: sum(|group| group.engine.keys_with_expiry),
+            expired: sum(|group| group.engine.expired),
             spread: spread(&stats),
             groups: self.topology.map().map_or(0, |map| map.groups().len()),
             snapshot_running: self.snapshots.running.load(Relaxed),
@@ -230,45 +251,4 @@ impl NodeStatus for Figures {
 
 fn unix_secs() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// The node's own metrics.
-struct Gauges {
-    spread: [Gauge; 5],
-    process: process::Metrics,
-    allocated: Gauge,
-    limit: Gauge,
-    dataset: Gauge,
-    keys: Gauge,
-    log: Gauge,
-    tasks: Gauge,
-}
-
-impl Gauges {
-    fn new() -> Self {
-        let bytes = |name, help| describe_gauge!(name, Unit::Bytes, help);
-        bytes("bitroster_node_memory_allocated_bytes", "Bytes that the allocator has handed out");
-        bytes("bitroster_node_memory_limit_bytes", "maxmemory; 0 for no limit");
-        bytes("bitroster_node_dataset_bytes", "Bytes that keys and bitmaps take");
-        bytes("bitroster_node_log_disk_bytes", "Bytes that the log takes on disk");
-        describe_gauge!("bitroster_node_keys", "Keys of all groups of this node");
-        describe_gauge!(
-            "bitroster_node_spread",
-            "Keys over several groups, of the groups that this node leads: parts that it holds, \
-             parts that are staged, changes that are pending, changes that are reserved, leaves \
-             that were given not long ago"
-        );
-        describe_gauge!("bitroster_node_tasks", "Tasks that have not ended");
-        Self {
-            spread: ["parts", "staged", "pending", "reserved", "enlisted"]
-                .map(|state| gauge!("bitroster_node_spread", "state" => state)),
-            process: process::Metrics::new(),
-            allocated: gauge!("bitroster_node_memory_allocated_bytes"),
-            limit: gauge!("bitroster_node_memory_limit_bytes"),
-            dataset: gauge!("bitroster_node_dataset_bytes"),
-            keys: gauge!("bitroster_node_keys"),
-            log: gauge!("bitroster_node_log_disk_bytes"),
-            tasks: gauge!("bitroster_node_tasks"),
-        }
-    }
 }

@@ -307,6 +307,15 @@ pub(crate) enum RoleWord {
 }
 
 impl RoleWord {
+    /// The word.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Shard => "shard",
+            Self::Router => "router",
+        }
+    }
+
     /// Whether it keeps data.
     pub(crate) fn keeps_data(self) -> bool {
         self != Self::Router

@@ -5,7 +5,10 @@ use bitroster_types::Key;
 use futures_util::future::join_all;
 
 use super::{Queue, Turn, first_key_of_read, first_key_of_write};
-use crate::{Target, TransportError, call::Call, map::Pauses, plan, route, transport::NOT_SERVED};
+use crate::{
+    Target, TransportError, call::Call, map::Pauses, metrics::Restart, plan, route,
+    transport::NOT_SERVED,
+};
 
 /// A command that its group could not do alone.
 pub(super) struct Deferred {
@@ -55,13 +58,8 @@ impl Turn {
             }
             self.waiting = 0;
             self.ledger.clear();
-            if self.origin.is_none() {
-                self.router.0.metrics.turn_done(call.elapsed());
-            }
         }
-        if self.origin.is_none() {
-            self.counts.publish(&self.router.0.metrics);
-        }
+        self.router.0.metrics.add_reads_in_place(&mut self.reads_in_place);
     }
 
     /// Answers the reads that come before all queues: short ones with one request a group, what is
@@ -94,7 +92,7 @@ impl Turn {
             _ => join_all(asked).await,
         };
         for (reads, outcomes) in answered {
-            self.settle_reads(call, reads, outcomes, &mut rest);
+            self.settle_reads(reads, outcomes, &mut rest);
         }
         if rest.is_empty() {
             return;
@@ -111,7 +109,6 @@ impl Turn {
     /// Fills what one group answered to short reads; what it could not answer alone goes to `rest`.
     fn settle_reads(
         &mut self,
-        call: &Call,
         reads: Vec<(usize, ReadCommand)>,
         outcomes: Result<Vec<Outcome>, TransportError>,
         rest: &mut Vec<(usize, ReadCommand)>,
@@ -128,7 +125,7 @@ impl Turn {
             }
             Ok(_) | Err(TransportError::StaleMap { .. }) => rest.extend(reads),
             Err(error) => {
-                let error = call.noted(error.into());
+                let error = CommandError::from(error);
                 for (place, _) in reads {
                     self.fill(place, error.clone().into());
                 }
@@ -138,14 +135,14 @@ impl Turn {
 
     /// Sends every queue, waits for all, and fills the replies that are known then.
     async fn flush_queues(&mut self, call: &Call, deferred: &mut Vec<Deferred>) {
-        let transport = &call.inner.transport;
+        let requests = &call.inner.requests;
         let busy = |queue: &Queue| !queue.queued.is_empty();
         if self.queues.iter().filter(|queue| busy(queue)).count() == 1 {
             let index = self.queues.iter().position(busy).expect("one queue is busy");
             let to = self.target(self.queues[index].group);
             let queue = &mut self.queues[index];
             let batch = std::mem::take(&mut queue.batch);
-            let outcomes = transport.write(to, batch, call.deadline).await;
+            let outcomes = requests.write(to, batch, call.deadline).await;
             self.settle(call, index, outcomes, deferred);
         } else {
             let epoch = self.map.epoch();
@@ -154,7 +151,7 @@ impl Turn {
                 if busy(queue) {
                     let batch = std::mem::take(&mut queue.batch);
                     let to = Target { group: queue.group, epoch };
-                    let outcomes = transport.write(to, batch, call.deadline);
+                    let outcomes = requests.write(to, batch, call.deadline);
                     sent.push(async move { (index, outcomes.await) });
                 }
             }
@@ -184,7 +181,7 @@ impl Turn {
                 return;
             }
             Ok(_) => return self.fail(index, queued, &call.unknown()),
-            Err(error) => return self.fail(index, queued, &call.noted(error.into())),
+            Err(error) => return self.fail(index, queued, &CommandError::from(error)),
         };
         let first = deferred.len();
         for ((place, command), outcome) in queued.drain(..).zip(outcomes) {
@@ -261,7 +258,7 @@ impl Turn {
                 }
                 return;
             }
-            call.inner.metrics.restarted();
+            call.inner.metrics.restarted(Restart::SlotMoved);
             let mut turn = Self::new(self.router.clone());
             turn.reading = self.reading.clone();
             turn.origin = Some(call.clone());
@@ -376,8 +373,8 @@ async fn ask_short(
             (place, read)
         })
         .collect();
-    let transport = &call.inner.transport;
-    let outcomes = transport.read_short(to, ops, &call.reading, call.deadline).await;
+    let requests = &call.inner.requests;
+    let outcomes = requests.read_short(to, ops, &call.reading, call.deadline).await;
     (reads, outcomes)
 }
 

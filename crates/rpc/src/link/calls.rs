@@ -227,8 +227,7 @@ impl Contents for Calls {
             }
         }
         self.metrics.sent_bytes.increment(bytes as u64);
-        #[expect(clippy::cast_precision_loss, reason = "a histogram")]
-        self.metrics.frame_messages.record(frame.calls.len() as f64);
+        self.metrics.frame_sent(frame.calls.len());
     }
 }
 

@@ -68,8 +68,7 @@ impl Contents for Answers {
             }
         }
         self.metrics.sent_bytes.increment(bytes as u64);
-        #[expect(clippy::cast_precision_loss, reason = "a histogram")]
-        self.metrics.frame_messages.record(frame.answers.len() as f64);
+        self.metrics.frame_sent(frame.answers.len());
     }
 }
 

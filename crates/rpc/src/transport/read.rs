@@ -83,8 +83,7 @@ pub(super) async fn fly(sender: Arc<Sender>) {
         for caller in &mut callers {
             ops.append(std::mem::take(&mut caller.ops));
         }
-        #[expect(clippy::cast_precision_loss, reason = "a histogram")]
-        sender.metrics().read_batch.record(ops.len() as f64);
+        sender.figures().read_batch.record(ops.len() as u64);
         let ask = Ask { epoch, consistency, deadline, is_short: true };
         match ask.run(&sender, ops).await {
             Ok((outcomes, age_ms)) => {

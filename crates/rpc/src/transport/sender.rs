@@ -7,12 +7,12 @@ use std::{
 
 use bitroster_command::{OpBatch, Outcome, ReadOp};
 use bitroster_proto::internal::Status;
-use bitroster_router::{Reading, TransportError};
+use bitroster_router::{Reading, Retry, TransportError, TransportFigures};
 use bitroster_types::{Deadline, GroupId, NodeId};
 use tokio::{sync::oneshot, time::timeout_at};
 
 use super::{
-    busy,
+    busy, has_passed,
     mark::{Mark, Standing},
     queue::{Pushed, Queue},
     read::{self, WaitingRead},
@@ -24,7 +24,6 @@ use super::{
 use crate::{
     error::CallError,
     links::Links,
-    metrics::Metrics,
     request::{Request, Response},
 };
 
@@ -50,8 +49,8 @@ impl Sender {
         }
     }
 
-    pub(super) fn metrics(&self) -> &Metrics {
-        self.links.metrics()
+    pub(super) fn figures(&self) -> &TransportFigures {
+        &self.links.metrics().figures
     }
 
     pub(super) fn search(&self, prefers_here: bool) -> Search<'_> {
@@ -152,13 +151,19 @@ impl Sender {
     ) -> Result<Response, CallError> {
         let deadline = within(deadline, patience);
         let answer = self.links.call(node, request, deadline).await;
-        match answer.as_ref().map(|response| response.status) {
-            Ok(Status::Ok | Status::Busy | Status::Refused) => {}
-            Ok(Status::NotLeader | Status::Unavailable | Status::Unknown) | Err(_) => {
-                self.lead.lost(node);
+        let failed = match answer.as_ref().map(|response| response.status) {
+            Ok(Status::Ok | Status::Refused | Status::StaleEpoch) => return answer,
+            Ok(Status::Busy) => {
+                self.figures().retried(Retry::Busy);
+                return answer;
             }
-            Ok(Status::StaleEpoch) => {}
-        }
+            Ok(Status::NotLeader) => Retry::NotLeader,
+            Ok(Status::Unavailable | Status::Unknown) => Retry::Unavailable,
+            Err(_) if has_passed(deadline) => Retry::Timeout,
+            Err(_) => Retry::Unavailable,
+        };
+        self.figures().retried(failed);
+        self.lead.lost(node);
         answer
     }
 }

@@ -125,7 +125,6 @@ impl Flight<'_> {
                 Next::Search => {}
                 Next::Rest => search.rest(),
             }
-            self.sender.metrics().retries.increment(1);
         }
         self.give_up();
     }
@@ -208,8 +207,7 @@ impl Flight<'_> {
             }
         }
         let batch = self.sent.ops.as_ref().unwrap_or(&self.callers[0].batch);
-        #[expect(clippy::cast_precision_loss, reason = "a histogram")]
-        sender.metrics().write_batch.record(batch.len() as f64);
+        sender.figures().write_batch.record(batch.len() as u64);
         let mut ops = OpBatch::new();
         let Number { session, number: own } = number;
         let answered = sender.session.answered(number).min(own - 1);
@@ -336,9 +334,6 @@ impl Flight<'_> {
 
     /// Tells all callers how it stands, and sends nothing any more.
     fn give_up(&mut self) {
-        if self.sent.may_have_arrived && !self.callers.is_empty() {
-            self.sender.metrics().unknown.increment(1);
-        }
         for caller in self.callers.drain(..) {
             let error = if self.sent.may_have_arrived {
                 unknown(caller.started)

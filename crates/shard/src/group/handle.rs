@@ -64,28 +64,7 @@ impl GroupHandle {
 
     /// Where the replica here stands.
     pub fn status(&self) -> ReplicaStatus {
-        let group = &*self.group;
-        match group.replica.get() {
-            Some(replica) => ReplicaStatus {
-                // Raft's own figures come a moment later than what it has answered.
-                applied: group.applied.index(),
-                ready: group.is_ready(),
-                ..replica.status()
-            },
-            None => ReplicaStatus {
-                group: group.id(),
-                replica: group.replica_id(),
-                leads: false,
-                leader: None,
-                term: 0,
-                last_log: 0,
-                committed: 0,
-                applied: group.applied.index(),
-                ready: false,
-                learner: false,
-                followers: Vec::new(),
-            },
-        }
+        self.group.status()
     }
 
     /// The index of the last entry that is applied here, now and at every change. The sender is

@@ -77,6 +77,8 @@ pub(crate) struct Freshness {
 #[derive(Debug, Default)]
 struct Inner {
     fresh: Option<Instant>,
+    /// When the leader was last heard of.
+    heard: Option<Instant>,
     /// The leader had committed this much at that time.
     told: Option<(u64, Instant)>,
 }
@@ -85,6 +87,7 @@ impl Freshness {
     /// At `at` the leader had committed the log up to `committed`.
     pub(crate) fn tell(&self, committed: u64, at: Instant, applied: u64) {
         let mut inner = self.inner.lock();
+        inner.heard = Some(at);
         inner.settle(applied);
         // An older word that is not reached yet is kept: it is reached first.
         inner.told.get_or_insert((committed, at));
@@ -95,6 +98,11 @@ impl Freshness {
     pub(crate) fn set(&self, at: Instant) {
         let mut inner = self.inner.lock();
         inner.fresh = inner.fresh.max(Some(at));
+    }
+
+    /// How long ago a leader's log was taken; `None` if it never was.
+    pub(crate) fn silence(&self) -> Option<Duration> {
+        self.inner.lock().heard.map(|heard| heard.elapsed())
     }
 
     /// How long ago all was applied, by what is known now; `None` if it never was.

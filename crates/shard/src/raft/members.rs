@@ -24,7 +24,7 @@ const CHANGE_TIMEOUTS: u32 = 10;
 const TRANSFER_TIMEOUTS: u32 = 4;
 
 /// A replica as it stands now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplicaStatus {
     /// Its group.
     pub group: GroupId,
@@ -36,6 +36,8 @@ pub struct ReplicaStatus {
     pub leader: Option<NodeId>,
     /// The newest term it knows.
     pub term: u64,
+    /// Index of the first entry that its log still holds; 0 where it has none.
+    pub first_log: u64,
     /// Index of its last log entry; 0 where it has none.
     pub last_log: u64,
     /// Index of the last entry that it knows to be committed; 0 where it knows of none.
@@ -46,6 +48,10 @@ pub struct ReplicaStatus {
     pub ready: bool,
     /// Whether it has no vote.
     pub learner: bool,
+    /// How many replicas of the group have a vote, as it knows.
+    pub voters: u64,
+    /// How many have none.
+    pub learners: u64,
     /// The other replicas, by ascending number; only where this one leads.
     pub followers: Vec<FollowerStatus>,
 }
@@ -106,6 +112,11 @@ impl Plan {
     }
 }
 
+/// The first entry of a log that ends with `last` and was purged up to `purged`.
+fn first_log(purged: u64, last: Option<u64>) -> u64 {
+    last.filter(|last| *last > purged).map_or(0, |_| purged + 1)
+}
+
 impl Replica {
     /// The replica as it stands now; `ready` is for the group to say.
     pub(crate) fn status(&self) -> ReplicaStatus {
@@ -126,11 +137,14 @@ impl Replica {
             leads: metrics.state == ServerState::Leader,
             leader: metrics.current_leader.and_then(node_of),
             term: metrics.current_term,
+            first_log: first_log(index(metrics.purged), metrics.last_log_index),
             last_log: metrics.last_log_index.unwrap_or(0),
             committed: index(metrics.cluster_committed.max(metrics.local_committed)),
             applied: index(metrics.last_applied),
             ready: false,
             learner: !voters.contains(&self.place.replica.0),
+            voters: voters.len() as u64,
+            learners: membership.learner_ids().count() as u64,
             followers: followers
                 .map(|(&replica, matched)| FollowerStatus {
                     replica: ReplicaId(replica),

@@ -10,7 +10,7 @@ use std::iter;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bitroster_types::limits::SNAPSHOT_PIECE_BYTES;
 use bitroster_types::{GroupId, NodeId, ReplicaId};
@@ -29,6 +29,7 @@ use super::message::{self, SnapshotMessage, SnapshotPart};
 use super::snapshot::{RaftSnapshot, SnapshotFile};
 use super::types::{Host, TypeConfig, Vote};
 use crate::error::invalid_data;
+use crate::metrics::{Metrics, PeerMetrics, SnapshotOp, count};
 use crate::options::Timing;
 use crate::peers::{Destination, MessageKind, PeerError, Peers};
 
@@ -45,6 +46,7 @@ pub(crate) struct Network {
     pub(crate) timing: Timing,
     /// Distinguishes the sendings of snapshots.
     pub(crate) transfers: Arc<AtomicU64>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// A client of one peer.
@@ -53,6 +55,9 @@ pub(crate) struct Peer {
     peers: Option<Arc<dyn Peers>>,
     timing: Timing,
     transfers: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
+    /// What is counted of the node.
+    sent: Arc<PeerMetrics>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -65,6 +70,8 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             peers: self.peers.clone(),
             timing: self.timing,
             transfers: self.transfers.clone(),
+            metrics: self.metrics.clone(),
+            sent: self.metrics.node.peer(node),
         }
     }
 }
@@ -115,7 +122,25 @@ impl Peer {
                 reason,
             }));
         };
-        peers.call(self.to, kind, body, timeout).await.map_err(Failure::Unreachable)
+        let started = Instant::now();
+        let answer = peers.call(self.to, kind, body, timeout).await;
+        match &answer {
+            Ok(_) if kind == MessageKind::Append => {
+                self.sent.round_trip.record_time(started.elapsed());
+            }
+            Ok(_) => {}
+            Err(PeerError::Unreachable { .. }) => count(&self.sent.unreachable),
+            Err(PeerError::Refused { .. }) => count(&self.sent.refused),
+        }
+        answer.map_err(Failure::Unreachable)
+    }
+
+    /// Reads an answer.
+    fn decoded<T>(&self, answer: io::Result<T>) -> Result<T, Failure> {
+        answer.map_err(|error| {
+            count(&self.sent.malformed);
+            Failure::Garbage(error)
+        })
     }
 
     /// How long to wait for the answer to `len` bytes: longer than a hiccup, and never so short
@@ -132,6 +157,7 @@ impl Peer {
         snapshot: RaftSnapshot,
         option: &RPCOption,
     ) -> Result<Vote, Failure> {
+        let started = Instant::now();
         let transfer = self.transfers.fetch_add(1, Ordering::Relaxed);
         let RaftSnapshot { meta, snapshot } = snapshot;
         let mut file = snapshot;
@@ -146,7 +172,10 @@ impl Peer {
                     INSTALL_PATIENCE + Duration::from_millis(sent / (BYTES_PER_SECOND_MIN / 1000));
             }
             let answer = self.call(MessageKind::Snapshot, body, patience).await?;
-            if let Some(theirs) = message::decode_received(&answer)? {
+            if let Some(theirs) = self.decoded(message::decode_received(&answer))? {
+                if is_end {
+                    self.metrics.snapshot_done(SnapshotOp::Send, started.elapsed());
+                }
                 return Ok(theirs);
             }
             if is_end {
@@ -187,7 +216,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let body = message::encode_append(&request);
         let patience = self.patience(&option, body.len());
         let answer = self.call(MessageKind::Append, body, patience).await?;
-        Ok(message::decode_appended(&answer).map_err(Failure::from)?)
+        Ok(self.decoded(message::decode_appended(&answer))?)
     }
 
     async fn vote(
@@ -197,7 +226,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         let body = message::encode_ballot(&request);
         let answer = self.call(MessageKind::Vote, body, option.hard_ttl()).await?;
-        Ok(message::decode_voted(&answer).map_err(Failure::from)?)
+        Ok(self.decoded(message::decode_voted(&answer))?)
     }
 
     // The default grants without asking, which would make pre-votes worthless.
@@ -208,7 +237,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         let body = message::encode_ballot(&request);
         let answer = self.call(MessageKind::PreVote, body, option.hard_ttl()).await?;
-        Ok(message::decode_voted(&answer).map_err(Failure::from)?)
+        Ok(self.decoded(message::decode_voted(&answer))?)
     }
 
     async fn full_snapshot(
@@ -232,7 +261,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
         let body = message::encode_transfer(&request);
         let answer = self.call(MessageKind::TransferLeader, body, option.hard_ttl()).await?;
-        Ok(message::decode_transferred(&answer).map_err(Failure::from)?)
+        Ok(self.decoded(message::decode_transferred(&answer))?)
     }
 
     // A peer that is back should not wait long for what it missed.

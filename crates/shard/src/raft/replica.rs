@@ -30,6 +30,7 @@ use super::types::{Callback, Host, LogId, Proposal, Raft, TypeConfig, Vote};
 use crate::error::{Error, invalid_data};
 use crate::fatal::Fatal;
 use crate::group::role::Role;
+use crate::metrics::Metrics;
 use crate::options::Timing;
 use crate::peers::{MessageKind, Peers};
 
@@ -57,6 +58,7 @@ pub(crate) struct Parts {
     pub(crate) timing: Timing,
     /// For states that leaders send.
     pub(crate) engine: EngineConfig,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// How a group begins.
@@ -103,10 +105,10 @@ impl Replica {
     ///
     /// [`Error::Stopped`] if the snapshot or the log cannot be read.
     pub(crate) async fn open(parts: Parts) -> Result<Self, Error> {
-        let Parts { place, log, snapshots, state_machine, peers, timing, engine } = parts;
+        let Parts { place, log, snapshots, state_machine, peers, timing, engine, metrics } = parts;
         let config = Arc::new(config(place.group, timing));
         let transfers = Arc::default();
-        let network = Network { group: place.group, peers, timing, transfers };
+        let network = Network { group: place.group, peers, timing, transfers, metrics };
         let raft = Raft::new(place.replica.0, config, network, log.clone(), state_machine)
             .await
             .map_err(|error| stopped(place.group, &error))?;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use tokio::task::spawn_blocking;
 use super::codec;
 use super::types::{SnapshotMeta, TypeConfig};
 use crate::error::invalid_data;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, SnapshotOp};
 
 /// What openraft calls a snapshot: its description and its file.
 pub(crate) type RaftSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotFile>;
@@ -26,7 +27,7 @@ pub(crate) type RaftSnapshot = openraft::type_config::alias::SnapshotOf<TypeConf
 pub(crate) struct Snapshots {
     group: GroupId,
     store: SnapshotStore,
-    metrics: Metrics,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// A snapshot that is to be sent or installed.
@@ -73,7 +74,7 @@ impl fmt::Debug for Restored {
 
 impl Snapshots {
     /// The snapshots of `group` in `store`.
-    pub(crate) fn new(group: GroupId, store: SnapshotStore, metrics: Metrics) -> Arc<Self> {
+    pub(crate) fn new(group: GroupId, store: SnapshotStore, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self { group, store, metrics })
     }
 
@@ -123,9 +124,8 @@ impl Snapshots {
         state.write_to(&mut writer)?;
         let bytes = writer.finish()?;
         let elapsed = started.elapsed();
-        self.metrics.snapshot_duration.record(elapsed);
-        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        self.metrics.snapshot_bytes.set(bytes as f64);
+        self.metrics.snapshot_done(SnapshotOp::Build, elapsed);
+        self.metrics.snapshot_bytes.store(bytes, Relaxed);
         let index = meta.last_log_id.map(|log_id| log_id.index);
         tracing::info!(group = %self.group, ?index, bytes, ?elapsed, "snapshot written");
         let reader = self

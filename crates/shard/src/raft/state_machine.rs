@@ -24,7 +24,7 @@ use super::types::{Applied, LogId, Proposal, SnapshotMeta, StoredMembership, Typ
 use crate::error::invalid_data;
 use crate::group::role::Applies;
 use crate::keyspace::Keyspace;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, SnapshotOp};
 use crate::pool::Pool;
 
 /// Ops applied before waiting readers get their turn: a fraction of a millisecond. What a client
@@ -44,7 +44,7 @@ pub(crate) struct StateMachine {
     keyspace: Arc<Keyspace>,
     pool: Arc<Pool>,
     snapshots: Arc<Snapshots>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     /// Told what is applied.
     applies: Applies,
     applied: Option<LogId>,
@@ -102,7 +102,7 @@ impl StateMachine {
         keyspace: Arc<Keyspace>,
         pool: Arc<Pool>,
         snapshots: Arc<Snapshots>,
-        (metrics, applies): (Metrics, Applies),
+        (metrics, applies): (Arc<Metrics>, Applies),
     ) -> Self {
         let membership = StoredMembership::default();
         let applied = None;
@@ -128,7 +128,7 @@ impl StateMachine {
                 Step::End => break,
             }
         }
-        self.metrics.apply_duration.record(started.elapsed());
+        self.metrics.apply_duration.record_time(started.elapsed());
         Ok(Applied(progress.outcomes.unwrap_or_default()))
     }
 
@@ -300,12 +300,17 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMeta,
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
+        let started = Instant::now();
+        let is_received = matches!(snapshot, SnapshotFile::Received(_));
         let engine = self.snapshots.install(self.keyspace.config(), meta, snapshot).await?;
         let old = std::mem::replace(&mut *self.keyspace.write(), engine);
         // Freeing a large keyspace takes long enough to be noticed.
         self.pool.discard(old);
         self.membership = meta.last_membership.clone();
         self.set_applied(meta.last_log_id);
+        if is_received {
+            self.metrics.snapshot_done(SnapshotOp::Install, started.elapsed());
+        }
         Ok(())
     }
 

@@ -25,7 +25,7 @@ use crate::fatal::Fatal;
 use crate::group::role::Applies;
 use crate::keeper::LogMeter;
 use crate::keyspace::Keyspace;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, NodeMetrics};
 use crate::pool::Pool;
 
 const GROUP: GroupId = GroupId(7);
@@ -37,8 +37,8 @@ fn open(disk: &FaultyDisk) -> (LogStore, StateMachine) {
     let options = Options { file_bytes: 16 << 10, ..Options::default() };
     let (wal, mut recovered) = Wal::open(&data, &options).unwrap();
     let snapshots = SnapshotStore::open(&data).unwrap();
-    let metrics = Metrics::new(GROUP);
-    let meter = LogMeter::new(u64::MAX, Arc::new(Notify::new()), metrics.log_bytes.clone());
+    let metrics = Metrics::new(NodeMetrics::new());
+    let meter = LogMeter::new(u64::MAX, Arc::new(Notify::new()));
     let fatal = Fatal::new(|error| panic!("{error}"));
     let recovered = recovered.groups.remove(&GROUP).unwrap_or_default();
     let log = LogStore::new((GROUP, ReplicaId(1)), Arc::new(wal), recovered, meter, fatal).unwrap();

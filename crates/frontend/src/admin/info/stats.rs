@@ -1,11 +1,10 @@
 //! The section `Stats`.
 
 use super::Fields;
-use crate::{pubsub::Kind, server::Shared};
+use crate::{pubsub::Kind, server::Shared, status::Status};
 
 /// Counters of Redis's that exporters read and that have no counterpart here.
-const NEVER: [&str; 32] = [
-    "expired_keys",
+const NEVER: [&str; 31] = [
     "total_net_repl_input_bytes",
     "total_net_repl_output_bytes",
     "sync_full",
@@ -39,7 +38,7 @@ const NEVER: [&str; 32] = [
     "acl_access_denied_auth",
 ];
 
-pub(super) fn section(shared: &Shared, out: &mut Fields) {
+pub(super) fn section(shared: &Shared, status: &Status, out: &mut Fields) {
     let totals = shared.metrics.totals();
     let rates = shared.rates();
     out.section("Stats");
@@ -53,6 +52,7 @@ pub(super) fn section(shared: &Shared, out: &mut Fields) {
     out.field("instantaneous_input_repl_kbps", "0.00");
     out.field("instantaneous_output_repl_kbps", "0.00");
     out.field("rejected_connections", totals.refused);
+    out.field("expired_keys", status.expired);
     out.field("expired_stale_perc", "0.00");
     out.field("pubsub_channels", shared.pubsub.len(Kind::Channel));
     out.field("pubsub_patterns", shared.pubsub.len(Kind::Pattern));

@@ -273,7 +273,7 @@ mod tests {
                 formula.evaluate(&operands, 0..u64::MAX).iter_set(0..u64::MAX).collect();
             let places: Vec<usize> = (0..OPERANDS).collect();
             let Some(tree) = Tree::of(&formula, &places, |place| is_there[place]) else {
-                prop_assert_eq!(expected, vec![]);
+                prop_assert!(expected.is_empty());
                 return Ok(());
             };
             prop_assert_eq!(evaluate(&tree, &values), &expected[..]);
