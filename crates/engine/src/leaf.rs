@@ -123,8 +123,8 @@ impl Leaf {
         self.full_bytes
     }
 
-    /// How many entries are packed, the bytes of their values, and the bytes that all that is packed
-    /// takes.
+    /// How many entries are packed, the bytes of their values, and the bytes that all that is
+    /// packed takes.
     pub(crate) fn packed_figures(&self) -> (usize, usize, usize) {
         let count = self.places.len() - self.full.len();
         (count, self.packed_value_bytes, class(self.packed.capacity()))

@@ -373,8 +373,8 @@ impl Shard {
         ShardStats { work_jobs: self.pool.jobs(), wal: self.wal.stats(), groups: groups.collect() }
     }
 
-    /// Shows what was counted and how the groups are. Walks through data whose count is old and asks
-    /// the disk, on a thread for such work, for about a tenth of a second at most.
+    /// Shows what was counted and how the groups are. Walks through data whose count is old and
+    /// asks the disk, on a thread for such work, for about a tenth of a second at most.
     pub async fn publish(&self, mut page: Page) -> Page {
         let (groups, root) = (self.groups.all(), self.options.data_dir.clone());
         let (node, wal) = (self.metrics.clone(), self.wal.clone());

@@ -1,10 +1,11 @@
 //! Metrics: the recorder of the process, and what is kept beside it.
 //!
 //! Two ways to the same text. What comes and goes seldom is counted by handles of the `metrics`
-//! crate in the [`Recorder`]. What is counted on hot paths, what is read from elsewhere at a scrape,
-//! and what belongs to a group or a peer, which come and go, is written to the [`Page`] of a scrape
-//! by whoever has it. Histograms are always of the second kind ([`Histogram`]): their bounds are
-//! fixed and recording costs two additions, whereas the recorder would keep every sample.
+//! crate in the [`Recorder`]. What is counted on hot paths, what is read from elsewhere at a
+//! scrape, and what belongs to a group or a peer, which come and go, is written to the [`Page`] of
+//! a scrape by whoever has it. Histograms are always of the second kind ([`Histogram`]): their
+//! bounds are fixed and recording costs two additions, whereas the recorder would keep every
+//! sample.
 //!
 //! `docs/metrics.md` lists all names.
 

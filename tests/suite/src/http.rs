@@ -10,12 +10,17 @@ use std::{
 /// How long a connection, and then the answer, may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks for `path`, query included: status and body. None if nobody answers.
+/// Asks for `path`, query included: status and body. None if nobody answers in time.
+pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    get_within(address, path, TIMEOUT)
+}
+
+/// As [`get`], with another time for the connection and then the answer.
 ///
 /// HTTP/1.0, so that no server answers in chunks.
-pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).ok()?;
-    stream.set_read_timeout(Some(TIMEOUT)).ok()?;
+pub fn get_within(address: SocketAddr, path: &str, timeout: Duration) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, timeout).ok()?;
+    stream.set_read_timeout(Some(timeout)).ok()?;
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();

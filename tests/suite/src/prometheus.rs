@@ -47,7 +47,7 @@ pub fn promtool(folder: &Path, args: &[&str]) -> Result<String> {
 }
 
 impl Prometheus {
-    /// Starts it with a configuration, whose rule files lie in `rules`, and waits until it is ready.
+    /// Starts it with a configuration and waits until it is ready.
     ///
     /// # Panics
     ///

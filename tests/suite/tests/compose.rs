@@ -23,7 +23,7 @@ use bitroster_suite::{
     scenario::{say, verdict},
     wait,
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 const SHARDS: [&str; 3] = ["shard-1", "shard-2", "shard-3"];
 const ROUTERS: [&str; 2] = ["router-1", "router-2"];
@@ -42,9 +42,13 @@ fn redis_cli(port: u16, request: &str) -> String {
         .args(request.split(' '))
         .output()
         .expect("redis-cli starts; `cargo xtask test` installs it");
-    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    assert!(output.status.success(), "redis-cli {request}: {said}");
+    let (said, failed) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "redis-cli {request}: {said} {failed}");
     said
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().to_owned()
 }
 
 /// Starts the services, which builds the image where there is none, and waits until all serve.
@@ -152,13 +156,16 @@ fn a_single_container_serves_and_keeps_its_data() {
 /// Writes an authority and a certificate of all nodes into a folder of the project.
 fn certificates(project: &Project<'_>) {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    // Names that differ, or OpenSSL takes the node's certificate for one that signs itself.
+    params.distinguished_name.push(DnType::CommonName, "authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"));
     let issuer = issuer.expect("an authority");
     let names = [&NODES[..], &["localhost"]].concat();
     let names = names.into_iter().map(str::to_owned).collect::<Vec<_>>();
     let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(names).expect("good names");
+    let mut params = CertificateParams::new(names).expect("good names");
+    params.distinguished_name.push(DnType::CommonName, "node");
     let certificate = params.signed_by(&key, &issuer).expect("a certificate");
     let folder = project.folder().join("certificates");
     fs::create_dir(&folder).expect("a folder");
@@ -190,7 +197,7 @@ fn a_cluster_of_containers_speaks_tls_where_it_is_told() {
                 .args(format!("{options}PING").split(' '))
                 .output()
                 .expect("redis-cli starts");
-            let said = String::from_utf8_lossy(&output.stdout);
+            let said = text(&output.stdout);
             assert!(!said.contains("PONG"), "{options}: {said}");
         }
         let between = project.compose(&["exec", "-T", ROUTERS[0], "/bitroster", "healthcheck"]);

@@ -1,4 +1,4 @@
-//! Goal: `docs/metrics.md` is the whole truth about what nodes export, and what they export is true.
+//! Goal: `docs/metrics.md` is the whole truth about what nodes export, and what they export is so.
 //!
 //! Method: the catalogue's tables are read, and nodes of each role are scraped after some traffic:
 //! every family of the role must be there with the catalogue's type and words, every series with

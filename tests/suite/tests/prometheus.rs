@@ -59,8 +59,8 @@ fn configuration(cluster: &Cluster) -> String {
         )
     };
     format!(
-        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [\"{}/rules/*.yml\"]\n\
-         scrape_configs:\n{}{}",
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
+         rule_files: [\"{}/rules/*.yml\"]\nscrape_configs:\n{}{}",
         folder().display(),
         job("bitroster-shard", targets(cluster.shards())),
         job("bitroster-router", targets(cluster.routers())),
