@@ -120,7 +120,7 @@ impl Client {
     }
 
     /// Appends the client's line of CLIENT LIST, without the line's end.
-    pub(crate) fn describe(&self, now_secs: u64, command: &str, out: &mut String) {
+    pub(crate) fn describe(&self, now_secs: u64, command: &str, user: &str, out: &mut String) {
         let names = self.names.lock();
         let queued = self.queued.load(Relaxed);
         let [channels, patterns, shards] = self.listener.counts();
@@ -148,7 +148,7 @@ impl Client {
             self.listener.mailbox.len(),
             self.listener.mailbox.waiting_bytes(),
             command,
-            self.user_name(),
+            user,
             self.protocol.load(Relaxed),
             names.library,
             names.library_version,

@@ -40,10 +40,13 @@ pub(crate) enum Carrier {
     Resp,
     /// gRPC, by TLS or not.
     Grpc,
+    /// The console's calls.
+    Http,
 }
 
 /// The carriers' labels, in their order.
-const CARRIERS: [(Carrier, &str); 2] = [(Carrier::Resp, "resp"), (Carrier::Grpc, "grpc")];
+const CARRIERS: [(Carrier, &str); 3] =
+    [(Carrier::Resp, "resp"), (Carrier::Grpc, "grpc"), (Carrier::Http, "http")];
 
 /// Why a client is turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -182,7 +182,7 @@ fn text(shared: &Shared, clients: &[&Client]) -> Reply {
     for client in clients {
         let last = usize::from(client.last_command.load(Relaxed));
         let command = COMMANDS.get(last).map_or("NULL", |spec| spec.name);
-        client.describe(shared.now_secs(), command, &mut out);
+        client.describe(shared.now_secs(), command, &client.user_name(), &mut out);
         out.push('\n');
     }
     Reply::Text(out.into())

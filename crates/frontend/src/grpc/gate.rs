@@ -69,7 +69,7 @@ impl Interceptor for Gate {
             consistency: consistency_of(request.metadata()),
             deadline,
         };
-        caller.identity = self.dialog(&caller)?.identity().cloned();
+        caller.identity = self.dialog(&caller)?.identity();
         request.extensions_mut().insert(caller);
         Ok(request)
     }
@@ -104,7 +104,7 @@ impl Gate {
     fn dialog(&self, caller: &Caller) -> Result<Dialog, Status> {
         let mut dialog = Dialog::of_call(Arc::clone(&self.shared), Arc::clone(&caller.client));
         if let Some(identity) = &caller.identity {
-            dialog.become_user(Some(identity.clone()));
+            dialog.resume(identity.clone());
         } else {
             let said = caller.credentials.as_ref();
             let said = said.map(|said| (said.user.as_ref(), said.password.as_ref()));

@@ -62,7 +62,7 @@ impl Dialog {
         };
         let name = String::from_utf8_lossy(first).to_ascii_lowercase();
         match (name.as_str(), rest) {
-            ("whoami", []) => Ok(Reply::bulk(self.client.user_name())),
+            ("whoami", []) => Ok(Reply::bulk(self.user_name())),
             ("users", []) => {
                 let users = self.shared.access().users();
                 Ok(Reply::Array(users.into_keys().map(Reply::bulk).collect()))

@@ -8,7 +8,7 @@ use bitroster_command::{
 };
 
 use super::dialog::{Dialog, Pending, flags_at};
-use crate::access::{Identity, NO_AUTH, commands::Place, log::Context};
+use crate::access::{DEFAULT_USER, Identity, NO_AUTH, commands::Place, log::Context};
 
 impl Dialog {
     /// Whether `spec` may run at all now. Redis: `processCommand` in `server.c`.
@@ -84,13 +84,14 @@ impl Dialog {
         let last = usize::from(self.client.last_command.load(Relaxed));
         let command = COMMANDS.get(last).map_or("NULL", |spec| spec.name);
         let mut out = String::new();
-        self.client.describe(self.shared.now_secs(), command, &mut out);
+        self.client.describe(self.shared.now_secs(), command, &self.user_name(), &mut out);
         out
     }
 
-    /// Who it is; `None` before it has said so.
-    pub(crate) fn identity(&self) -> Option<&Identity> {
-        self.identity.as_ref()
+    /// The name of the user that it is; `default` before it has said so.
+    pub(super) fn user_name(&self) -> String {
+        let name = self.identity.as_ref().map_or(DEFAULT_USER, Identity::name);
+        String::from_utf8_lossy(name).into_owned()
     }
 
     /// Makes the client somebody, or nobody.
