@@ -455,7 +455,7 @@ pub const PREFIXES_NAME_BYTES_KEPT: usize = 16 << 20;
 /// groups hold, without the holes between.
 pub const PREFIXES_SPREAD_KEYS_MAX: usize = 1 << 17;
 
-const _: () = assert!(PREFIXES_LIMIT_MAX as usize <= PREFIXES_NAMES_KEPT);
+const _: () = assert!(PREFIXES_LIMIT_MAX <= PREFIXES_NAMES_KEPT as u64);
 const _: () = assert!(GRPC_PAGE_OFFSETS <= LIST_OFFSETS_MAX);
 const _: () = assert!(GRPC_ENVELOPE_BYTES_MAX > KEY_BYTES_MAX);
 

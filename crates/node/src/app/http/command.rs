@@ -128,10 +128,11 @@ pub(super) async fn run(
         return Err(Refusal::http(StatusCode::GATEWAY_TIMEOUT, why));
     };
     let seconds = started.elapsed().as_secs_f64();
-    let reply = match reply? {
-        Reply::Error(error) => return Err((*error).into()),
-        reply => json::write(&reply, REPLY_BYTES_MAX).map_err(|TooLong| too_long())?,
-    };
+    let reply = reply?;
+    if let Reply::Error(error) = reply {
+        return Err((*error).into());
+    }
+    let reply = json::write(&reply, REPLY_BYTES_MAX).map_err(|TooLong| too_long())?;
     Ok(answer(&format!("{{\"reply\":{reply},\"seconds\":{seconds:.6}}}")))
 }
 
