@@ -14,7 +14,11 @@ use bitroster_command::{CommandError, Reply};
 use bytes::Bytes;
 
 use crate::{
-    Frontend, Identity, client::Client, metrics::{Carrier, Metrics}, server::Shared, session::Dialog,
+    Frontend, Identity,
+    client::Client,
+    metrics::{Carrier, Metrics},
+    server::Shared,
+    session::Dialog,
 };
 
 const PROTECTED: CommandError = CommandError::Text(
@@ -126,7 +130,8 @@ impl Frontend {
             return Err(PROTECTED);
         }
         let clients_max = shared.settings.clients_max();
-        let client = shared.clients.add(Carrier::Http, (addr, local_addr), shared.now_secs(), clients_max);
+        let client =
+            shared.clients.add(Carrier::Http, (addr, local_addr), shared.now_secs(), clients_max);
         let client = client.ok_or(TOO_MANY)?;
         let dialog = Dialog::new(Arc::clone(&shared), Arc::clone(&client));
         Ok(Caller { dialog, client, shared })

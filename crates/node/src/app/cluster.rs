@@ -104,7 +104,7 @@ pub(super) async fn run(
         data_dir: keeps_data.then_some(path),
         admin: base.admin.address.to_string(),
         clients: OnceLock::new(),
-        insecure: base.insecure,
+        insecure: base.mode.insecure,
     });
     let control = Arc::new(Control {
         lobby: Arc::clone(&lobby),

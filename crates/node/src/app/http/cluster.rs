@@ -140,8 +140,11 @@ impl Seen {
 
     /// Memory of all nodes that answer.
     pub(super) fn memory_bytes(&self) -> Option<u64> {
-        let told = || self.nodes.iter().filter_map(|node| node.status.as_ref().ok());
-        told().next().map(|_| told().map(|status| status.memory_bytes).sum())
+        let hosts = || {
+            let told = self.nodes.iter().filter_map(|node| node.status.as_ref().ok());
+            told.filter_map(|status| status.host.as_ref())
+        };
+        hosts().next().map(|_| hosts().map(|host| host.memory_bytes).sum())
     }
 
     fn replicas(&self, group: GroupId) -> impl Iterator<Item = Word<'_>> {
@@ -283,7 +286,8 @@ mod tests {
     }
 
     fn told(id: u64, replicas: Vec<wire::ReplicaStatus>) -> Told {
-        let status = wire::StatusReply { replicas, memory_bytes: 10, ..Default::default() };
+        let host = Some(wire::Host { memory_bytes: 10, ..wire::Host::default() });
+        let status = wire::StatusReply { replicas, host, ..wire::StatusReply::default() };
         Told { id: NodeId(id), address: format!("h:{id}"), status: Ok(status) }
     }
 
