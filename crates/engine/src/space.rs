@@ -118,8 +118,8 @@ impl Spaces {
     }
 
     /// Changes a space, made with that seed if absent: a number that nobody can foresee who may yet
-    /// choose names, such as the place in the log. After a snapshot it costs a look at every block of names,
-    /// some nanoseconds for each 64 KiB.
+    /// choose names, such as the place in the log. After a snapshot it costs a look at every block
+    /// of names, some nanoseconds for each 64 KiB.
     pub(crate) fn edit<R>(
         &mut self,
         key: &Key,

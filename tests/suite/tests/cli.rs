@@ -177,8 +177,8 @@ fn a_query_counts_and_says_how_much_of_each_operand_is_in_it() {
     client.words("BM.SETRANGE premium 0 74").expect("an answer");
     client.words("BM.SETRANGE far 5000000 5000009").expect("an answer");
     let query = |rest: &[&str]| {
-        let args = ["query", "--addr", &at, "--output", "json"].iter().chain(rest);
-        json(&args.copied().collect::<Vec<_>>())
+        let args = ["query", "--addr", &at, "--output", "json"];
+        json(&args.iter().chain(rest).copied().collect::<Vec<_>>())
     };
     let found = query(&["dau:{2026-11-20..2026-11-21} & premium - far", "--list", "3"]);
     assert_eq!(found["count"], 75);

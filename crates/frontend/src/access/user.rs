@@ -278,8 +278,8 @@ impl User {
     }
 
     /// Whether the user may read (or, where not `reads`, write) every key that begins with `start`:
-    /// whether a pattern ends in a star and matches `start`, for then what is before the star matches
-    /// a beginning of it. A pattern with a set of bytes is taken for none that does.
+    /// whether a pattern ends in a star and matches `start`, for then what is before the star
+    /// matches a beginning of it. A pattern with a set of bytes is taken for none that does.
     pub(crate) fn may_touch_from(&self, start: &[u8], reads: bool) -> bool {
         let fits = |known: &KeyPattern| {
             (if reads { known.reads } else { known.writes })

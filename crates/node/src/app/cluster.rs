@@ -32,7 +32,7 @@ use std::{
 use anyhow::Context as _;
 use bitroster_command::{ReadCommand, ReadOp};
 use bitroster_frontend::Spawn as _;
-use bitroster_placement::state::ReplicaEntry;
+use bitroster_placement::{ClusterState, state::ReplicaEntry};
 use bitroster_router::{Reading, Router, Target, Transport};
 use bitroster_rpc::{
     ClusterTransport, Dispatcher, Identity, Links, PeerHost, Services, ShardBackend, StateCell,
@@ -97,25 +97,8 @@ pub(super) async fn run(
     let disk = if keeps_data { Some(Arc::new(Disk::open(&path)?)) } else { None };
     let tls = base.tls.as_ref().and_then(Tls::of_links);
     let lobby = Arc::new(Lobby::new(&config, address.clone(), cores, disk.clone(), tls.clone())?);
-    let surroundings = Arc::new(Host {
-        started: Instant::now(),
-        figures: Arc::clone(&base.figures),
-        shard: Arc::clone(&base.shard),
-        data_dir: keeps_data.then_some(path),
-        admin: base.admin.address.to_string(),
-        clients: OnceLock::new(),
-        insecure: base.mode.insecure,
-    });
-    let control = Arc::new(Control {
-        lobby: Arc::clone(&lobby),
-        cell: cell.clone(),
-        shard: Arc::clone(&base.shard),
-        figures: Arc::clone(&base.figures),
-        meta: OnceLock::new(),
-        links: OnceLock::new(),
-        host: OnceLock::new(),
-        surroundings: Arc::clone(&surroundings),
-    });
+    let surroundings = surroundings(&base, keeps_data.then_some(path));
+    let control = control(&base, &lobby, &cell, &surroundings);
     let dispatcher = Arc::new(Dispatcher::new(cell.clone()));
     let (stop, stopping) = watch::channel(false);
     let (serves, serving) = watch::channel(false);
@@ -134,11 +117,7 @@ pub(super) async fn run(
         entered = lobby.enter() => entered?,
         signal = wait_for_signal() => return signal,
     };
-    let (state, node) = match &entered {
-        Entered::Member(Membership { state, node, .. }) => (state.clone(), Some(*node)),
-        Entered::Router(state) => (state.clone(), None),
-    };
-    let state = Arc::new(state);
+    let (state, node) = state_and_node(&entered);
     cell.offer(Arc::clone(&state));
     let identity = Identity {
         cluster: state.cluster,
@@ -151,12 +130,7 @@ pub(super) async fn run(
     host.admit(links.clone());
     control.links.set(links.clone()).ok().context("links are opened once")?;
     let transport = Arc::new(ClusterTransport::new(links.clone()));
-    base.figures.see(Viewer {
-        cell: cell.clone(),
-        links: links.clone(),
-        transport: Arc::clone(&transport),
-        shard: Arc::clone(&base.shard),
-    });
+    base.figures.see(viewer(&base, &cell, &links, &transport));
     let transport = transport as Arc<dyn Transport>;
     let meta = Meta::new(Arc::clone(&transport), cell.clone());
     control.meta.set(meta.clone()).ok().context("the meta group is found once")?;
@@ -179,6 +153,61 @@ pub(super) async fn run(
         ends,
     };
     running.run(disk.zip(node), dispatcher, cores, nodes).await
+}
+
+/// What the node tells of where it runs; `data_dir` where it keeps data.
+fn surroundings(base: &Base, data_dir: Option<PathBuf>) -> Arc<Host> {
+    Arc::new(Host {
+        started: Instant::now(),
+        figures: Arc::clone(&base.figures),
+        shard: Arc::clone(&base.shard),
+        data_dir,
+        admin: base.admin.address.to_string(),
+        clients: OnceLock::new(),
+        insecure: base.mode.insecure,
+    })
+}
+
+/// What answers other nodes, before it is in a cluster.
+fn control(
+    base: &Base,
+    lobby: &Arc<Lobby>,
+    cell: &StateCell,
+    surroundings: &Arc<Host>,
+) -> Arc<Control> {
+    Arc::new(Control {
+        lobby: Arc::clone(lobby),
+        cell: cell.clone(),
+        shard: Arc::clone(&base.shard),
+        figures: Arc::clone(&base.figures),
+        meta: OnceLock::new(),
+        links: OnceLock::new(),
+        host: OnceLock::new(),
+        surroundings: Arc::clone(surroundings),
+    })
+}
+
+/// What clients of the node may see of the cluster.
+fn viewer(
+    base: &Base,
+    cell: &StateCell,
+    links: &Links,
+    transport: &Arc<ClusterTransport>,
+) -> Viewer {
+    Viewer {
+        cell: cell.clone(),
+        links: links.clone(),
+        transport: Arc::clone(transport),
+        shard: Arc::clone(&base.shard),
+    }
+}
+
+/// The cluster's state, and the node's number where it keeps data.
+fn state_and_node(entered: &Entered) -> (Arc<ClusterState>, Option<NodeId>) {
+    match entered {
+        Entered::Member(Membership { state, node, .. }) => (Arc::new(state.clone()), Some(*node)),
+        Entered::Router(state) => (Arc::new(state.clone()), None),
+    }
 }
 
 /// Where other nodes reach this one.
