@@ -26,7 +26,7 @@ pub(crate) struct CompletionArgs {
 enum ShellName {
     /// source <(bitroster completion bash)
     Bash,
-    /// bitroster completion zsh > "${fpath[1]}/_bitroster"
+    /// bitroster completion zsh > "$HOME/.zfunc/_bitroster"
     Zsh,
     /// bitroster completion fish > ~/.config/fish/completions/bitroster.fish
     Fish,

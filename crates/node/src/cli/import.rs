@@ -49,11 +49,11 @@ use super::{
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("policy"))]
 pub(crate) struct ImportArgs {
-    /// What to copy: redis://[USER[:PASSWORD]@]HOST[:PORT][/DB] (rediss:// for TLS) for the strings
+    /// What to copy: redis://USER:PASSWORD@HOST:PORT/DB (rediss:// for TLS) for the strings
     /// of a live server, or a file for one bitmap.
     #[arg(value_name = "URL|FILE")]
     source: String,
-    /// The server to copy to: HOST:PORT or redis[s]://...
+    /// The server to copy to: HOST:PORT, redis://... or rediss://...
     #[arg(long, value_name = "ADDR", env = "BITROSTER_ADDR", default_value = "127.0.0.1:6379")]
     to: Address,
     #[command(flatten)]

@@ -35,7 +35,7 @@ const PASSWORD_BYTES_MAX: u64 = 64 << 10;
 /// Where the server is that a command talks to, and as whom.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RemoteArgs {
-    /// The server: HOST:PORT, redis://[USER[:PASSWORD]@]HOST[:PORT][/DB], or rediss:// for TLS.
+    /// The server: HOST:PORT, redis://USER:PASSWORD@HOST:PORT/DB, or rediss:// for TLS.
     #[arg(long, value_name = "ADDR", env = "BITROSTER_ADDR", default_value = "127.0.0.1:6379")]
     pub(crate) addr: Address,
     #[command(flatten)]
