@@ -117,8 +117,8 @@ impl Spaces {
         self.buckets.get(bucket_of(space))?.get(space)
     }
 
-    /// Changes a space, made with that seed if absent: a number that nobody can foresee who may yet
-    /// choose names, such as the place in the log. After a snapshot it costs a look at every block
+    /// Changes a space, made with that seed if absent: a number that whoever chooses names does not
+    /// know, such as the place in the log. After a snapshot it costs a look at every block
     /// of names, some nanoseconds for each 64 KiB.
     pub(crate) fn edit<R>(
         &mut self,

@@ -80,7 +80,7 @@ proptest! {
         prop_assert!(image == bytes(two.engine.snapshot()), "one log, one state");
         let held = one.engine.snapshot();
         two.engine = restored(&image);
-        let counts = |lone: &Lone| EngineStats { dataset_bytes: 0, ..lone.engine.stats() };
+        let counts = |lone: &Lone| EngineStats { dataset_bytes: 0, expired: 0, ..lone.engine.stats() };
         prop_assert_eq!(counts(&one), counts(&two));
         prop_assert_eq!(one.engine.next_expiry(), two.engine.next_expiry());
         prop_assert_eq!(contents(&mut one), contents(&mut two));
@@ -124,7 +124,7 @@ fn all_that_is_not_finished_survives() {
     let other = key("{k}2");
     let (third, _) = scene.third();
     scene.cluster.enlist(&other, third);
-    let counts = |stats: EngineStats| EngineStats { dataset_bytes: 0, ..stats };
+    let counts = |stats: EngineStats| EngineStats { dataset_bytes: 0, expired: 0, ..stats };
     let seen = counts(scene.home_stats());
     assert_eq!((seen.pending, seen.reserved, seen.enlisted, seen.staged), (3, 2, 1, 1));
     for engine in scene.cluster.engines.values_mut() {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use crate::{
     Frontend, Identity,
     client::Client,
-    metrics::{Carrier, Metrics},
+    metrics::{Carrier, Metrics, Refusal},
     server::Shared,
     session::Dialog,
 };
@@ -114,6 +114,11 @@ impl Frontend {
         Ok(Login { fingerprint: identity.fingerprint(), identity })
     }
 
+    /// Whether anybody may be `default` without a password.
+    pub fn is_open(&self) -> bool {
+        !self.shared.settings.has_password()
+    }
+
     /// Whether clients at other machines are refused: nobody needs a password, and that is not
     /// wanted.
     pub fn is_protected(&self) -> bool {
@@ -127,12 +132,17 @@ impl Frontend {
             return Err(STOPPING);
         }
         if self.is_protected() && !addr.ip().to_canonical().is_loopback() {
+            shared.metrics.add_refused(Refusal::Protected);
             return Err(PROTECTED);
         }
         let clients_max = shared.settings.clients_max();
         let client =
             shared.clients.add(Carrier::Http, (addr, local_addr), shared.now_secs(), clients_max);
-        let client = client.ok_or(TOO_MANY)?;
+        let Some(client) = client else {
+            shared.metrics.add_refused(Refusal::ClientsMax);
+            return Err(TOO_MANY);
+        };
+        shared.metrics.add_accepted(Carrier::Http);
         let dialog = Dialog::new(Arc::clone(&shared), Arc::clone(&client));
         Ok(Caller { dialog, client, shared })
     }

@@ -131,12 +131,6 @@ fn ranks_are_found_among_millions_of_bits() {
     assert_eq!(run(&router, select(-349_529)), Reply::Integer(-1));
     let sample = Composite::Query { of: Expression::only(key("k")), ask: Ask::Sample { count: 4 } };
     assert_eq!(run(&router, sample), numbers([0, 262_146, 524_292, 786_438]));
-    let most = Composite::Query {
-        of: Expression::only(key("k")),
-        ask: Ask::Sample { count: (64 << 10) + 1 },
-    };
-    let Reply::Error(error) = run(&router, most) else { panic!() };
-    assert_eq!(error.to_string(), "ERR a sample of 65537 offsets; the limit is 65536");
 }
 
 #[test]
@@ -202,24 +196,6 @@ fn a_window_is_the_union_of_its_days() {
     assert_eq!(window(span, true, store), Reply::Integer(100));
     let count = ReadCommand::BitCount { key: key("mau"), range: None };
     assert_eq!(block_on(router.ask(Command::Read(count))), Reply::Integer(100));
-}
-
-#[test]
-fn an_expression_without_room_for_a_candidate_is_refused() {
-    let (router, _) = fresh(&MAPS[2]);
-    write(&router, WriteCommand::SetBit { key: key("a"), offset: 3, value: true });
-    let top = |operands: usize| {
-        let steps = std::iter::repeat_n(Step::Operand(0), operands);
-        let steps = steps.chain(std::iter::repeat_n(Step::Or, operands - 1)).collect();
-        let formula = Formula::new(steps, 1).unwrap();
-        let of = Expression { formula, keys: vec![key("a")] };
-        run(&router, Composite::TopK { of, k: 1, among: Candidates::Keys(vec![key("a")]) })
-    };
-    let row = Reply::Array(vec![Reply::bulk("a"), Reply::Integer(1)]);
-    assert_eq!(top(2047), Reply::Array(vec![row]));
-    let Reply::Error(error) = top(2048) else { panic!() };
-    let refusal = "ERR 4095 steps of an expression with candidates; the limit is 4094";
-    assert_eq!(error.to_string(), refusal);
 }
 
 #[test]

@@ -8,7 +8,8 @@
 //! byte; what cannot work must end with the right exit code and say why.
 //!
 //! Mutants killed: start again at a resume (too many are copied); leave out the comparison (no key
-//! is found to differ).
+//! is found to differ); delete whatever the source has not (lists go); forget the source's run (a
+//! restarted one empties the target); merge expiries without GT (a key lives shorter).
 
 use std::{
     collections::BTreeMap,
@@ -213,6 +214,88 @@ fn a_sparse_value_stays_sparse_and_goes_back_to_a_redis() {
     let to = address(&back);
     run(&["import", &url(&bitroster), "--to", &to, "--verify"]).expect_code(0);
     assert_equal(&mut source, &mut back.client());
+
+    // Keys of other types that stayed behind are still there after the way back.
+    let mut back = back.client();
+    for request in ["RPUSH list a b", "HSET hash field value", "SADD set a", "SETBIT goes 1 1"] {
+        ask(&mut back, request);
+    }
+    let way_back = ["import", &url(&bitroster), "--to", &to, "--sync", "--delete"];
+    let report = run(&[&way_back[..], &["--output", "json"]].concat()).expect_code(0).json();
+    assert_eq!(report["deleted"], 1, "{report}");
+    assert_eq!(number(&mut back, "EXISTS list hash set goes"), 3);
+    assert_eq!((number(&mut back, "LLEN list"), number(&mut back, "HLEN hash")), (2, 1));
+    assert_equal(&mut source, &mut back);
+}
+
+#[test]
+fn a_source_that_lost_its_keys_does_not_empty_the_target() {
+    let (redis, bitroster) = (Server::redis(), Server::bitroster(&["--groups", "2"]));
+    let (mut source, mut target) = (redis.client(), bitroster.client());
+    for number in 0..20 {
+        ask(&mut source, &format!("SETBIT k:{number} {number} 1"));
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("state");
+    let (url, to) = (url(&redis), address(&bitroster));
+    let import = ["import", &url, "--to", &to, "--state", path(&file)];
+    run(&import).expect_code(0);
+    // As an import looks that was killed while it compared.
+    let mut halfway = state(&file).expect("a state");
+    halfway["phase"] = json!("check");
+    let write = |state: &Value| fs::write(&file, state.to_string()).expect("a file");
+
+    // An empty source says nothing about what is to go.
+    ask(&mut source, "FLUSHALL");
+    write(&halfway);
+    let refused = run(&import).expect_code(7);
+    assert!(
+        refused.stderr.contains("no keys") && refused.stderr.contains("--delete"),
+        "{refused:?}"
+    );
+    assert_eq!(number(&mut target, "DBSIZE"), 20);
+
+    // Nor does one that was restarted and has few.
+    ask(&mut source, "SETBIT k:0 0 1");
+    halfway["run_id"] = json!("another");
+    write(&halfway);
+    let refused = run(&import).expect_code(7);
+    assert!(refused.stderr.contains("restarted"), "{refused:?}");
+    assert_eq!(number(&mut target, "DBSIZE"), 20);
+    // It does not forget, and deletes when it is told to.
+    run(&import).expect_code(7);
+    run(&[&import[..], &["--delete"]].concat()).expect_code(0);
+    assert_eq!(number(&mut target, "DBSIZE"), 1);
+}
+
+#[test]
+fn a_merge_shortens_no_life() {
+    let (redis, bitroster) = (Server::redis(), Server::bitroster(&["--groups", "2"]));
+    let (mut source, mut target) = (redis.client(), bitroster.client());
+    let (soon, late) = (4_102_444_800_000_i64, 4_102_444_900_000_i64);
+    for kind in ["small", "large"] {
+        let offset = if kind == "small" { 3 } else { 16_000_000 };
+        for key in ["new", "endless", "longer", "shorter"] {
+            ask(&mut source, &format!("SETBIT {kind}:{key} {offset} 1"));
+            ask(&mut source, &format!("PEXPIREAT {kind}:{key} {soon}"));
+        }
+        for key in ["endless", "longer", "shorter"] {
+            ask(&mut target, &format!("SETBIT {kind}:{key} 9 1"));
+        }
+        ask(&mut target, &format!("PEXPIREAT {kind}:longer {late}"));
+        ask(&mut target, &format!("PEXPIREAT {kind}:shorter {}", soon - 100_000));
+    }
+    run(&["import", &url(&redis), "--to", &address(&bitroster), "--merge"]).expect_code(0);
+    for kind in ["small", "large"] {
+        for (key, bits, expiry) in
+            [("new", 1, soon), ("endless", 2, -1), ("longer", 2, late), ("shorter", 2, soon)]
+        {
+            let key = format!("{kind}:{key}");
+            assert_eq!(number(&mut target, &format!("BITCOUNT {key}")), bits, "{key}");
+            let found = number(&mut target, &format!("PEXPIRETIME {key}"));
+            assert_eq!(found, expiry, "{key}");
+        }
+    }
 }
 
 #[test]

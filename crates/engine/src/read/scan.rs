@@ -105,6 +105,7 @@ impl Reader<'_> {
             separator,
             cursor,
             entries: self.store.tally().records + self.store.tally().parts,
+            dataset_bytes: self.store.tally().bytes,
         })
         .into()
     }

@@ -25,9 +25,12 @@ const REDIS_OVERHEAD_BYTES: u64 = 56;
 /// About what one entry costs to look at.
 const ENTRY_COST_BYTES: u64 = 64;
 
+/// Containers that take as long to look at as one entry does.
+const CONTAINERS_FOR_ENTRY: u64 = 8;
+
 /// One page of what the keys below a prefix take.
 ///
-/// A page ends after so many entries, names or spread keys, wherever that is: so the work is short
+/// A page ends after so many entries and containers, names or spread keys, wherever that is: so the work is short
 /// and what it holds is bounded, whatever the keys are called.
 #[derive(Debug)]
 pub(crate) struct Prefixes {
@@ -42,6 +45,8 @@ pub(crate) struct Prefixes {
     pub(crate) cursor: u64,
     /// Entries of the group.
     pub(crate) entries: u64,
+    /// What they take.
+    pub(crate) dataset_bytes: u64,
 }
 
 /// The rows of a page that is being made.
@@ -71,7 +76,8 @@ impl Rows {
 
 impl Prefixes {
     pub(super) fn cost_bytes(&self) -> u64 {
-        self.entries.min(PREFIXES_KEYS_AT_ONCE) * ENTRY_COST_BYTES
+        let most = PREFIXES_KEYS_AT_ONCE * ENTRY_COST_BYTES;
+        (self.entries * ENTRY_COST_BYTES).max(self.dataset_bytes / CONTAINERS_FOR_ENTRY).min(most)
     }
 
     pub(super) fn run(self) -> Made {
@@ -105,13 +111,15 @@ impl Prefixes {
             {
                 let end = rest.iter().position(|byte| *byte == self.separator);
                 let name = end.map_or(key, |end| &key[..=self.prefix.len() + end]);
-                self.add(rows, name, spot, key, &view);
+                looked_at += self.add(rows, name, spot, key, &view) / CONTAINERS_FOR_ENTRY;
             }
             ControlFlow::Continue(())
         })
     }
 
-    fn add(&self, rows: &mut Rows, name: &[u8], spot: Spot, key: &[u8], view: &View<'_>) {
+    /// Adds an entry; how many containers were looked at.
+    fn add(&self, rows: &mut Rows, name: &[u8], spot: Spot, key: &[u8], view: &View<'_>) -> u64 {
+        let mut containers = 0;
         let is_home = self.owned.has(spot.slot);
         let len_bytes = view.value.len_bytes();
         let (counts, spread) = rows.row(name);
@@ -123,6 +131,8 @@ impl Prefixes {
             }
             Value::Whole(bitmap) => {
                 let stats = bitmap.stats();
+                let forms = [stats.arrays, stats.dense, stats.runs, stats.full];
+                containers = forms.iter().map(|form| form.count as u64).sum();
                 counts.bits += bitmap.cardinality();
                 counts.array_bytes += stats.arrays.bytes as u64;
                 counts.dense_bytes += stats.dense.bytes as u64;
@@ -141,6 +151,7 @@ impl Prefixes {
             spread.push(SpreadKey { spot: spot.packed(), len_bytes, held_bytes });
             rows.spread_keys += 1;
         }
+        containers
     }
 
     /// Bytes of the segments that have a bit here.

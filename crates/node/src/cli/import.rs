@@ -196,27 +196,28 @@ fn from_server(args: &ImportArgs) -> Result<Code> {
         pattern: live.pattern.clone(),
         policy: policy.name().to_owned(),
     };
+    let run_id = ends.0.run_id()?;
     let kept = live.state.as_deref().filter(|_| !live.dry_run);
     let (keeper, state) = Keeper::open(kept, &job)?;
     let state = match state {
-        Some(state) => state,
-        None => {
-            if policy == Policy::Empty && !live.dry_run {
-                expect_empty(&mut ends.1, live.pattern.as_deref())?;
-            }
-            State::new(job, if policy == Policy::Sync { Phase::Check } else { Phase::Copy })
+        Some(mut state) => {
+            state.meet(run_id.clone());
+            state
         }
+        None => begin(job, live, &mut ends.1, run_id.clone())?,
     };
     let wishes = Wishes {
         pattern: live.pattern.clone(),
         threads: usize::from(live.connections),
         passes: live.passes,
         prunes: (policy == Policy::Empty || live.delete) && !live.dry_run,
+        deletes: live.delete,
         dry_run: live.dry_run,
     };
     let plan = Plan {
         source,
         target,
+        run_id,
         policy,
         pace: Pace::new(live.rate),
         is_thorough: live.verify,
@@ -231,6 +232,16 @@ fn from_server(args: &ImportArgs) -> Result<Code> {
         print(totals.text(&from, &to, took, live.dry_run))?;
     }
     done.map(|()| totals.code())
+}
+
+/// The state of an import that no file knows of.
+fn begin(job: Job, live: &LiveArgs, to: &mut Peer, run_id: Option<String>) -> Result<State> {
+    let policy = live.policy();
+    if policy == Policy::Empty && !live.dry_run {
+        expect_empty(to, live.pattern.as_deref())?;
+    }
+    let phase = if policy == Policy::Sync { Phase::Check } else { Phase::Copy };
+    Ok(State::new(job, phase, run_id))
 }
 
 /// Refuses a target that has keys already, where nobody said what becomes of them.

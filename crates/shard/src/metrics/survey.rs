@@ -40,7 +40,10 @@ impl Surveyed {
 /// then is walked next time.
 pub(crate) fn walk(groups: &[Arc<Group>]) {
     let started = Instant::now();
-    for group in groups.iter().filter(|group| group.id() != GroupId::META) {
+    let mut groups: Vec<_> = groups.iter().filter(|group| group.id() != GroupId::META).collect();
+    // Those whose count is oldest first, so that none waits for ever.
+    groups.sort_by_cached_key(|group| group.surveyed().0.try_lock().and_then(|it| it.counted));
+    for group in groups {
         // Another scrape's walk is as good.
         let Some(mut state) = group.surveyed().0.try_lock() else { continue };
         let is_due = state.counted.is_none_or(|counted| counted.elapsed() >= AGE_MAX);

@@ -6,11 +6,12 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use bitroster_command::CommandError;
 use bitroster_proto::public::{ImportBitsRequest, ImportHeader, import_bits_request::Part};
-use bitroster_types::limits::GRPC_GATHERED_BYTES_MAX;
+use bitroster_types::limits::{GRPC_GATHERED_BYTES_MAX, GRPC_PIECE_SECS_MAX};
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
@@ -33,17 +34,23 @@ pub(super) async fn gather(
     gathered: &Arc<AtomicUsize>,
     deadline: Option<Instant>,
 ) -> Result<(Args, Room), Status> {
-    let first = within(deadline, pieces.message()).await??;
+    let first = within(until(deadline), pieces.message()).await??;
     let Some(ImportBitsRequest { part: Some(Part::Header(header)) }) = first else {
         return Err(fault::invalid("header", "must come in the first message"));
     };
     let mut set = Gathered::new(&header, bytes_max, gathered)?;
-    while let Some(piece) = within(deadline, pieces.message()).await?? {
+    while let Some(piece) = within(until(deadline), pieces.message()).await?? {
         set.add(piece)?;
     }
     let mode = args::mode(header.mode)?;
     let args = Args::new("BM.IMPORT").bytes(header.key).word("FORMAT").word(set.format);
     Ok((args.bytes(set.data.freeze()).word("MODE").word(mode), set.room))
+}
+
+/// Until when the next piece must come.
+fn until(deadline: Option<Instant>) -> Option<Instant> {
+    let piece = Instant::now() + Duration::from_secs(GRPC_PIECE_SECS_MAX);
+    Some(deadline.map_or(piece, |deadline| deadline.min(piece)))
 }
 
 /// What an import takes of the room for all of them, until it is dropped.

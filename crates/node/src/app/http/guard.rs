@@ -27,7 +27,7 @@ pub(super) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
-    let is_open = console.inner.front.get().is_some_and(|front| front.is_protected());
+    let is_open = console.inner.front.get().is_some_and(|front| front.is_open());
     let checked = check_head(request.method(), request.headers(), request.uri(), is_open);
     if let Err(refusal) = checked {
         return refusal.into_response();

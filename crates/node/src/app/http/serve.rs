@@ -25,6 +25,9 @@ const CONNECTIONS_MAX: usize = 256;
 /// usual time between two scrapes, so that those find their connection open.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(70);
 
+/// How long what was written may wait to be taken, in milliseconds.
+const WRITE_MILLIS_MAX: u32 = 20_000;
+
 /// Bytes of a request's head, and of what is read ahead.
 const BUFFER_BYTES_MAX: usize = 32 << 10;
 
@@ -65,6 +68,8 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepte
     match listener.accept().await {
         Ok((stream, peer)) => {
             let local = stream.local_addr().ok()?;
+            // Whoever asks and does not read is let go by the kernel.
+            rustix::net::sockopt::set_tcp_user_timeout(&stream, WRITE_MILLIS_MAX).ok()?;
             Some((stream, Ends { peer, local }, permit))
         }
         Err(error) => {

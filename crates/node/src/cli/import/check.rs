@@ -1,12 +1,14 @@
 //! Both ends compared, key by key, and copied again where they differ.
 
+use std::collections::HashMap;
+
 use anyhow::Result;
 use bitroster_resp::Frame;
 use bytes::Bytes;
 
 use super::{
-    copy::{Mine, mine, runs_of, write_of},
-    peer::{Expiry, Facts, Look, WINDOW_BYTES, request_of, word},
+    copy::{Mine, expires, mine, runs_of, write_of},
+    peer::{Expiry, Facts, Look, Request, WINDOW_BYTES, request_of},
     work::{Ends, Outcome, Policy},
 };
 
@@ -80,10 +82,12 @@ impl Ends<'_> {
         }
         let error_ms = self.source.expiry_error_ms() + self.target.expiry_error_ms();
         let is_in_time = match (theirs.expiry, ours.expiry) {
-            (Expiry::At(theirs), Expiry::At(ours)) => theirs.abs_diff(ours) <= error_ms,
+            (Expiry::At(theirs), Expiry::At(ours)) => {
+                theirs.abs_diff(ours) <= error_ms || merges && ours > theirs
+            }
             // What was there before the merge keeps its own.
-            (Expiry::Never, Expiry::At(_)) => merges,
-            (theirs, ours) => theirs == ours,
+            (Expiry::Never, Expiry::At(_)) | (Expiry::At(_), Expiry::Never) => merges,
+            (Expiry::Never, Expiry::Never) => true,
         };
         if is_in_time { Difference::Nothing } else { Difference::Expiry }
     }
@@ -149,32 +153,54 @@ impl Ends<'_> {
 
     fn expire(&mut self, key: &Bytes, expiry: Expiry) -> Mine<()> {
         let request = match expiry {
-            Expiry::At(millis) => vec![word("PEXPIREAT"), key.clone(), word(millis)],
+            Expiry::At(millis) => expires(key, millis, self.plan.policy == Policy::Merge),
             Expiry::Never => request_of("PERSIST", key),
         };
         mine!(self.told(request));
         Ok(Ok(()))
     }
 
-    /// Deletes keys of the target that the source has not, at two looks.
+    /// Deletes strings of the target that the source has not, at two looks. Keys of other types
+    /// were never the import's.
     pub(super) fn prune(&mut self, keys: &[Bytes]) -> Result<Vec<Outcome>> {
-        let exists: Vec<_> = keys.iter().map(|key| request_of("EXISTS", key)).collect();
-        let absent = |answer: &Result<Frame, String>| *answer == Ok(Frame::Integer(0));
-        let first = self.source.answers(&exists)?;
-        let mut outcomes = Vec::with_capacity(keys.len());
-        for (key, answer) in keys.iter().zip(&first) {
-            let is_absent =
-                absent(answer) && absent(&self.source.answer(request_of("EXISTS", key))?);
-            outcomes.push(match is_absent {
-                false => Outcome::Kept,
-                true => match self.told(request_of("UNLINK", key))? {
-                    Ok(Frame::Integer(0)) => Outcome::Kept,
-                    Ok(_) => Outcome::Deleted,
-                    Err(outcome) => outcome,
-                },
-            });
+        let absent = self.absent(keys)?;
+        let absent = self.absent(&absent)?;
+        let are_strings = self.target.strings(&absent)?;
+        let doomed = absent.into_iter().zip(are_strings);
+        let doomed: Vec<Bytes> =
+            doomed.filter_map(|(key, is_string)| is_string.then_some(key)).collect();
+        let unlinks: Vec<_> = doomed.iter().map(|key| request_of("UNLINK", key)).collect();
+        let answers = self.target.answers(&unlinks)?;
+        let mut ends: HashMap<Bytes, Outcome> = HashMap::with_capacity(doomed.len());
+        for (key, answer) in doomed.into_iter().zip(answers) {
+            let outcome = match answer {
+                Ok(Frame::Integer(0)) => Outcome::Kept,
+                Ok(_) => Outcome::Deleted,
+                Err(why) => Outcome::Failed { why },
+            };
+            ends.insert(key, outcome);
         }
-        Ok(outcomes)
+        Ok(keys.iter().map(|key| ends.remove(key).unwrap_or(Outcome::Kept)).collect())
+    }
+
+    /// The keys that the source has not; an error if it is not the source that was compared.
+    fn absent(&mut self, keys: &[Bytes]) -> Result<Vec<Bytes>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut requests: Vec<Request> = vec![self.source.run_request()];
+        requests.extend(keys.iter().map(|key| request_of("EXISTS", key)));
+        let mut replies = self.source.pipeline(&requests)?.into_iter();
+        // Together with them, so that it is told by whoever answers them.
+        let run_id = self.source.run_of(replies.next().unwrap_or(Frame::Nil))?;
+        self.plan.expect_run(run_id.as_deref())?;
+        let mut absent = Vec::new();
+        for (key, reply) in keys.iter().zip(replies) {
+            if self.source.sorted(reply)? == Ok(Frame::Integer(0)) {
+                absent.push(key.clone());
+            }
+        }
+        Ok(absent)
     }
 }
 

@@ -68,21 +68,29 @@ impl Ends<'_> {
                 *one = Fetched::Large;
             }
         }
+        let made = match policy {
+            Policy::Merge => {
+                self.make(keys, &fetched.iter().map(merged_expiry).collect::<Vec<_>>())?
+            }
+            Policy::Empty | Policy::Replace | Policy::Skip | Policy::Sync => {
+                vec![false; keys.len()]
+            }
+        };
         let mut requests: Vec<Request> = Vec::new();
-        for (key, fetched) in keys.iter().zip(&fetched) {
+        for ((key, fetched), made) in keys.iter().zip(&fetched).zip(&made) {
             if let Fetched::Whole { value, expiry } = fetched {
-                requests.extend(stores(key, value, *expiry, policy));
+                requests.extend(stores(key, value, *expiry, policy, *made));
             }
         }
         let mut answers = self.target.answers(&requests)?.into_iter();
         let mut outcomes = Vec::with_capacity(keys.len());
-        for (key, fetched) in keys.iter().zip(fetched) {
+        for ((key, fetched), made) in keys.iter().zip(fetched).zip(made) {
             outcomes.push(match fetched {
                 Fetched::Gone => Outcome::Gone,
                 Fetched::Other => self.other(key)?,
                 Fetched::Refused(why) => Outcome::Failed { why },
                 Fetched::Whole { value, expiry } => {
-                    let count = stores(key, &value, expiry, policy).len();
+                    let count = stores(key, &value, expiry, policy, made).len();
                     stored(value.len() as u64, answers.by_ref().take(count))
                 }
                 Fetched::Large => match self.copy_large(key, policy)? {
@@ -165,6 +173,13 @@ impl Ends<'_> {
 
     /// Copies a value to `built`, piece by piece, and gives it its name.
     fn build(&mut self, key: &Bytes, built: &Bytes, policy: Policy) -> Mine<u64> {
+        let mut is_new = true;
+        if policy == Policy::Merge {
+            let Some(expiry) = mine!(self.expiry_at_source(key)) else {
+                return Ok(Err(Outcome::Gone));
+            };
+            is_new = self.make(std::slice::from_ref(key), &[expiry])?.contains(&true);
+        }
         let mut len = 0;
         loop {
             let window = mine!(self.window(key, len));
@@ -181,7 +196,7 @@ impl Ends<'_> {
         };
         mine!(self.stretch(built, len));
         if let Expiry::At(millis) = expiry {
-            mine!(self.told(vec![word("PEXPIREAT"), built.clone(), word(millis)]));
+            mine!(self.told(expires(built, millis, !is_new)));
         }
         match policy {
             Policy::Merge => {}
@@ -196,6 +211,25 @@ impl Ends<'_> {
             }
         }
         Ok(Ok(len))
+    }
+
+    /// Makes keys that are to expire where they are not there yet, and tells which it made: only
+    /// their expiry is the import's to set. Each is a byte of zeros until bits are merged into it.
+    fn make(&mut self, keys: &[Bytes], expiries: &[Expiry]) -> Result<Vec<bool>> {
+        let mut requests: Vec<Request> = Vec::new();
+        for (key, expiry) in keys.iter().zip(expiries) {
+            if let Expiry::At(millis) = expiry {
+                let zero = Bytes::from_static(b"\0");
+                let (until, at, absent) = (word("PXAT"), word(millis), word("NX"));
+                requests.push(vec![word("SET"), key.clone(), zero, until, at, absent]);
+            }
+        }
+        let mut answers = self.target.answers(&requests)?.into_iter();
+        let is_made = |expiry: &Expiry| match expiry {
+            Expiry::Never => false,
+            Expiry::At(_) => matches!(answers.next(), Some(Ok(Frame::Simple(_)))),
+        };
+        Ok(expiries.iter().map(is_made).collect())
     }
 
     /// Lengthens a value of the target with zeros, if it is shorter than `len`.
@@ -278,8 +312,28 @@ fn fetched(value: Answer, len: Answer, expires: &Frame, clock: i64) -> Fetched {
     }
 }
 
-/// What stores a small value with its expiry.
-fn stores(key: &Bytes, value: &Bytes, expiry: Expiry, policy: Policy) -> Vec<Request> {
+/// The expiry of a value that is merged in one piece.
+fn merged_expiry(fetched: &Fetched) -> Expiry {
+    match fetched {
+        Fetched::Whole { value, expiry } if !value.is_empty() => *expiry,
+        Fetched::Whole { .. }
+        | Fetched::Gone
+        | Fetched::Other
+        | Fetched::Refused(_)
+        | Fetched::Large => Expiry::Never,
+    }
+}
+
+/// What lets a key expire; with `only_later` unless it would live longer, or for ever.
+pub(super) fn expires(key: &Bytes, millis: i64, only_later: bool) -> Request {
+    let mut request = vec![word("PEXPIREAT"), key.clone(), word(millis)];
+    request.extend(only_later.then(|| word("GT")));
+    request
+}
+
+/// What stores a small value with its expiry. A merge `made` the key, or found it there: then it
+/// keeps a longer life of its own.
+fn stores(key: &Bytes, value: &Bytes, expiry: Expiry, policy: Policy, made: bool) -> Vec<Request> {
     let at = match expiry {
         Expiry::Never => None,
         Expiry::At(millis) => Some(word(millis)),
@@ -288,7 +342,10 @@ fn stores(key: &Bytes, value: &Bytes, expiry: Expiry, policy: Policy) -> Vec<Req
         let [import, format, kind] = ["BM.IMPORT", "FORMAT", "bytes"].map(word);
         let (mode, or) = (word("MODE"), word("or"));
         let merge = vec![import, key.clone(), format, kind, value.clone(), mode, or];
-        let expire = at.map(|at| vec![word("PEXPIREAT"), key.clone(), at]);
+        let expire = match expiry {
+            Expiry::Never => None,
+            Expiry::At(millis) => Some(expires(key, millis, !made)),
+        };
         return [merge].into_iter().chain(expire).collect();
     }
     let mut set = vec![word("SET"), key.clone(), value.clone()];
@@ -351,14 +408,18 @@ mod tests {
     #[test]
     fn a_small_value_is_stored_with_its_expiry_in_one_request() {
         let (key, value) = (Bytes::from_static(b"k"), Bytes::from_static(b"v"));
-        let words = |policy, expiry| -> Vec<String> {
-            let requests = stores(&key, &value, expiry, policy);
+        let words_of = |policy, expiry, made| -> Vec<String> {
+            let requests = stores(&key, &value, expiry, policy, made);
             requests.iter().map(|request| String::from_utf8(request.join(&b' ')).unwrap()).collect()
         };
+        let words = |policy, expiry| words_of(policy, expiry, false);
         assert_eq!(words(Policy::Replace, Expiry::Never), ["SET k v"]);
         assert_eq!(words(Policy::Empty, Expiry::At(17)), ["SET k v PXAT 17"]);
         assert_eq!(words(Policy::Skip, Expiry::At(17)), ["SET k v PXAT 17 NX"]);
         let merge = ["BM.IMPORT k FORMAT bytes v MODE or", "PEXPIREAT k 17"];
+        assert_eq!(words_of(Policy::Merge, Expiry::At(17), true), merge);
+        // A key that was there keeps the longer life.
+        let merge = ["BM.IMPORT k FORMAT bytes v MODE or", "PEXPIREAT k 17 GT"];
         assert_eq!(words(Policy::Merge, Expiry::At(17)), merge);
     }
 }

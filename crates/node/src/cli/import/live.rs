@@ -24,7 +24,7 @@ use super::{
     progress::Bar,
     report::Totals,
     state::{Keeper, Phase, State},
-    work::{Deed, Finished, Outcome, Plan, Policy, Task, work},
+    work::{BY_WISH_ONLY, Deed, Finished, Outcome, Plan, Policy, Task, work},
 };
 
 /// Tasks handed out for each thread.
@@ -45,6 +45,8 @@ pub(super) struct Wishes {
     pub(super) passes: u32,
     /// Whether keys are deleted that the source has not.
     pub(super) prunes: bool,
+    /// Whether a person said so for this very run.
+    pub(super) deletes: bool,
     pub(super) dry_run: bool,
 }
 
@@ -66,6 +68,8 @@ pub(super) struct Import {
     first_page: u64,
     /// Keys that an earlier run has done.
     done_before: HashSet<Bytes>,
+    /// Keys of `pages` that are not done.
+    begun: HashSet<Bytes>,
 }
 
 /// Ends the import at Ctrl-C as an error would, and the process at the second one.
@@ -134,6 +138,7 @@ impl Import {
             pages: VecDeque::new(),
             first_page: 0,
             done_before,
+            begun: HashSet::new(),
         })
     }
 
@@ -162,6 +167,7 @@ impl Import {
                 }
                 Phase::Check => self.check()?,
                 Phase::Prune => {
+                    self.expect_source()?;
                     self.walk("looking for deleted keys")?;
                     self.state.enter(Phase::Done);
                 }
@@ -192,6 +198,41 @@ impl Import {
         Ok(())
     }
 
+    /// Refuses to delete by what a source says that may have lost its keys: what the target has
+    /// may be the last copy.
+    fn expect_source(&mut self) -> Result<()> {
+        let run_id = self.source.run_id()?;
+        self.plan.expect_run(run_id.as_deref())?;
+        if self.wishes.deletes {
+            return Ok(());
+        }
+        let why = if self.state.is_source_another {
+            format!("{} was restarted or replaced since the import began", self.source.name())
+        } else if self.source.keys()? == 0 && self.has_strings()? {
+            format!("{} has no keys at all", self.source.name())
+        } else {
+            return Ok(());
+        };
+        let text = format!("{why}, so none are deleted at {}", self.target.name());
+        Err(Failure::new(Code::Partly, text).hint(BY_WISH_ONLY).into())
+    }
+
+    /// Whether the target has any key that could be deleted.
+    fn has_strings(&mut self) -> Result<bool> {
+        let pattern = self.wishes.pattern.as_deref();
+        let mut cursor = "0".to_owned();
+        loop {
+            let (next, keys) = self.target.scan(&cursor, pattern)?;
+            if self.target.strings(&keys)?.contains(&true) {
+                return Ok(true);
+            }
+            if next == "0" {
+                return Ok(false);
+            }
+            cursor = next;
+        }
+    }
+
     /// Goes over all keys of the phase's server.
     fn walk(&mut self, title: &'static str) -> Result<()> {
         let scanned = match self.state.phase {
@@ -218,6 +259,7 @@ impl Import {
         self.pages.clear();
         self.bar.end();
         self.done_before.clear();
+        self.begun.clear();
         Ok(())
     }
 
@@ -231,8 +273,11 @@ impl Import {
         if self.state.phase != Phase::Prune {
             keys.retain(|key| !is_unfinished(key));
         }
-        let (done, keys): (Vec<_>, Vec<_>) =
+        let (done, mut keys): (Vec<_>, Vec<_>) =
             keys.into_iter().partition(|key| self.done_before.contains(key));
+        // SCAN may name a key twice, and two threads must not build the same one. The page that
+        // named it first stays until it is done.
+        keys.retain(|key| self.begun.insert(key.clone()));
         self.bar.pass(done.len() as u64);
         let number = self.first_page + self.pages.len() as u64;
         let cursor = cursor.to_owned();
@@ -342,6 +387,7 @@ impl Import {
         self.state.totals.add(&key, outcome);
         self.bar.pass(1);
         self.bar.tell(self.state.totals.copied_bytes);
+        self.begun.remove(&key);
         if let Some(page) = self.page_of(page) {
             page.done.push(key);
         }

@@ -113,7 +113,8 @@ impl Peer {
         self.sorted(reply)
     }
 
-    fn sorted(&self, reply: Frame) -> Result<Answer> {
+    /// A reply as [`Self::answers`] sorts them.
+    pub(crate) fn sorted(&self, reply: Frame) -> Result<Answer> {
         let Frame::Error(text) = reply else { return Ok(Ok(reply)) };
         let text = String::from_utf8_lossy(&text).into_owned();
         let word = text.split(' ').next().unwrap_or_default();
@@ -168,6 +169,43 @@ impl Peer {
     /// How many keys there are.
     pub(crate) fn keys(&mut self) -> Result<u64> {
         count(self.remote.ask(&["DBSIZE"])?)
+    }
+
+    /// Which life of its data a server is in, where it tells: another one may have lost keys, and
+    /// knows nothing of the cursors of the one before.
+    ///
+    /// A Redis names its process; a Bitroster names its data, which all of its routers serve and
+    /// which outlive them.
+    pub(crate) fn run_id(&mut self) -> Result<Option<String>> {
+        let request = self.run_request();
+        let reply = self.remote.call(&request)?;
+        self.run_of(reply)
+    }
+
+    /// What is to be asked to learn it; [`Self::run_of`] reads the reply.
+    pub(crate) fn run_request(&self) -> Request {
+        request(["INFO", if self.is_ours { "replication" } else { "server" }])
+    }
+
+    /// The id in the reply to [`Self::run_request`].
+    pub(crate) fn run_of(&self, reply: Frame) -> Result<Option<String>> {
+        // Who may not ask is no worse off than with a server that does not tell.
+        if matches!(&reply, Frame::Error(text) if Code::of_reply(text) == Code::Denied) {
+            return Ok(None);
+        }
+        let Ok(Frame::Bulk(text)) = self.sorted(reply)? else { return Ok(None) };
+        let field = if self.is_ours { "master_replid:" } else { "run_id:" };
+        let text = String::from_utf8_lossy(&text);
+        Ok(text.lines().find_map(|line| line.strip_prefix(field)).map(|id| id.trim().to_owned()))
+    }
+
+    /// Which of the keys are strings.
+    pub(crate) fn strings(&mut self, keys: &[Bytes]) -> Result<Vec<bool>> {
+        let questions: Vec<_> = keys.iter().map(|key| request_of("TYPE", key)).collect();
+        let kinds = self.answers(&questions)?;
+        let is_string =
+            |kind: &Answer| matches!(kind, Ok(Frame::Simple(kind)) if &kind[..] == b"string");
+        Ok(kinds.iter().map(is_string).collect())
     }
 
     /// The next keys and where to go on; the cursor "0" is the start, and the end.

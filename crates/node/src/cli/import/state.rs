@@ -58,6 +58,12 @@ pub(super) struct State {
     /// Keys behind the cursor that are done with, in hex.
     done: Vec<String>,
     pub(super) totals: Totals,
+    /// The source's, whose cursor this is; `None` where nobody knows.
+    #[serde(default)]
+    run_id: Option<String>,
+    /// Whether the source was started anew, or replaced, since the import began.
+    #[serde(default)]
+    pub(super) is_source_another: bool,
 }
 
 /// What is imported from where to where.
@@ -72,9 +78,33 @@ pub(super) struct Job {
 }
 
 impl State {
-    pub(super) fn new(job: Job, phase: Phase) -> Self {
-        let (cursor, totals) = ("0".to_owned(), Totals::default());
-        Self { version: VERSION, job, phase, pass: 1, cursor, done: Vec::new(), totals }
+    /// The state of a `job` that begins with `phase`, from a source of this run.
+    pub(super) fn new(job: Job, phase: Phase, run_id: Option<String>) -> Self {
+        Self {
+            version: VERSION,
+            job,
+            phase,
+            pass: 1,
+            cursor: "0".to_owned(),
+            done: Vec::new(),
+            totals: Totals::default(),
+            run_id,
+            is_source_another: false,
+        }
+    }
+
+    /// Goes on with the source as it is now: where it is not the one of before, its cursors are
+    /// others and its keys may be too, so the phase begins again.
+    pub(super) fn meet(&mut self, run_id: Option<String>) {
+        if self.run_id.is_some() && self.run_id != run_id {
+            self.is_source_another = true;
+            match self.phase {
+                Phase::Copy | Phase::Check => self.enter(self.phase),
+                // The cursor is the target's.
+                Phase::Prune | Phase::Done => {}
+            }
+        }
+        self.run_id = run_id.or(self.run_id.take());
     }
 
     /// Starts the next phase.
@@ -196,7 +226,7 @@ mod tests {
         let path = folder.path().join("state");
         let (mut keeper, none) = Keeper::open(Some(&path), &job("a:1")).unwrap();
         assert_eq!(none, None);
-        let mut state = State::new(job("a:1"), Phase::Copy);
+        let mut state = State::new(job("a:1"), Phase::Copy, Some("r1".to_owned()));
         let keys = [Bytes::from_static(b"\xffkey\n"), Bytes::new()];
         state.set_done(keys.iter());
         state.cursor = "17".to_owned();
@@ -213,5 +243,37 @@ mod tests {
         assert_eq!(refused(job("a:1")), Code::Conflict);
         fs::write(&path, "{").unwrap();
         assert_eq!(refused(job("a:1")), Code::Conflict);
+    }
+
+    #[test]
+    fn another_run_of_the_source_begins_the_phase_again() {
+        let id = |text: &str| Some(text.to_owned());
+        let mut state = State::new(job("a:1"), Phase::Check, id("r1"));
+        state.cursor = "17".to_owned();
+        state.set_done([Bytes::from_static(b"k")].iter());
+        state.meet(id("r1"));
+        assert_eq!((&state.cursor[..], state.is_source_another), ("17", false));
+        state.meet(id("r2"));
+        assert_eq!((&state.cursor[..], state.is_source_another), ("0", true));
+        assert!(state.done().is_empty());
+        // Once another, always another.
+        state.meet(id("r2"));
+        assert!(state.is_source_another);
+
+        // The cursor of deletions is the target's.
+        let mut state = State::new(job("a:1"), Phase::Prune, id("r1"));
+        state.cursor = "17".to_owned();
+        state.meet(None);
+        assert_eq!((&state.cursor[..], state.is_source_another), ("17", true));
+
+        // Files of before know no run.
+        let mut state = serde_json::to_value(State::new(job("a:1"), Phase::Copy, None)).unwrap();
+        let fields = state.as_object_mut().unwrap();
+        assert!(fields.remove("run_id").is_some() && fields.remove("is_source_another").is_some());
+        let mut state: State = serde_json::from_value(state).unwrap();
+        state.meet(id("r1"));
+        assert!(!state.is_source_another);
+        state.meet(id("r2"));
+        assert!(state.is_source_another);
     }
 }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::{
     super::{
-        exit::{Code, code_of},
+        exit::{Code, Failure, code_of},
         remote::Target,
     },
     pace::Pace,
@@ -27,6 +27,10 @@ const ATTEMPTS_MAX: u32 = 8;
 
 /// Pause before the second attempt; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// What to do where keys would go that may be the last copy.
+pub(super) const BY_WISH_ONLY: &str = "look whether the source has all its keys; the same command \
+                                       with --delete deletes at the target what it has not";
 
 /// What happens to keys that the target has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +64,30 @@ impl Policy {
 pub(super) struct Plan {
     pub(super) source: Target,
     pub(super) target: Target,
+    /// The source's when the import connected, where it tells ([`Peer::run_id`]).
+    pub(super) run_id: Option<String>,
     pub(super) policy: Policy,
     pub(super) pace: Pace,
     /// Compares every byte, not only counts.
     pub(super) is_thorough: bool,
     /// Whether keys that differ are copied again.
     pub(super) mends: bool,
+}
+
+impl Plan {
+    /// Refuses to delete by what a source says that is not the one that was compared.
+    ///
+    /// # Errors
+    ///
+    /// With [`Code::Partly`].
+    pub(super) fn expect_run(&self, run_id: Option<&str>) -> Result<()> {
+        if self.run_id.is_none() || self.run_id.as_deref() == run_id {
+            return Ok(());
+        }
+        let source = self.source.address();
+        let text = format!("{source} was restarted or replaced, so no more keys are deleted");
+        Err(Failure::new(Code::Partly, text).hint(BY_WISH_ONLY).into())
+    }
 }
 
 /// Something to do with some keys of a page of the scan.

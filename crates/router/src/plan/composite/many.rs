@@ -108,7 +108,10 @@ pub(super) async fn counts(
     let home = |place: usize| call.map.home(&operands.keys[place]);
     let mut homes = trees.iter().flatten().map(|tree| tree.common_home(&home));
     let first = homes.next().flatten();
-    let here = of == Counts::Together && !homes.all(|home| home.is_some() && home == first);
+    let is_one_look = homes.all(|home| home.is_some() && home == first)
+        && trees.len() <= FORMULAS_MAX
+        && operands.keys.len() <= EXPRESSION_KEYS_MAX;
+    let here = of == Counts::Together && !is_one_look;
     let of = if here { Counts::Together } else { Counts::Apart };
     let there = trees.iter().enumerate().filter_map(|(at, tree)| Some((at, tree.as_ref()?)));
     let mut batch: Vec<(usize, &Tree)> = Vec::new();
