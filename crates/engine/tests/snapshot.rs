@@ -80,7 +80,9 @@ proptest! {
         prop_assert!(image == bytes(two.engine.snapshot()), "one log, one state");
         let held = one.engine.snapshot();
         two.engine = restored(&image);
-        let counts = |lone: &Lone| EngineStats { dataset_bytes: 0, expired: 0, ..lone.engine.stats() };
+        let counts = |lone: &Lone| {
+            EngineStats { dataset_bytes: 0, expired: 0, ..lone.engine.stats() }
+        };
         prop_assert_eq!(counts(&one), counts(&two));
         prop_assert_eq!(one.engine.next_expiry(), two.engine.next_expiry());
         prop_assert_eq!(contents(&mut one), contents(&mut two));

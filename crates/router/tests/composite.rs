@@ -17,11 +17,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use bitroster_bitmap::{Bitmap, Formula, Step};
+use bitroster_bitmap::Bitmap;
 use bitroster_command::{
     Command, CommandError, Composite, Expiry, ParseLimits, ReadCommand, Reply, TimeForm,
     WriteCommand,
-    composite::{Ask, Candidates, Expression, Format, PresenceAsk, Span, Unit},
+    composite::{Ask, Expression, Format, PresenceAsk, Span, Unit},
     dates::Period,
     payload,
 };

@@ -30,8 +30,8 @@ const CONTAINERS_FOR_ENTRY: u64 = 8;
 
 /// One page of what the keys below a prefix take.
 ///
-/// A page ends after so many entries and containers, names or spread keys, wherever that is: so the work is short
-/// and what it holds is bounded, whatever the keys are called.
+/// A page ends after so many entries and containers, names or spread keys, wherever that is: so the
+/// work is short and what it holds is bounded, whatever the keys are called.
 #[derive(Debug)]
 pub(crate) struct Prefixes {
     pub(crate) root: Root,
