@@ -81,7 +81,7 @@ proptest! {
         let held = one.engine.snapshot();
         two.engine = restored(&image);
         let counts = |lone: &Lone| {
-            EngineStats { dataset_bytes: 0, expired: 0, ..lone.engine.stats() }
+            EngineStats { dataset_bytes: 0, page_bytes: 0, expired: 0, ..lone.engine.stats() }
         };
         prop_assert_eq!(counts(&one), counts(&two));
         prop_assert_eq!(one.engine.next_expiry(), two.engine.next_expiry());
@@ -126,7 +126,8 @@ fn all_that_is_not_finished_survives() {
     let other = key("{k}2");
     let (third, _) = scene.third();
     scene.cluster.enlist(&other, third);
-    let counts = |stats: EngineStats| EngineStats { dataset_bytes: 0, expired: 0, ..stats };
+    let counts =
+        |stats: EngineStats| EngineStats { dataset_bytes: 0, page_bytes: 0, expired: 0, ..stats };
     let seen = counts(scene.home_stats());
     assert_eq!((seen.pending, seen.reserved, seen.enlisted, seen.staged), (3, 2, 1, 1));
     for engine in scene.cluster.engines.values_mut() {
