@@ -2,14 +2,14 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use crate::{
+    http,
     server::{free_port, grpc_address},
     wait,
 };
@@ -272,13 +272,5 @@ impl Drop for Node {
 
 /// Asks an admin server: status and body.
 pub(crate) fn ask_admin(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, ADMIN_TIMEOUT).ok()?;
-    stream.set_read_timeout(Some(ADMIN_TIMEOUT)).ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, body.to_owned()))
+    http::get_within(address, path, ADMIN_TIMEOUT)
 }
