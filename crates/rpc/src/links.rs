@@ -133,7 +133,8 @@ impl Links {
 
     /// Sends a request to a node and waits for its answer until the deadline.
     ///
-    /// Requests to one node arrive in any order.
+    /// Messages between replicas that are short arrive in the order in which their calls were first
+    /// polled, see [`Peers::call`](bitroster_shard::Peers::call); other requests in any order.
     ///
     /// # Errors
     ///

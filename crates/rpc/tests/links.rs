@@ -23,7 +23,7 @@ use bitroster_rpc::{
 use bitroster_shard::{Destination, MessageKind, PeerError, Peers};
 use bitroster_types::{NodeId, ReplicaId, limits::RPC_PIECE_BYTES};
 use bytes::Bytes;
-use futures_util::future::pending;
+use futures_util::{StreamExt as _, future::pending, stream::FuturesOrdered};
 use support::{
     Act, GROUP, Group, Node, Tasks, cluster, increment, listeners, soon, state_of, until,
     with_newer_map,
@@ -287,6 +287,20 @@ async fn messages_between_replicas_are_answered_or_refused_with_a_reason() {
     assert_eq!(call(1).await, Ok("vote".into()));
     let refused = PeerError::Refused { node: NodeId(2), reason: "scripted".to_owned() };
     assert_eq!(call(99).await, Err(refused));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn short_messages_are_taken_up_in_the_order_of_their_calls() {
+    let (nodes, group, _) = cluster(2).await;
+    let bodies: Vec<Bytes> = (0..2_000_u32).map(|at| at.to_be_bytes().to_vec().into()).collect();
+    let mut calls: FuturesOrdered<_> = bodies
+        .iter()
+        .map(|body| nodes[0].links.call(NodeId(2), message(body.clone()), soon(19_000)))
+        .collect();
+    while let Some(answer) = calls.next().await {
+        answer.unwrap();
+    }
+    assert_eq!(*group.messages.lock().unwrap(), bodies);
 }
 
 #[tokio::test]

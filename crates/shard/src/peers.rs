@@ -75,8 +75,10 @@ pub enum PeerError {
 pub trait Peers: Send + Sync + 'static {
     /// Sends a message and waits for its answer, at most `timeout`.
     ///
-    /// Messages to one node arrive in any order. Bounded: where too much waits for a node the call
-    /// fails at once.
+    /// Messages to one node of at most
+    /// [`RPC_PIECE_BYTES`](bitroster_types::limits::RPC_PIECE_BYTES) arrive in the order in which
+    /// their futures were first polled, unless the link breaks between; longer ones in any order.
+    /// Bounded: where too much waits for a node the call fails at once.
     ///
     /// # Errors
     ///

@@ -14,11 +14,13 @@
 //! | [`snapshot`]      | snapshot files                                             |
 //! | [`incoming`]      | a snapshot that a leader sends, as it arrives              |
 //! | [`network`]       | the replicas on other nodes                                |
+//! | [`appends`]       | the stream of a leader's log to one of them                |
 //! | [`message`]       | what is said to them, as bytes                             |
 //! | [`read_gate`]     | one read index at a time for all reads that wait           |
 //! | [`runtime`]       | Tokio, without its shortest sleeps                         |
 //! | [`codec`]         | votes, memberships and payloads as bytes                   |
 
+mod appends;
 mod codec;
 mod incoming;
 pub(crate) mod log_store;

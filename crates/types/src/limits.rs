@@ -297,8 +297,9 @@ pub const LINK_BYTES_MAX: usize = 128 << 20;
 /// cost as much as large ones.
 pub const SENDER_FLIGHTS_MAX: usize = 2;
 
-/// Bytes of waiting requests that are worth a call of their own while another one is on its way.
-pub const SENDER_LOAD_BYTES: usize = 16 << 10;
+/// Bytes of waiting requests that are worth a call of their own while another one is on its way:
+/// some two hundred SETBITs.
+pub const SENDER_LOAD_BYTES: usize = 4 << 10;
 
 /// Most bytes that wait for their way to one group; one batch alone may exceed it.
 pub const SENDER_QUEUE_BYTES_MAX: usize = 64 << 20;
@@ -341,6 +342,13 @@ pub const REROUTE_PAUSE_MS_MAX: u64 = 64;
 /// Bytes of entries in one message from a leader to a follower, unless one entry alone is longer:
 /// large enough that a message's own cost is nothing, small enough that its loss is cheap.
 pub const APPEND_BYTES: usize = 1 << 20;
+
+/// Most messages with entries on their way to one follower of one group.
+pub const APPENDS_MAX: usize = 8;
+
+/// Most bytes of such messages, unless one alone is longer: what is longer than
+/// [`RPC_PIECE_BYTES`] takes another link, and would not arrive in its turn.
+pub const APPENDS_BYTES_MAX: usize = RPC_PIECE_BYTES;
 
 /// Longest piece of a snapshot on its way to a follower: each is acknowledged before the next.
 pub const SNAPSHOT_PIECE_BYTES: usize = 256 << 10;

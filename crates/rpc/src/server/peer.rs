@@ -14,10 +14,11 @@ use bitroster_proto::{
 };
 use bitroster_types::limits::{LINK_CALLS_MAX, RELAY_MESSAGE_BYTES_MAX};
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream::BoxStream};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::unconstrained,
     time::timeout,
 };
 use tonic::{Request as Incoming, Response as Reply, Status, Streaming};
@@ -226,9 +227,9 @@ impl Ear {
 
     /// Starts a call, or refuses it where too many are open.
     fn take(&self, call: Call) {
-        let shares = match call.kind() {
-            CallKind::Raft => &self.messages,
-            CallKind::Read | CallKind::Write | CallKind::Unspecified => &self.requests,
+        let (shares, is_message) = match call.kind() {
+            CallKind::Raft => (&self.messages, true),
+            CallKind::Read | CallKind::Write | CallKind::Unspecified => (&self.requests, false),
         };
         self.ends.metrics.received_bytes.increment(call.body.len() as u64);
         let Ok(permit) = Arc::clone(shares).try_acquire_owned() else {
@@ -242,7 +243,13 @@ impl Ear {
             outbox: Arc::clone(&self.outbox),
             permit,
         };
-        self.spawn.spawn("call", Box::pin(work.run(call)));
+        let mut task: BoxFuture<'static, ()> = Box::pin(work.run(call));
+        // Messages between replicas reach them in the order in which they came: tasks would start
+        // in any. The first poll hands a message over; only its answer is waited for by a task.
+        if is_message && unconstrained(&mut task).now_or_never().is_some() {
+            return;
+        }
+        self.spawn.spawn("call", task);
     }
 
     /// Waits until what was taken is answered and sent.

@@ -79,6 +79,8 @@ pub struct Group {
     /// Requests that reached the leader, without those that open sessions.
     pub writes: AtomicU64,
     pub reads: AtomicU64,
+    /// Messages between replicas, in the order in which they were taken up.
+    pub messages: Mutex<Vec<Bytes>>,
 }
 
 impl Group {
@@ -89,6 +91,7 @@ impl Group {
             script: Mutex::default(),
             writes: AtomicU64::new(0),
             reads: AtomicU64::new(0),
+            messages: Mutex::default(),
         })
     }
 
@@ -174,7 +177,13 @@ impl Backend for Replica {
         if replica.0 == 99 {
             return ready(Err(refusal(Status::Unavailable, 0))).boxed();
         }
-        ready(Ok(body)).boxed()
+        let group = Arc::clone(&self.group);
+        async move {
+            group.messages.lock().unwrap().push(body.clone());
+            tokio::task::yield_now().await;
+            Ok(body)
+        }
+        .boxed()
     }
 
     fn read(

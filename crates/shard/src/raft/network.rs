@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use bitroster_types::limits::SNAPSHOT_PIECE_BYTES;
 use bitroster_types::{GroupId, NodeId, ReplicaId};
 use bytes::Bytes;
-use futures_util::future::{self, Either};
+use futures_util::future::{self, BoxFuture, Either};
+use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
@@ -25,6 +26,7 @@ use openraft::raft::{
 use openraft::{AnyError, OptionalSend};
 use tokio::task::spawn_blocking;
 
+use super::appends;
 use super::message::{self, SnapshotMessage, SnapshotPart};
 use super::snapshot::{RaftSnapshot, SnapshotFile};
 use super::types::{Host, TypeConfig, Vote};
@@ -77,7 +79,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 }
 
 /// Why a call has no answer that can be used.
-enum Failure {
+pub(super) enum Failure {
     /// Try later.
     Unreachable(PeerError),
     /// The answer makes no sense.
@@ -141,6 +143,17 @@ impl Peer {
             count(&self.sent.malformed);
             Failure::Garbage(error)
         })
+    }
+
+    /// Sends entries, or a heartbeat.
+    pub(super) async fn append(
+        &self,
+        body: Bytes,
+        option: &RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
+        let patience = self.patience(option, body.len());
+        let answer = self.call(MessageKind::Append, body, patience).await?;
+        self.decoded(message::decode_appended(&answer))
     }
 
     /// How long to wait for the answer to `len` bytes: longer than a hiccup, and never so short
@@ -213,10 +226,19 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let body = message::encode_append(&request);
-        let patience = self.patience(&option, body.len());
-        let answer = self.call(MessageKind::Append, body, patience).await?;
-        Ok(self.decoded(message::decode_appended(&answer))?)
+        Ok(self.append(message::encode_append(&request), &option).await?)
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, appends::Answer>, RPCError<TypeConfig>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        let answers = appends::answers(self, input, option).boxed();
+        Box::pin(future::ready(Ok(answers)))
     }
 
     async fn vote(
