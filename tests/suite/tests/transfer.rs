@@ -250,10 +250,17 @@ fn a_source_that_lost_its_keys_does_not_empty_the_target() {
     write(&halfway);
     let refused = run(&import).expect_code(7);
     assert!(
-        refused.stderr.contains("no keys") && refused.stderr.contains("--delete"),
+        refused.stderr.contains("no strings") && refused.stderr.contains("--trust-source"),
         "{refused:?}"
     );
+    // Nor when deletions were asked for, before the source lost its keys.
+    run(&[&import[..], &["--delete"]].concat()).expect_code(7);
+    ask(&mut source, "SETBIT other 0 1");
+    let matching = ["import", &url, "--to", &to, "--sync", "--delete", "--match", "k:*"];
+    let refused = run(&matching).expect_code(7);
+    assert!(refused.stderr.contains("no strings that match"), "{refused:?}");
     assert_eq!(number(&mut target, "DBSIZE"), 20);
+    ask(&mut source, "DEL other");
 
     // Nor does one that was restarted and has few.
     ask(&mut source, "SETBIT k:0 0 1");
@@ -262,9 +269,11 @@ fn a_source_that_lost_its_keys_does_not_empty_the_target() {
     let refused = run(&import).expect_code(7);
     assert!(refused.stderr.contains("restarted"), "{refused:?}");
     assert_eq!(number(&mut target, "DBSIZE"), 20);
-    // It does not forget, and deletes when it is told to.
+    // It does not forget, whatever its command says always.
     run(&import).expect_code(7);
-    run(&[&import[..], &["--delete"]].concat()).expect_code(0);
+    run(&[&import[..], &["--delete"]].concat()).expect_code(7);
+    assert_eq!(number(&mut target, "DBSIZE"), 20);
+    run(&[&import[..], &["--trust-source"]].concat()).expect_code(0);
     assert_eq!(number(&mut target, "DBSIZE"), 1);
 }
 

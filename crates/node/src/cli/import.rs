@@ -5,6 +5,7 @@
 //! | `live`     | scan, tasks, phases and what is written down            |
 //! | `work`     | the threads, and what they try again                    |
 //! | `copy`     | values from end to end, in pieces                       |
+//! | `merge`    | lives of keys that are merged                           |
 //! | `check`    | both ends compared, and mended                          |
 //! | `peer`     | one end: its requests and replies                       |
 //! | `state`    | how far it is, in a file                                |
@@ -19,6 +20,7 @@ mod copy;
 mod file;
 pub(super) mod format;
 mod live;
+mod merge;
 mod pace;
 pub(super) mod peer;
 pub(super) mod progress;
@@ -95,6 +97,10 @@ struct LiveArgs {
     /// Deletes keys of the target that the source has not; the default into an empty target.
     #[arg(long, conflicts_with_all = ["skip_existing", "merge"])]
     delete: bool,
+    /// Deletes also by a source that was restarted or replaced since the import began, or that has
+    /// no strings: what the target has may be the last copy.
+    #[arg(long, conflicts_with_all = ["skip_existing", "merge"])]
+    trust_source: bool,
     /// Compares every byte of both ends, not only lengths, counts and expiries.
     #[arg(long, conflicts_with = "merge")]
     verify: bool,
@@ -211,7 +217,7 @@ fn from_server(args: &ImportArgs) -> Result<Code> {
         threads: usize::from(live.connections),
         passes: live.passes,
         prunes: (policy == Policy::Empty || live.delete) && !live.dry_run,
-        deletes: live.delete,
+        trusts_source: live.trust_source,
         dry_run: live.dry_run,
     };
     let plan = Plan {

@@ -153,7 +153,7 @@ impl Ends<'_> {
 
     fn expire(&mut self, key: &Bytes, expiry: Expiry) -> Mine<()> {
         let request = match expiry {
-            Expiry::At(millis) => expires(key, millis, self.plan.policy == Policy::Merge),
+            Expiry::At(millis) => expires(key, millis, self.plan.policy),
             Expiry::Never => request_of("PERSIST", key),
         };
         mine!(self.told(request));

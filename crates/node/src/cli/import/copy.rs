@@ -68,31 +68,28 @@ impl Ends<'_> {
                 *one = Fetched::Large;
             }
         }
-        let made = match policy {
+        let ends = match policy {
             Policy::Merge => {
-                self.make(keys, &fetched.iter().map(merged_expiry).collect::<Vec<_>>())?
+                let expiries: Vec<Expiry> = fetched.iter().map(merged_expiry).collect();
+                self.begin_merge(keys, &expiries)?
             }
-            Policy::Empty | Policy::Replace | Policy::Skip | Policy::Sync => {
-                vec![false; keys.len()]
-            }
+            Policy::Empty | Policy::Replace | Policy::Skip | Policy::Sync => Vec::new(),
         };
         let mut requests: Vec<Request> = Vec::new();
-        for ((key, fetched), made) in keys.iter().zip(&fetched).zip(&made) {
+        for (key, fetched) in keys.iter().zip(&fetched) {
             if let Fetched::Whole { value, expiry } = fetched {
-                requests.extend(stores(key, value, *expiry, policy, *made));
+                requests.push(store_of(key, value, *expiry, policy));
             }
         }
         let mut answers = self.target.answers(&requests)?.into_iter();
+        self.end_merge(keys, &ends)?;
         let mut outcomes = Vec::with_capacity(keys.len());
-        for ((key, fetched), made) in keys.iter().zip(fetched).zip(made) {
+        for (key, fetched) in keys.iter().zip(fetched) {
             outcomes.push(match fetched {
                 Fetched::Gone => Outcome::Gone,
                 Fetched::Other => self.other(key)?,
                 Fetched::Refused(why) => Outcome::Failed { why },
-                Fetched::Whole { value, expiry } => {
-                    let count = stores(key, &value, expiry, policy, made).len();
-                    stored(value.len() as u64, answers.by_ref().take(count))
-                }
+                Fetched::Whole { value, .. } => stored(value.len() as u64, answers.next()),
                 Fetched::Large => match self.copy_large(key, policy)? {
                     Ok(bytes) => Outcome::Copied { bytes },
                     Err(outcome) => outcome,
@@ -160,26 +157,20 @@ impl Ends<'_> {
         if policy == Policy::Skip && mine!(self.exists(key)) {
             return Ok(Err(Outcome::Skipped));
         }
-        let built = if policy == Policy::Merge { key.clone() } else { unfinished(key) };
-        if built != key {
-            mine!(self.told(request_of("UNLINK", &built)));
+        if policy == Policy::Merge {
+            return self.merge_large(key);
         }
+        let built = unfinished(key);
+        mine!(self.told(request_of("UNLINK", &built)));
         let copied = self.build(key, &built, policy)?;
-        if copied.is_err() && built != key {
+        if copied.is_err() {
             mine!(self.told(request_of("UNLINK", &built)));
         }
         Ok(copied)
     }
 
     /// Copies a value to `built`, piece by piece, and gives it its name.
-    fn build(&mut self, key: &Bytes, built: &Bytes, policy: Policy) -> Mine<u64> {
-        let mut is_new = true;
-        if policy == Policy::Merge {
-            let Some(expiry) = mine!(self.expiry_at_source(key)) else {
-                return Ok(Err(Outcome::Gone));
-            };
-            is_new = self.make(std::slice::from_ref(key), &[expiry])?.contains(&true);
-        }
+    pub(super) fn build(&mut self, key: &Bytes, built: &Bytes, policy: Policy) -> Mine<u64> {
         let mut len = 0;
         loop {
             let window = mine!(self.window(key, len));
@@ -196,7 +187,7 @@ impl Ends<'_> {
         };
         mine!(self.stretch(built, len));
         if let Expiry::At(millis) = expiry {
-            mine!(self.told(expires(built, millis, !is_new)));
+            mine!(self.told(expires(built, millis, policy)));
         }
         match policy {
             Policy::Merge => {}
@@ -211,25 +202,6 @@ impl Ends<'_> {
             }
         }
         Ok(Ok(len))
-    }
-
-    /// Makes keys that are to expire where they are not there yet, and tells which it made: only
-    /// their expiry is the import's to set. Each is a byte of zeros until bits are merged into it.
-    fn make(&mut self, keys: &[Bytes], expiries: &[Expiry]) -> Result<Vec<bool>> {
-        let mut requests: Vec<Request> = Vec::new();
-        for (key, expiry) in keys.iter().zip(expiries) {
-            if let Expiry::At(millis) = expiry {
-                let zero = Bytes::from_static(b"\0");
-                let (until, at, absent) = (word("PXAT"), word(millis), word("NX"));
-                requests.push(vec![word("SET"), key.clone(), zero, until, at, absent]);
-            }
-        }
-        let mut answers = self.target.answers(&requests)?.into_iter();
-        let is_made = |expiry: &Expiry| match expiry {
-            Expiry::Never => false,
-            Expiry::At(_) => matches!(answers.next(), Some(Ok(Frame::Simple(_)))),
-        };
-        Ok(expiries.iter().map(is_made).collect())
     }
 
     /// Lengthens a value of the target with zeros, if it is shorter than `len`.
@@ -324,49 +296,36 @@ fn merged_expiry(fetched: &Fetched) -> Expiry {
     }
 }
 
-/// What lets a key expire; with `only_later` unless it would live longer, or for ever.
-pub(super) fn expires(key: &Bytes, millis: i64, only_later: bool) -> Request {
+/// What lets a key expire; in a merge unless it would live longer, or for ever.
+pub(super) fn expires(key: &Bytes, millis: i64, policy: Policy) -> Request {
     let mut request = vec![word("PEXPIREAT"), key.clone(), word(millis)];
-    request.extend(only_later.then(|| word("GT")));
+    request.extend((policy == Policy::Merge).then(|| word("GT")));
     request
 }
 
-/// What stores a small value with its expiry. A merge `made` the key, or found it there: then it
-/// keeps a longer life of its own.
-fn stores(key: &Bytes, value: &Bytes, expiry: Expiry, policy: Policy, made: bool) -> Vec<Request> {
-    let at = match expiry {
-        Expiry::Never => None,
-        Expiry::At(millis) => Some(word(millis)),
-    };
+/// What stores a small value with its expiry. A key that is merged has it already.
+fn store_of(key: &Bytes, value: &Bytes, expiry: Expiry, policy: Policy) -> Request {
     if policy == Policy::Merge && !value.is_empty() {
         let [import, format, kind] = ["BM.IMPORT", "FORMAT", "bytes"].map(word);
-        let (mode, or) = (word("MODE"), word("or"));
-        let merge = vec![import, key.clone(), format, kind, value.clone(), mode, or];
-        let expire = match expiry {
-            Expiry::Never => None,
-            Expiry::At(millis) => Some(expires(key, millis, !made)),
-        };
-        return [merge].into_iter().chain(expire).collect();
+        return vec![import, key.clone(), format, kind, value.clone(), word("MODE"), word("or")];
     }
     let mut set = vec![word("SET"), key.clone(), value.clone()];
-    set.extend(at.into_iter().flat_map(|at| [word("PXAT"), at]));
+    if let Expiry::At(millis) = expiry {
+        set.extend([word("PXAT"), word(millis)]);
+    }
     if matches!(policy, Policy::Skip | Policy::Merge) {
         set.push(word("NX"));
     }
-    vec![set]
+    set
 }
 
-/// What the replies to [`stores`] mean.
-fn stored(bytes: u64, answers: impl Iterator<Item = Answer>) -> Outcome {
-    let mut outcome = Outcome::Copied { bytes };
-    for answer in answers {
-        match answer {
-            Err(why) => return Outcome::Failed { why },
-            Ok(Frame::Nil) => outcome = Outcome::Skipped,
-            Ok(_) => {}
-        }
+/// What the reply to [`store_of`] means.
+fn stored(bytes: u64, answer: Option<Answer>) -> Outcome {
+    match answer {
+        Some(Err(why)) => Outcome::Failed { why },
+        Some(Ok(Frame::Nil)) => Outcome::Skipped,
+        Some(Ok(_)) | None => Outcome::Copied { bytes },
     }
-    outcome
 }
 
 /// SETRANGE of a part of `bytes`, which lie at `at`.
@@ -408,18 +367,17 @@ mod tests {
     #[test]
     fn a_small_value_is_stored_with_its_expiry_in_one_request() {
         let (key, value) = (Bytes::from_static(b"k"), Bytes::from_static(b"v"));
-        let words_of = |policy, expiry, made| -> Vec<String> {
-            let requests = stores(&key, &value, expiry, policy, made);
-            requests.iter().map(|request| String::from_utf8(request.join(&b' ')).unwrap()).collect()
+        let words = |policy, expiry| {
+            let request = store_of(&key, &value, expiry, policy);
+            String::from_utf8(request.join(&b' ')).unwrap()
         };
-        let words = |policy, expiry| words_of(policy, expiry, false);
-        assert_eq!(words(Policy::Replace, Expiry::Never), ["SET k v"]);
-        assert_eq!(words(Policy::Empty, Expiry::At(17)), ["SET k v PXAT 17"]);
-        assert_eq!(words(Policy::Skip, Expiry::At(17)), ["SET k v PXAT 17 NX"]);
-        let merge = ["BM.IMPORT k FORMAT bytes v MODE or", "PEXPIREAT k 17"];
-        assert_eq!(words_of(Policy::Merge, Expiry::At(17), true), merge);
-        // A key that was there keeps the longer life.
-        let merge = ["BM.IMPORT k FORMAT bytes v MODE or", "PEXPIREAT k 17 GT"];
-        assert_eq!(words(Policy::Merge, Expiry::At(17)), merge);
+        assert_eq!(words(Policy::Replace, Expiry::Never), "SET k v");
+        assert_eq!(words(Policy::Empty, Expiry::At(17)), "SET k v PXAT 17");
+        assert_eq!(words(Policy::Skip, Expiry::At(17)), "SET k v PXAT 17 NX");
+        assert_eq!(words(Policy::Merge, Expiry::At(17)), "BM.IMPORT k FORMAT bytes v MODE or");
+        let of = |policy| expires(&key, 17, policy).join(&b' ');
+        assert_eq!(of(Policy::Replace), b"PEXPIREAT k 17");
+        // A key of the target keeps the longer life, and one without an end stays so.
+        assert_eq!(of(Policy::Merge), b"PEXPIREAT k 17 GT");
     }
 }

@@ -45,8 +45,8 @@ pub(super) struct Wishes {
     pub(super) passes: u32,
     /// Whether keys are deleted that the source has not.
     pub(super) prunes: bool,
-    /// Whether a person said so for this very run.
-    pub(super) deletes: bool,
+    /// Whether also by a source that may have lost keys, as a person said for this very run.
+    pub(super) trusts_source: bool,
     pub(super) dry_run: bool,
 }
 
@@ -163,17 +163,26 @@ impl Import {
                 Phase::Copy => {
                     self.walk("copying")?;
                     let checks = self.wishes.passes > 0 && (self.compares() || self.plan.mends);
-                    self.state.enter(if checks { Phase::Check } else { Phase::Done });
+                    self.enter(if checks { Phase::Check } else { Phase::Done })?;
                 }
                 Phase::Check => self.check()?,
                 Phase::Prune => {
                     self.expect_source()?;
                     self.walk("looking for deleted keys")?;
-                    self.state.enter(Phase::Done);
+                    self.enter(Phase::Done)?;
                 }
                 Phase::Done => return Ok(()),
             }
         }
+    }
+
+    /// Starts the next phase. Nothing is done with a source that is not there any more.
+    fn enter(&mut self, phase: Phase) -> Result<()> {
+        if phase == Phase::Done {
+            self.plan.expect_source()?;
+        }
+        self.state.enter(phase);
+        Ok(())
     }
 
     /// Whether a dry run looks at the target at all.
@@ -190,12 +199,10 @@ impl Import {
         let totals = &self.state.totals;
         let is_settled = totals.mended == before && totals.differing == 0;
         if is_settled || self.state.pass >= self.wishes.passes || !self.plan.mends {
-            self.state.enter(if self.wishes.prunes { Phase::Prune } else { Phase::Done });
-        } else {
-            self.state.pass += 1;
-            self.state.enter(Phase::Check);
+            return self.enter(if self.wishes.prunes { Phase::Prune } else { Phase::Done });
         }
-        Ok(())
+        self.state.pass += 1;
+        self.enter(Phase::Check)
     }
 
     /// Refuses to delete by what a source says that may have lost its keys: what the target has
@@ -203,34 +210,23 @@ impl Import {
     fn expect_source(&mut self) -> Result<()> {
         let run_id = self.source.run_id()?;
         self.plan.expect_run(run_id.as_deref())?;
-        if self.wishes.deletes {
+        if self.wishes.trusts_source {
             return Ok(());
         }
+        let pattern = self.wishes.pattern.as_deref();
+        let source = self.source.name().to_owned();
         let why = if self.state.is_source_another {
-            format!("{} was restarted or replaced since the import began", self.source.name())
-        } else if self.source.keys()? == 0 && self.has_strings()? {
-            format!("{} has no keys at all", self.source.name())
+            format!("{source} was restarted or replaced since the import began")
+        } else if !self.source.has_strings(pattern)? && self.target.has_strings(pattern)? {
+            match pattern {
+                None => format!("{source} has no strings at all"),
+                Some(pattern) => format!("{source} has no strings that match {pattern}"),
+            }
         } else {
             return Ok(());
         };
         let text = format!("{why}, so none are deleted at {}", self.target.name());
         Err(Failure::new(Code::Partly, text).hint(BY_WISH_ONLY).into())
-    }
-
-    /// Whether the target has any key that could be deleted.
-    fn has_strings(&mut self) -> Result<bool> {
-        let pattern = self.wishes.pattern.as_deref();
-        let mut cursor = "0".to_owned();
-        loop {
-            let (next, keys) = self.target.scan(&cursor, pattern)?;
-            if self.target.strings(&keys)?.contains(&true) {
-                return Ok(true);
-            }
-            if next == "0" {
-                return Ok(false);
-            }
-            cursor = next;
-        }
     }
 
     /// Goes over all keys of the phase's server.

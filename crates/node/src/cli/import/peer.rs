@@ -174,8 +174,8 @@ impl Peer {
     /// Which life of its data a server is in, where it tells: another one may have lost keys, and
     /// knows nothing of the cursors of the one before.
     ///
-    /// A Redis names its process; a Bitroster names its data, which all of its routers serve and
-    /// which outlive them.
+    /// A Redis names its process, and so does a Bitroster of one node; a cluster names its data,
+    /// which all of its routers serve and which outlive them.
     pub(crate) fn run_id(&mut self) -> Result<Option<String>> {
         let request = self.run_request();
         let reply = self.remote.call(&request)?;
@@ -206,6 +206,21 @@ impl Peer {
         let is_string =
             |kind: &Answer| matches!(kind, Ok(Frame::Simple(kind)) if &kind[..] == b"string");
         Ok(kinds.iter().map(is_string).collect())
+    }
+
+    /// Whether there is any string among the keys that match.
+    pub(crate) fn has_strings(&mut self, pattern: Option<&str>) -> Result<bool> {
+        let mut cursor = "0".to_owned();
+        loop {
+            let (next, keys) = self.scan(&cursor, pattern)?;
+            if self.strings(&keys)?.contains(&true) {
+                return Ok(true);
+            }
+            if next == "0" {
+                return Ok(false);
+            }
+            cursor = next;
+        }
     }
 
     /// The next keys and where to go on; the cursor "0" is the start, and the end.
@@ -243,14 +258,21 @@ impl Peer {
     /// The server's clock by the reply to [`Self::clock_request`], 0 where there is none: then
     /// expiries are absolute already.
     pub(crate) fn clock(&self, replies: &mut impl Iterator<Item = Frame>) -> Result<i64> {
-        if self.is_exact {
-            return Ok(0);
-        }
+        if self.is_exact { Ok(0) } else { self.millis_of(replies.next()) }
+    }
+
+    /// The server's clock, in milliseconds since 1970.
+    pub(crate) fn now(&mut self) -> Result<i64> {
+        let reply = self.remote.ask(&["TIME"])?;
+        self.millis_of(Some(reply))
+    }
+
+    fn millis_of(&self, time: Option<Frame>) -> Result<i64> {
         let number = |frame: &Frame| {
             let Frame::Bulk(text) = frame else { return None };
             std::str::from_utf8(text).ok()?.parse::<i64>().ok()
         };
-        let time = match replies.next() {
+        let time = match time {
             Some(Frame::Array(parts)) => parts.iter().map(number).collect::<Option<Vec<_>>>(),
             _ => None,
         };

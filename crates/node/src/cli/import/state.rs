@@ -100,8 +100,12 @@ impl State {
             self.is_source_another = true;
             match self.phase {
                 Phase::Copy | Phase::Check => self.enter(self.phase),
-                // The cursor is the target's.
-                Phase::Prune | Phase::Done => {}
+                // What was compared was the other source.
+                Phase::Prune => {
+                    self.pass = 1;
+                    self.enter(Phase::Check);
+                }
+                Phase::Done => {}
             }
         }
         self.run_id = run_id.or(self.run_id.take());
@@ -260,11 +264,12 @@ mod tests {
         state.meet(id("r2"));
         assert!(state.is_source_another);
 
-        // The cursor of deletions is the target's.
+        // Nothing is deleted by what was not compared.
         let mut state = State::new(job("a:1"), Phase::Prune, id("r1"));
-        state.cursor = "17".to_owned();
+        (state.cursor, state.pass) = ("17".to_owned(), 3);
         state.meet(None);
-        assert_eq!((&state.cursor[..], state.is_source_another), ("17", true));
+        assert_eq!((state.phase, state.pass), (Phase::Check, 1));
+        assert_eq!((&state.cursor[..], state.is_source_another), ("0", true));
 
         // Files of before know no run.
         let mut state = serde_json::to_value(State::new(job("a:1"), Phase::Copy, None)).unwrap();

@@ -30,7 +30,11 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 
 /// What to do where keys would go that may be the last copy.
 pub(super) const BY_WISH_ONLY: &str = "look whether the source has all its keys; the same command \
-                                       with --delete deletes at the target what it has not";
+                                       with --trust-source deletes at the target what it has not";
+
+/// What to do where the source became another one.
+const LOOK_FIRST: &str = "look whether the source has all its keys; the same command with --state \
+                          FILE compares all of them anew, and deletes only with --trust-source";
 
 /// What happens to keys that the target has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +79,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Refuses to delete by what a source says that is not the one that was compared.
+    /// Refuses to go on with a source that is not the one that the import connected to: it may
+    /// have lost keys, and what was copied or compared before was not its own.
     ///
     /// # Errors
     ///
@@ -85,8 +90,13 @@ impl Plan {
             return Ok(());
         }
         let source = self.source.address();
-        let text = format!("{source} was restarted or replaced, so no more keys are deleted");
-        Err(Failure::new(Code::Partly, text).hint(BY_WISH_ONLY).into())
+        let text = format!("{source} was restarted or replaced while it was imported");
+        Err(Failure::new(Code::Partly, text).hint(LOOK_FIRST).into())
+    }
+
+    /// As [`Self::expect_run`], of whoever answers now.
+    pub(super) fn expect_source(&self) -> Result<()> {
+        self.expect_run(Peer::connect(&self.source)?.run_id()?.as_deref())
     }
 }
 
@@ -139,8 +149,10 @@ pub(super) struct Ends<'a> {
 }
 
 impl<'a> Ends<'a> {
+    /// Connects to both ends, and looks whether the source is still the same.
     pub(super) fn connect(plan: &'a Plan) -> Result<Self> {
-        let source = Peer::connect(&plan.source)?;
+        let mut source = Peer::connect(&plan.source)?;
+        plan.expect_run(source.run_id()?.as_deref())?;
         let target = Peer::connect(&plan.target)?;
         Ok(Self { source, target, plan })
     }
@@ -200,4 +212,66 @@ fn persist<'a>(plan: &'a Plan, ends: &mut Option<Ends<'a>>, task: &Task) -> Resu
         pause *= 2;
     }
     unreachable!("the last attempt returns")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead as _, BufReader, Write as _},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::{super::super::remote::AccessArgs, *};
+
+    /// Answers as a Redis of this run does whatever is asked to learn which it is.
+    fn answer_as(run: u32, stream: &TcpStream) {
+        let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+        while let Some(line) = lines.next() {
+            if !line.starts_with('*') {
+                continue;
+            }
+            let told = format!("# Server\r\nrun_id:{run}");
+            let reply = match lines.nth(1).as_deref() {
+                Some("PING") => "+PONG\r\n".to_owned(),
+                Some("PEXPIRETIME") => ":-2\r\n".to_owned(),
+                Some("COMMAND") => "*1\r\n$-1\r\n".to_owned(),
+                Some("INFO") => format!("${}\r\n{told}\r\n", told.len()),
+                other => panic!("nobody asks {other:?}"),
+            };
+            let mut stream = stream;
+            stream.write_all(reply.as_bytes()).expect("a reply is sent");
+        }
+    }
+
+    #[test]
+    fn a_source_that_was_restarted_is_not_copied_from() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        // The source is started anew after two connections.
+        thread::spawn(move || {
+            for (count, stream) in listener.incoming().enumerate() {
+                let stream = stream.expect("a connection");
+                thread::spawn(move || answer_as(if count < 2 { 1 } else { 2 }, &stream));
+            }
+        });
+        let address = format!("127.0.0.1:{port}").parse().expect("an address");
+        let access = AccessArgs { timeout_ms: 10_000, ..AccessArgs::default() };
+        let end = || Target::new(&address, &access, "BITROSTER_NONE").expect("a target");
+        let plan = Plan {
+            source: end(),
+            target: end(),
+            run_id: Some("1".to_owned()),
+            policy: Policy::Replace,
+            pace: Pace::new(None),
+            is_thorough: false,
+            mends: true,
+        };
+        assert!(Ends::connect(&plan).is_ok());
+        // Not tried again, either: it stays another one.
+        let task = Task { page: 0, deed: Deed::Copy, keys: Vec::new() };
+        let refused = persist(&plan, &mut None, &task).expect_err("another source");
+        assert_eq!(code_of(&refused), Code::Partly, "{refused:#}");
+        let refused = plan.expect_source().expect_err("another source");
+        assert_eq!(code_of(&refused), Code::Partly, "{refused:#}");
+    }
 }
