@@ -8,6 +8,7 @@ use bitroster_bitmap::Bitmap;
 use bitroster_command::{
     Command, Composite, Expiry, MergeMode, ParseLimits, WriteCommand, parse, payload,
 };
+use bitroster_types::limits::FORMULAS_MAX;
 use common::{composite, error, made, read, refuse, session, write};
 
 const SYNTAX: &str = "ERR syntax error";
@@ -132,8 +133,25 @@ fn a_retention_names_cohorts_and_returns() {
         ("2026-11-02 RETURNING", SYNTAX),
         ("2026-11-02 LIMIT 3", SYNTAX),
         ("2027-01-31", "ERR 92 cohorts by 92 columns are more than 1024 keys or 4096 counts"),
+        ("2027-01-29", "ERR 90 cohorts by 90 columns are more than 1024 keys or 4096 counts"),
+        (
+            "2027-01-03 HORIZON 64",
+            "ERR 64 cohorts by 64 columns are more than 1024 keys or 4096 counts",
+        ),
     ] {
         refuse(&[(&format!("{prefix} {rest}"), text)]);
+    }
+    // With what each cohort counts by itself: 64 + 64 * 63 and 89 + 89 * 90 / 2.
+    for (rest, count) in [("2027-01-03 HORIZON 63", 64), ("2027-01-28", 89)] {
+        let line = format!("{prefix} {rest}");
+        let args: Vec<_> = line.split(' ').map(str::as_bytes).collect();
+        let Command::Composite(found) = parse(&args, &ParseLimits::default()).expect(rest) else {
+            panic!("no composite")
+        };
+        let Composite::Retention { cohorts, returns, horizon } = *found else { panic!("{rest}") };
+        let asked = |at: usize| returns.iter().skip(at).take(horizon as usize).count();
+        let counts: usize = (0..count).map(|at| 1 + asked(at)).sum();
+        assert!(cohorts.len() == count && counts <= FORMULAS_MAX, "{rest}: {counts}");
     }
     refuse(&[("BM.RETENTION new UNIT d FROM 2026-11-01 TO 2026-11-02", SYNTAX)]);
 }

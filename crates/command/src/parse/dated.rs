@@ -109,8 +109,13 @@ pub(crate) fn retention(request: &Request<'_>) -> Parsed {
     let horizon = u32::try_from(columns.unwrap_or(count.into())).unwrap_or(count);
     // Where columns are asked for, the last cohort has all of them too.
     let returns = if columns.is_some() { count + (horizon - 1) } else { count };
-    let cells = u64::from(count) * u64::from(horizon);
-    if (count + returns) as usize > EXPRESSION_KEYS_MAX || cells > FORMULAS_MAX as u64 {
+    // Each cohort's own count among them, so that all are counted at one look.
+    let rows = u64::from(count);
+    let counts = match columns {
+        Some(columns) => rows * (1 + columns),
+        None => rows + rows * (rows + 1) / 2,
+    };
+    if (count + returns) as usize > EXPRESSION_KEYS_MAX || counts > FORMULAS_MAX as u64 {
         let text = format!(
             "ERR {count} cohorts by {horizon} columns are more than {EXPRESSION_KEYS_MAX} keys or \
              {FORMULAS_MAX} counts"

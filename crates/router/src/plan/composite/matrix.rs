@@ -44,11 +44,13 @@ pub(super) async fn compare(call: &Call, a: &Key, b: &Key, relation: Relation) -
 }
 
 /// Checks that what was counted of each key belongs together: where keys have several homes, later
-/// segments of one that has no version are looked at by themselves. Of a key that has changed
-/// between both looks twice in a row, the second time is taken as it is: bits that come while they
-/// are counted are no other key.
+/// segments of one that has no version are looked at by themselves. Once the command has begun
+/// anew, for whatever reason, a key that has changed between both looks is taken as it is: bits
+/// that come while they are counted are no other key.
 async fn confirm(call: &Call, operands: &Operands<'_>) -> Step<()> {
     let width = call.map.width().bytes();
+    // Then `counts` takes one look as well: parsers admit no more keys and expressions than one
+    // batch takes.
     let mut homes = operands.keys.iter().map(|key| call.map.home(key));
     let first = homes.next();
     let is_one_look = homes.all(|home| Some(home) == first);
