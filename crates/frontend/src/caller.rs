@@ -114,9 +114,9 @@ impl Frontend {
         Ok(Login { fingerprint: identity.fingerprint(), identity })
     }
 
-    /// Whether anybody may be `default` without a password.
+    /// Whether anybody is let in as `default`, which is on and has no password.
     pub fn is_open(&self) -> bool {
-        !self.shared.settings.has_password()
+        !self.access().asks_for_password()
     }
 
     /// Whether clients at other machines are refused: nobody needs a password, and that is not

@@ -32,6 +32,7 @@
 //! | `client`     | the open connections, and how to end one                     |
 //! | `session`    | one connection: bytes in, turns, bytes out, transactions     |
 //! | `admin`      | HELLO, CLIENT, COMMAND, CONFIG, CLUSTER, INFO and the like   |
+//! | [`host`]     | names that a browser may ask by while no password is needed  |
 //! | `encode`     | replies to bytes                                             |
 //! | `grpc`       | the public gRPC API: calls with types                        |
 //!
@@ -44,6 +45,7 @@ mod catalog;
 mod client;
 mod encode;
 mod grpc;
+pub mod host;
 mod latency;
 pub mod metrics;
 pub mod options;

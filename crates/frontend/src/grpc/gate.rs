@@ -12,7 +12,7 @@ use tokio::{
 use tonic::{Request, Response, Status, metadata::MetadataMap, service::Interceptor};
 
 use super::{answer::Answer, args::Args, connection::Peer, fault};
-use crate::{access::Identity, client::Client, server::Shared, session::Dialog};
+use crate::{access::Identity, client::Client, host::is_own, server::Shared, session::Dialog};
 
 /// What a call answers.
 pub(super) type Outcome<T> = Result<Response<T>, Status>;
@@ -89,12 +89,11 @@ impl Gate {
         Ok((call, request.into_inner()))
     }
 
-    /// Refuses pages of foreign hosts where everybody may ask: a page may give its own host this
-    /// machine's address, and its browser then lets it call.
+    /// Refuses pages of foreign hosts where everybody may ask, whoever may connect: a page may give
+    /// its own host this machine's address, and its browser then lets it call.
     fn check_page(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        let settings = &self.shared.settings;
-        let Some(origin) = metadata.get("origin") else { return Ok(()) };
-        if settings.has_password() || !settings.is_protected || is_local(origin.as_bytes()) {
+        let origin = metadata.get("origin").map(|origin| origin.as_bytes());
+        if admits_page(origin, !self.shared.access().asks_for_password()) {
             return Ok(());
         }
         let refusal = "NOPERM pages of other hosts may not call while no password is set";
@@ -190,17 +189,10 @@ fn credentials_of(metadata: &MetadataMap) -> Result<Option<Credentials>, Status>
     Ok(Some(Credentials { user, password }))
 }
 
-/// Whether a page's origin is this machine: `scheme://host[:port]`.
-fn is_local(origin: &[u8]) -> bool {
-    let Some((_, host)) = std::str::from_utf8(origin).ok().and_then(|it| it.split_once("://"))
-    else {
-        return false;
-    };
-    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    ["localhost", "127.0.0.1", "[::1]"].into_iter().any(|local| {
-        host.strip_prefix(local)
-            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
-    })
+/// Whether a call may be a page's of this origin, `scheme://host[:port]`; no page has none.
+fn admits_page(origin: Option<&[u8]>, is_open: bool) -> bool {
+    let host_of = |origin| std::str::from_utf8(origin).ok()?.split_once("://").map(|it| it.1);
+    !is_open || origin.is_none_or(|origin| host_of(origin).is_some_and(is_own))
 }
 
 fn consistency_of(metadata: &MetadataMap) -> Option<Bytes> {
@@ -246,14 +238,19 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_is_local() {
-        for local in ["http://localhost", "https://localhost:3000", "http://[::1]:1"] {
-            assert!(is_local(local.as_bytes()), "{local}");
+    fn while_everybody_may_ask_only_this_machines_own_pages_do() {
+        let is_admitted = |origin: &str| admits_page(Some(origin.as_bytes()), true);
+        for own in
+            ["http://localhost", "https://localhost:3000", "http://[::1]:1", "http://10.0.0.1"]
+        {
+            assert!(is_admitted(own), "{own}");
         }
-        for other in ["null", "", "http://localhost.evil.org", "http://evil.org:80/localhost"] {
-            assert!(!is_local(other.as_bytes()), "{other}");
+        for foreign in ["null", "", "http://localhost.evil.org", "http://evil.org:80/localhost"] {
+            assert!(!is_admitted(foreign), "{foreign}");
+            // Whoever needs a password is not let in by a name.
+            assert!(admits_page(Some(foreign.as_bytes()), false));
         }
-        assert!(!is_local(b"http://127.0.0.1:x") && !is_local(b"http://127.0.0.1@evil.org"));
+        assert!(admits_page(None, true) && !admits_page(Some(b"http://\xff"), true));
     }
 
     #[test]

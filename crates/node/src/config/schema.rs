@@ -278,7 +278,8 @@ tables! {
         /// Whether there is a console.
         ///
         /// Its users are those of ACL. While `default` needs no password none is asked for here,
-        /// and only this machine's own browsers are served, unless the node runs with `--insecure`.
+        /// and only this machine's own browsers are served, unless the node runs with `--insecure`;
+        /// in either case only by the host `localhost` or an IP address, not by another name.
         enabled: bool = true,
         /// Whether the console runs commands that change something.
         ///

@@ -6,7 +6,7 @@
 //! password the host must be this machine by name or any by address, for a name may be made to
 //! point anywhere.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use axum::{
     extract::{Request, State},
@@ -14,6 +14,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use bitroster_frontend::host::is_own;
 use tokio::time::timeout;
 
 use super::{Console, Refusal};
@@ -75,15 +76,6 @@ fn check_head(
         return Err(foreign("pages of other hosts may not call"));
     }
     Ok(())
-}
-
-/// Whether a host, with or without a port, is this machine's own name or an address.
-fn is_own(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or("", |(name, _)| name),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
