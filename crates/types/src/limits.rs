@@ -58,8 +58,12 @@ pub const PATTERN_BYTES_MAX: usize = 1024;
 /// Most bytes of the replies to one message of a gRPC pipeline; more than one value sent whole.
 pub const GRPC_REPLIES_BYTES_MAX: usize = 1 << 30;
 
-/// Longest wait for the next message of an import by gRPC, in seconds: it holds memory meanwhile.
-pub const GRPC_PIECE_SECS_MAX: u64 = 30;
+/// Seconds that an import by gRPC may take to be received, beside what its bytes earn: it holds
+/// memory meanwhile.
+pub const GRPC_IMPORT_SECS_MIN: u64 = 30;
+
+/// Bytes of an import by gRPC that earn it another second: a megabit a second.
+pub const GRPC_IMPORT_BYTES_PER_SEC_MIN: u64 = 128 << 10;
 
 /// Most bytes that the imports which are being received by gRPC take together, on one node.
 pub const GRPC_GATHERED_BYTES_MAX: usize = 1 << 30;

@@ -89,13 +89,7 @@ pub(super) fn code_of(message: &str) -> &str {
 pub(super) fn status_of(error: &CommandError) -> Status {
     let message = error.to_string();
     let code = grpc_code(error, &message);
-    let mut metadata = HashMap::new();
-    let retry = match error.retry() {
-        Retry::Never => "never",
-        Retry::Safe => "safe",
-        Retry::IfIdempotent => "if-idempotent",
-    };
-    metadata.insert("retry".to_owned(), retry.to_owned());
+    let mut metadata = retry_of(error.retry());
     if let CommandError::NoLeader { group } = error {
         metadata.insert("group".to_owned(), group.to_string());
     }
@@ -105,8 +99,7 @@ pub(super) fn status_of(error: &CommandError) -> Status {
         details.push(bad_request("", description));
     }
     if error.retry() == Retry::Safe {
-        let retry_delay = Some(Span { seconds: 0, nanos: RETRY_DELAY_MS * 1_000_000 });
-        details.push(any("google.rpc.RetryInfo", &RetryInfo { retry_delay }));
+        details.push(retry_soon());
     }
     rich(code, message, details)
 }
@@ -115,8 +108,8 @@ pub(super) fn status_of(error: &CommandError) -> Status {
 pub(super) fn invalid(field: &str, description: impl Into<String>) -> Status {
     let description = description.into();
     let message = format!("ERR {field}: {description}");
-    let retry = HashMap::from([("retry".to_owned(), "never".to_owned())]);
-    let details = vec![error_info("ERR", retry), bad_request(field, &description)];
+    let info = error_info("ERR", retry_of(Retry::Never));
+    let details = vec![info, bad_request(field, &description)];
     rich(Code::InvalidArgument, message, details)
 }
 
@@ -124,9 +117,29 @@ pub(super) fn invalid(field: &str, description: impl Into<String>) -> Status {
 pub(super) fn late() -> Status {
     let message = "UNKNOWNOUTCOME no answer within the call's deadline; a write may or may not be \
                    applied";
-    let retry = HashMap::from([("retry".to_owned(), "if-idempotent".to_owned())]);
-    let details = vec![error_info("UNKNOWNOUTCOME", retry)];
+    let details = vec![error_info("UNKNOWNOUTCOME", retry_of(Retry::IfIdempotent))];
     rich(Code::DeadlineExceeded, message.to_owned(), details)
+}
+
+/// The pieces of an import came too slowly; nothing was applied.
+pub(super) fn slow() -> Status {
+    let message = "TIMEOUT the import's pieces come too slowly; nothing was applied";
+    let details = vec![error_info("TIMEOUT", retry_of(Retry::Safe)), retry_soon()];
+    rich(Code::Aborted, message.to_owned(), details)
+}
+
+fn retry_of(retry: Retry) -> HashMap<String, String> {
+    let retry = match retry {
+        Retry::Never => "never",
+        Retry::Safe => "safe",
+        Retry::IfIdempotent => "if-idempotent",
+    };
+    HashMap::from([("retry".to_owned(), retry.to_owned())])
+}
+
+fn retry_soon() -> Any {
+    let retry_delay = Some(Span { seconds: 0, nanos: RETRY_DELAY_MS * 1_000_000 });
+    any("google.rpc.RetryInfo", &RetryInfo { retry_delay })
 }
 
 fn grpc_code(error: &CommandError, message: &str) -> Code {
@@ -227,6 +240,16 @@ mod tests {
         let rich = details(&status_of(&CommandError::NoLeader { group: 3 }));
         let info = ErrorInfo::decode(rich.details[0].value.as_slice()).unwrap();
         assert_eq!(info.metadata["group"], "3");
+    }
+
+    #[test]
+    fn an_import_that_came_too_slowly_may_be_sent_again() {
+        let status = slow();
+        assert_eq!(status.code(), Code::Aborted);
+        let rich = details(&status);
+        assert_eq!(names(&rich), ["ErrorInfo", "RetryInfo"]);
+        let info = ErrorInfo::decode(rich.details[0].value.as_slice()).unwrap();
+        assert_eq!((info.reason.as_str(), info.metadata["retry"].as_str()), ("TIMEOUT", "safe"));
     }
 
     #[test]

@@ -11,9 +11,11 @@ use std::{
 
 use bitroster_command::CommandError;
 use bitroster_proto::public::{ImportBitsRequest, ImportHeader, import_bits_request::Part};
-use bitroster_types::limits::{GRPC_GATHERED_BYTES_MAX, GRPC_PIECE_SECS_MAX};
+use bitroster_types::limits::{
+    GRPC_GATHERED_BYTES_MAX, GRPC_IMPORT_BYTES_PER_SEC_MIN, GRPC_IMPORT_SECS_MIN,
+};
 use bytes::{Bytes, BytesMut};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Status, Streaming};
 
 use crate::grpc::{
@@ -27,19 +29,20 @@ use crate::grpc::{
 /// # Errors
 ///
 /// Where the pieces do not fit each other or are longer than `bytes_max` together, and where the
-/// stream fails or outlasts its deadline. Nothing was done then.
+/// stream fails, comes too slowly or outlasts its deadline. Nothing was done then.
 pub(super) async fn gather(
     mut pieces: Streaming<ImportBitsRequest>,
     bytes_max: usize,
     gathered: &Arc<AtomicUsize>,
     deadline: Option<Instant>,
 ) -> Result<(Args, Room), Status> {
-    let first = within(until(deadline), pieces.message()).await??;
+    let time = Time { began: Instant::now(), deadline };
+    let first = time.within(0, pieces.message()).await??;
     let Some(ImportBitsRequest { part: Some(Part::Header(header)) }) = first else {
         return Err(fault::invalid("header", "must come in the first message"));
     };
     let mut set = Gathered::new(&header, bytes_max, gathered)?;
-    while let Some(piece) = within(until(deadline), pieces.message()).await?? {
+    while let Some(piece) = time.within(set.data.len(), pieces.message()).await?? {
         set.add(piece)?;
     }
     let mode = args::mode(header.mode)?;
@@ -47,10 +50,27 @@ pub(super) async fn gather(
     Ok((args.bytes(set.data.freeze()).word("MODE").word(mode), set.room))
 }
 
-/// Until when the next piece must come.
-fn until(deadline: Option<Instant>) -> Option<Instant> {
-    let piece = Instant::now() + Duration::from_secs(GRPC_PIECE_SECS_MAX);
-    Some(deadline.map_or(piece, |deadline| deadline.min(piece)))
+/// How long pieces may take: what has come holds memory.
+struct Time {
+    began: Instant,
+    /// The client's own.
+    deadline: Option<Instant>,
+}
+
+impl Time {
+    /// Waits for the next piece where so many bytes have come.
+    ///
+    /// # Errors
+    ///
+    /// Where the client's deadline passes, and where pieces come too slowly.
+    async fn within<T>(&self, bytes: usize, next: impl Future<Output = T>) -> Result<T, Status> {
+        let earned = Duration::from_secs(bytes as u64 / GRPC_IMPORT_BYTES_PER_SEC_MIN);
+        let until = self.began + Duration::from_secs(GRPC_IMPORT_SECS_MIN) + earned;
+        match self.deadline {
+            Some(deadline) if deadline <= until => within(Some(deadline), next).await,
+            _ => timeout_at(until, next).await.map_err(|_elapsed| fault::slow()),
+        }
+    }
 }
 
 /// What an import takes of the room for all of them, until it is dropped.
@@ -138,5 +158,31 @@ impl Gathered {
             writeln!(self.data, "{offset}").expect("a buffer that grows takes everything");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tonic::Code;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn pieces_have_the_time_that_their_bytes_have_earned() {
+        let began = Instant::now();
+        let waits = async |bytes: usize, deadline: Option<u64>| {
+            let deadline = deadline.map(|secs| began + Duration::from_secs(secs));
+            let status = Time { began, deadline }.within(bytes, pending::<()>()).await;
+            (status.unwrap_err().code(), began.elapsed().as_secs())
+        };
+        assert_eq!(waits(0, Some(7)).await, (Code::DeadlineExceeded, 7));
+        assert_eq!(waits(0, None).await, (Code::Aborted, 30));
+        // Pieces without bytes earn nothing, however often they come.
+        assert_eq!(waits(0, Some(60)).await, (Code::Aborted, 30));
+        assert_eq!(waits(10 << 20, None).await, (Code::Aborted, 110));
+        let time = Time { began, deadline: None };
+        assert_eq!(time.within(20 << 20, async { 7 }).await.unwrap(), 7);
     }
 }
