@@ -142,7 +142,7 @@ impl Frontend {
             shared.metrics.add_refused(Refusal::ClientsMax);
             return Err(TOO_MANY);
         };
-        shared.metrics.add_accepted(Carrier::Http);
+        // Not counted as opened: it is one call, and its connection the node's.
         let dialog = Dialog::new(Arc::clone(&shared), Arc::clone(&client));
         Ok(Caller { dialog, client, shared })
     }

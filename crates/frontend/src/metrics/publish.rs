@@ -136,7 +136,7 @@ impl Metrics {
         let of_carriers = [
             (
                 "bitroster_router_connections_opened_total",
-                "Clients let in since the start",
+                "Connections of clients let in since the start; calls of the console are none",
                 &self.accepted,
             ),
             (
