@@ -26,6 +26,7 @@ const CONNECTIONS_MAX: usize = 256;
 const HEAD_TIME_MAX: Duration = Duration::from_secs(70);
 
 /// How long what was written may wait to be taken, in milliseconds.
+#[cfg(target_os = "linux")]
 const WRITE_MILLIS_MAX: u32 = 20_000;
 
 /// Bytes of a request's head, and of what is read ahead.
@@ -69,7 +70,12 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepte
         Ok((stream, peer)) => {
             let local = stream.local_addr().ok()?;
             // Whoever asks and does not read is let go by the kernel.
-            rustix::net::sockopt::set_tcp_user_timeout(&stream, WRITE_MILLIS_MAX).ok()?;
+            #[cfg(target_os = "linux")]
+            if let Err(error) =
+                rustix::net::sockopt::set_tcp_user_timeout(&stream, WRITE_MILLIS_MAX)
+            {
+                debug!(%error, "an admin client may take its time to read");
+            }
             Some((stream, Ends { peer, local }, permit))
         }
         Err(error) => {
