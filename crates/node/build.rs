@@ -1,4 +1,5 @@
-//! Lists the console's files, so that the binary carries them.
+//! Lists the console's files, so that the binary carries them, and finds the commit that it is
+//! built from.
 
 use std::{
     env,
@@ -6,12 +7,18 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// The console's files, as seen from this crate.
 const ROOT: &str = "assets/console";
 
+/// The checkout, as seen from this crate.
+const CHECKOUT: &str = "../..";
+
 fn main() -> Result<(), Box<dyn Error>> {
+    // Whoever runs it by cargo has it in the environment too, where our own prefix is for settings.
+    println!("cargo::rustc-env=BUILT_FROM_COMMIT={}", commit());
     println!("cargo::rerun-if-changed={ROOT}");
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join(ROOT);
     let mut paths = Vec::new();
@@ -24,6 +31,31 @@ fn main() -> Result<(), Box<dyn Error>> {
     table.push(']');
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("console.rs"), table)?;
     Ok(())
+}
+
+/// The commit: the environment's, or else the checkout's, if this is one. It is that of the last
+/// change of branch or of these files: a commit alone makes nothing anew.
+fn commit() -> String {
+    println!("cargo::rerun-if-env-changed=BITROSTER_COMMIT");
+    let told = env::var("BITROSTER_COMMIT").ok().filter(|text| !text.is_empty());
+    let found = || {
+        // Not the commit of a checkout that this was unpacked into.
+        if !Path::new(CHECKOUT).join(".git").exists() {
+            return None;
+        }
+        if let Some(head) = git(&["--git-path", "HEAD"]) {
+            println!("cargo::rerun-if-changed={head}");
+        }
+        git(&["--short", "HEAD"])
+    };
+    told.or_else(found).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// A line of `git rev-parse`, where there is a git that answers.
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").arg("rev-parse").args(args).output().ok()?;
+    let line = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (output.status.success() && !line.is_empty()).then_some(line)
 }
 
 /// Adds each file below a folder: its name from the root on, and where it lies.

@@ -73,7 +73,7 @@ enum Task {
 /// What `--version` prints: release and commit.
 fn version() -> &'static str {
     static VERSION: LazyLock<String> =
-        LazyLock::new(|| format!("{} ({}, {})", build::VERSION, build::COMMIT, build::PROFILE));
+        LazyLock::new(|| format!("{} ({}, {})", build::VERSION, build::commit(), build::PROFILE));
     &VERSION
 }
 

@@ -18,5 +18,6 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    bitroster_telemetry::build::note_commit(env!("BUILT_FROM_COMMIT"));
     cli::run()
 }

@@ -1,15 +1,24 @@
 //! Version and commit of this build.
 
+use std::sync::OnceLock;
+
 use crate::metric::Page;
+
+static COMMIT: OnceLock<&str> = OnceLock::new();
 
 /// The release, as in `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit this was built from, where the build was told (`BITROSTER_COMMIT`).
-pub const COMMIT: &str = match option_env!("BITROSTER_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
+/// The commit this was built from, as the binary has said; "unknown" before.
+pub fn commit() -> &'static str {
+    COMMIT.get().copied().unwrap_or("unknown")
+}
+
+/// Says what [`commit`] tells from now on; the first word counts. Only the binary knows it, so that
+/// a new commit makes no other crate anew.
+pub fn note_commit(commit: &'static str) {
+    COMMIT.get_or_init(|| commit);
+}
 
 /// The release of the compiler.
 pub const RUSTC: &str = env!("BITROSTER_RUSTC");
@@ -21,7 +30,7 @@ pub const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release"
 pub fn publish(page: &mut Page, role: &str) {
     let labels = [
         ("version", VERSION),
-        ("commit", COMMIT),
+        ("commit", commit()),
         ("rustc", RUSTC),
         ("profile", PROFILE),
         ("role", role),

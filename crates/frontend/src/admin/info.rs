@@ -143,7 +143,7 @@ fn server(shared: &Shared, status: &Status, out: &mut Fields) {
     out.field("redis_mode", "standalone");
     out.field("server_name", "bitroster");
     out.field("bitroster_version", build::VERSION);
-    out.field("bitroster_commit", build::COMMIT);
+    out.field("bitroster_commit", build::commit());
     out.field("bitroster_groups", status.groups);
     out.field("os", std::env::consts::OS);
     out.field("arch_bits", usize::BITS);

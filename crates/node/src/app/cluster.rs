@@ -413,7 +413,7 @@ impl Running {
         banner.print(&self.config);
         info!(
             version = build::VERSION,
-            commit = build::COMMIT,
+            commit = build::commit(),
             cluster = %self.links.identity().cluster,
             node,
             address = self.links.identity().address,

@@ -65,7 +65,7 @@ pub(super) async fn run(
     banner.print(&config);
     info!(
         version = build::VERSION,
-        commit = build::COMMIT,
+        commit = build::commit(),
         clients = told(serving.addresses.plain),
         clients_tls = told(serving.addresses.tls),
         admin = %base.admin.address,

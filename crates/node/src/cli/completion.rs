@@ -108,7 +108,7 @@ pub(crate) fn version(args: &VersionArgs) -> anyhow::Result<Code> {
     if args.output.is_json() {
         output::print_json(&json!({
             "version": build::VERSION,
-            "commit": build::COMMIT,
+            "commit": build::commit(),
             "profile": build::PROFILE,
         }))?;
     } else {

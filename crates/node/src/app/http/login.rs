@@ -156,7 +156,7 @@ pub(super) async fn session(
         "write": console.inner.may_write,
         "dev": console.inner.is_dev,
         "version": build::VERSION,
-        "commit": build::COMMIT,
+        "commit": build::commit(),
         "node": console.inner.address.get(),
         "role": match console.inner.role {
             RoleWord::All => "all",
