@@ -6,7 +6,9 @@
 //! the second or of the second before the first; a second one that is told BUSY has done nothing,
 //! and few are. What is documented as not isolated is left out.
 //!
-//! Mutants killed: `confirm` doing nothing; APPEND without its watch, also to an absent key.
+//! Mutants killed: `confirm` doing nothing; APPEND without its watch, also to an absent key; a
+//! length of nothing taken for it without asking home again; SET that is refused without asking;
+//! BITOP that removes a destination which was an operand and not there.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "what is not named is left out")]
 
@@ -18,16 +20,19 @@ use std::sync::{
 };
 
 use bitroster_bitmap::Bitmap;
-use bitroster_command::{Command, CommandError, ReadCommand, Reply, WriteCommand};
+use bitroster_command::{
+    BitLogic, Command, CommandError, Existence, Expiry, ExpiryCondition, IndexUnit, ReadCommand,
+    Reply, SetReply, WriteCommand,
+};
 use bitroster_placement::ClusterMap;
-use bitroster_types::Key;
+use bitroster_types::{Key, UnixMillis};
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use support::{
     Ask,
     commands::{command, of_spread, spread},
     fresh, key, map, poll_to_end,
-    twin::Twin,
+    twin::{Twin, sets::store_union},
 };
 
 const NAMES: [&str; 5] = ["a", "b", "{a}2", "c", "events:today"];
@@ -83,6 +88,95 @@ fn is_isolated(command: &Command) -> bool {
         },
         Command::Composite(_) | Command::Session(_) => false,
     }
+}
+
+/// What the key is before the two commands come.
+#[derive(Clone, Copy, Debug)]
+enum Layout {
+    /// What random commands have made of it.
+    AsItComes,
+    /// A bit in each of the first segments.
+    Spread,
+    /// This bit, in another group than its home, which has nothing.
+    Away(bool),
+}
+
+impl Layout {
+    fn commands(self) -> Vec<Command> {
+        match self {
+            Self::AsItComes => Vec::new(),
+            Self::Spread => spread("c").collect(),
+            Self::Away(bit) => {
+                vec![write(WriteCommand::Delete { keys: vec![key("c")] }), away(bit)]
+            }
+        }
+    }
+}
+
+fn layout() -> impl Strategy<Value = Layout> {
+    prop_oneof![
+        6 => Just(Layout::Spread),
+        2 => any::<bool>().prop_map(Layout::Away),
+        2 => Just(Layout::AsItComes),
+    ]
+}
+
+fn write(command: WriteCommand) -> Command {
+    Command::Write(command)
+}
+
+fn set(value: &'static str, existence: Option<Existence>, reply: SetReply) -> Command {
+    let (value, expiry) = (Bytes::from_static(value.as_bytes()), Expiry::Clear);
+    write(WriteCommand::Set { key: key("c"), value, existence, expiry, reply })
+}
+
+/// A bit in a segment of another group than the home of `c`.
+fn away(value: bool) -> Command {
+    let is_away = |segment: &u64| MAP.group_of_bit(b"c", segment << 16) != MAP.home(b"c");
+    let segment = (10..).find(is_away).expect("three groups own segments");
+    write(WriteCommand::SetBit { key: key("c"), offset: segment << 16, value })
+}
+
+/// What two commands at once were told, and the values after them.
+#[derive(Debug, PartialEq)]
+struct Met {
+    reply: Reply,
+    other: Reply,
+    found: Vec<Reply>,
+}
+
+/// What comes of the first command before the second, and of the second before the first.
+fn orders(before: &[Command], first: &Command, second: &Command) -> [Met; 2] {
+    let (one, one_found) = in_order(before, [first, second]);
+    let (two, two_found) = in_order(before, [second, first]);
+    let met = |reply: &Reply, other: &Reply, found| {
+        let (reply, other) = (reply.clone(), other.clone());
+        Met { reply, other, found }
+    };
+    [met(&one[0], &one[1], one_found), met(&two[1], &two[0], two_found)]
+}
+
+/// Runs the second command before a call of the first one; `None` where there was no such call.
+fn meet(before: &[Command], first: &Command, second: &Command, at: u64) -> Option<Met> {
+    let (router, cluster) = fresh(&MAP);
+    for command in before {
+        poll_to_end(router.ask(command.clone()));
+    }
+    cluster.in_place.store(false, Ordering::Relaxed);
+    let between = Arc::new(Mutex::new(None));
+    let act = {
+        let (router, between, second) = (router.clone(), Arc::clone(&between), second.clone());
+        let ask = move || poll_to_end(router.ask(second));
+        move || *between.lock().expect("nobody has panicked") = Some(ask())
+    };
+    cluster.interfere_after(at, Box::new(act));
+    let reply = poll_to_end(router.ask(first.clone()));
+    if cluster.stop_interference() {
+        return None;
+    }
+    let other = between.lock().expect("nobody has panicked").take().expect("it has run");
+    let found = values(|get| poll_to_end(router.ask(get)));
+    Some(Met { reply, other, found })
 }
 
 /// Replies and values where the commands come in this order.
@@ -181,31 +275,15 @@ proptest! {
         first in isolated(),
         second in isolated(),
         at in 0_u64..8,
-        spread_first in prop::bool::weighted(0.8),
+        layout in layout(),
     ) {
         let name = key("c");
         let (first, second) = (about(first, &name), about(second, &name));
-        if spread_first {
-            before.extend(spread("c"));
-        }
+        before.extend(layout.commands());
         prop_assume!(!straddles(&before, &first, &second) && !straddles(&before, &second, &first));
-        let (router, cluster) = fresh(&MAP);
-        for command in &before {
-            poll_to_end(router.ask(command.clone()));
-        }
-        cluster.in_place.store(false, Ordering::Relaxed);
-        let between = Arc::new(Mutex::new(None));
-        let act = {
-            let (router, between, second) = (router.clone(), Arc::clone(&between), second.clone());
-            move || *between.lock().unwrap() = Some(poll_to_end(router.ask(second)))
-        };
-        cluster.interfere_after(at, Box::new(act));
-        let reply = poll_to_end(router.ask(first.clone()));
-        if cluster.stop_interference() {
-            return Ok(());
-        }
-        let other = between.lock().unwrap().take().unwrap();
-        let found = values(|get| poll_to_end(router.ask(get)));
+        let Some(met) = meet(&before, &first, &second, at) else { return Ok(()) };
+        let is_right = orders(&before, &first, &second).contains(&met);
+        let Met { reply, other, found } = met;
         if matches!(&other, Reply::Error(error) if matches!(**error, CommandError::Busy(_))) {
             // Here the first stands still for as long as the second tries.
             let (alone, alone_values) = in_order(&before, [&first]);
@@ -215,12 +293,83 @@ proptest! {
             prop_assert!(busy <= BUSY_MAX, "{busy} were refused, {second:?} after {first:?} too");
             return Ok(());
         }
-        let (one, one_values) = in_order(&before, [&first, &second]);
-        let (two, two_values) = in_order(&before, [&second, &first]);
-        let is_one = one == [reply.clone(), other.clone()] && found == one_values;
-        let is_two = two == [other.clone(), reply.clone()] && found == two_values;
-        prop_assert!(is_one || is_two, "{first:?} gave {reply:?}, {second:?} gave {other:?}");
+        prop_assert!(is_right, "{first:?} gave {reply:?}, {second:?} gave {other:?}");
     }
+}
+
+/// Commands that answer otherwise where there is no key `c`, or none but a short one.
+fn looking() -> Vec<Command> {
+    let (at, condition) = (Expiry::At(UnixMillis(9_000_000_000_000)), ExpiryCondition::default());
+    let is_apart = |name: &&str| MAP.home(name.as_bytes()) != MAP.home(b"c");
+    let apart = key(NAMES.into_iter().find(is_apart).expect("three groups have homes"));
+    let (to, target, sources) = (apart.clone(), key("c"), vec![key("c"), apart.clone()]);
+    let union = store_union(key("c"), sources.clone());
+    let (start, end, unit) = (Some(0), Some(-1), IndexUnit::Byte);
+    vec![
+        write(WriteCommand::Delete { keys: vec![key("c")] }),
+        write(WriteCommand::Expire { key: key("c"), expiry: at, condition }),
+        write(WriteCommand::Persist { key: key("c") }),
+        write(WriteCommand::GetDel { key: key("c") }),
+        write(WriteCommand::GetEx { key: key("c"), expiry: at }),
+        set("other", Some(Existence::IfPresent), SetReply::Status),
+        set("other", Some(Existence::IfPresent), SetReply::Old),
+        set("other", Some(Existence::IfAbsent), SetReply::Changed),
+        set("other", Some(Existence::IfAbsent), SetReply::Old),
+        write(WriteCommand::Copy { source: key("c"), target: to, replace: true }),
+        write(WriteCommand::Rename { source: key("c"), target: apart, only_if_new: false }),
+        write(WriteCommand::BitOp { logic: BitLogic::Or, target, sources: sources.clone() }),
+        Command::Composite(union.into()),
+        Command::Read(ReadCommand::BitOpCard { logic: BitLogic::Or, sources }),
+        Command::Read(ReadCommand::BitPos { key: key("c"), bit: true, start, end, unit }),
+        Command::Read(ReadCommand::Exists { keys: vec![key("c")] }),
+        Command::Read(ReadCommand::Get { key: key("c") }),
+        Command::Read(ReadCommand::StrLen { key: key("c") }),
+    ]
+}
+
+#[test]
+fn a_key_that_is_replaced_before_its_parts_are_asked_was_there_to_delete() {
+    let before = [away(false)];
+    let delete = write(WriteCommand::Delete { keys: vec![key("c")] });
+    // DEL, the record, the lengths of the parts, which go before that with the old value.
+    let met = meet(&before, &delete, &set("small", None, SetReply::Status), 2).unwrap();
+    assert_eq!((met.reply, met.other), (Reply::Integer(1), Reply::Ok));
+    assert_eq!(met.found, vec![Reply::Nil; NAMES.len()]);
+}
+
+#[test]
+fn a_key_that_is_replaced_between_two_calls_is_missed_by_nobody() {
+    let expiry = Expiry::At(UnixMillis(9_000_000_000_000));
+    let offset = 5;
+    let seconds = [
+        set("small", None, SetReply::Status),
+        set("small", Some(Existence::IfPresent), SetReply::Old),
+        write(WriteCommand::GetEx { key: key("c"), expiry }),
+        write(WriteCommand::SetBit { key: key("c"), offset, value: true }),
+        away(true),
+    ];
+    let layouts = [Layout::AsItComes, Layout::Away(false), Layout::Away(true), Layout::Spread];
+    let mut count = 0;
+    for layout in layouts {
+        let before = layout.commands();
+        for first in looking() {
+            for second in &seconds {
+                let orders = orders(&before, &first, second);
+                let mut at = 0;
+                while let Some(met) = meet(&before, &first, second, at) {
+                    let Met { reply, other, .. } = &met;
+                    assert!(
+                        orders.contains(&met),
+                        "{layout:?}: {first:?} gave {reply:?}, \
+                         {second:?} before call {at} gave {other:?}"
+                    );
+                    count += 1;
+                    at += 1;
+                }
+            }
+        }
+    }
+    assert!(count > 1000, "{count} pairs have met");
 }
 
 #[test]

@@ -67,16 +67,11 @@ pub(crate) async fn store(
     sources: &[Key],
 ) -> Step<Reply> {
     let operands = Operands::open(call, logic, sources).await?;
-    if operands.len_bytes == 0 {
-        return match call
-            .complete_write(&WriteCommand::Delete { keys: vec![target.clone()] })
-            .await?
-        {
-            Reply::Integer(_) => Ok(Reply::Integer(0)),
-            reply => Err(refusal(reply)),
-        };
-    }
     let old = sources.iter().position(|source| source == target);
+    if operands.len_bytes == 0 && old.is_none_or(|place| operands.headers[place].is_none()) {
+        // A destination that is an operand and not there stays what it is.
+        return if old.is_some() { Ok(Reply::Integer(0)) } else { remove(call, target).await };
+    }
     let (mut draft, seen) = match old.and_then(|place| operands.headers[place].as_ref()) {
         // A write to it in the meantime would be neither in the result nor after it.
         Some(header) => {
@@ -95,11 +90,23 @@ pub(crate) async fn store(
         None if old.is_some() => (Draft::reserve(call, target, false).await?, Seen::Absent),
         None => (Draft::reserve(call, target, false).await?, Seen::Any),
     };
+    if operands.len_bytes == 0 {
+        draft.publish_nothing(seen).await?;
+        return Ok(Reply::Integer(0));
+    }
     match operands.stage(call, target, &mut draft).await {
         Ok(()) => draft.publish_value(seen, operands.len_bytes, None).await?,
         Err(stop) => return Err(draft.abandon(stop).await),
     };
     Ok(gather::number(operands.len_bytes))
+}
+
+/// A result without length: the destination goes.
+pub(crate) async fn remove(call: &Call, target: &Key) -> Step<Reply> {
+    match call.complete_write(&WriteCommand::Delete { keys: vec![target.clone()] }).await? {
+        Reply::Integer(_) => Ok(Reply::Integer(0)),
+        reply => Err(refusal(reply)),
+    }
 }
 
 /// BITOPCARD.

@@ -5,7 +5,8 @@
 //! version, so what was read before home's second answer was whole.
 //!
 //! A record with a spread and no length anywhere is one that a first touch has made and not yet
-//! filled: it reads as no key.
+//! filled: it reads as no key. Parts that were dropped look the same, so whoever finds no length
+//! asks home before that is believed.
 
 use std::ops::Range;
 
@@ -103,13 +104,17 @@ pub(crate) async fn is_filled(call: &Call, key: &Key, header: &Header) -> Step<b
     Ok(is_known || len_bytes(call, key, header).await? > 0)
 }
 
-/// The length of the whole key in bytes.
+/// The length of the whole key in bytes. None at all is certain, another one where the version is
+/// confirmed or published over.
 pub(crate) async fn len_bytes(call: &Call, key: &Key, header: &Header) -> Step<u64> {
     let groups = header.spread.clone();
     let parts = ask_parts(call, key, header, groups, PartQuery::Len).await?;
     let mut len = header.len_bytes;
     for part in parts {
         len = len.max(count_of(part)?);
+    }
+    if len == 0 && !header.spread.is_empty() {
+        confirm(call, key, header).await?;
     }
     Ok(len)
 }

@@ -48,6 +48,14 @@ pub(crate) struct Held<'a> {
 }
 
 impl Held<'_> {
+    /// Checks that nobody has written to the key since the record was seen.
+    pub(crate) async fn confirm(&self) -> Step<()> {
+        match self.draft.call.header(self.draft.key).await? {
+            Some(now) if now.modified == self.header.modified => Ok(()),
+            Some(_) | None => Err(Stop::Again),
+        }
+    }
+
     /// What the record must be for the change to be published.
     pub(crate) fn seen(&self) -> Seen {
         Seen::Unchanged(self.header.modified)

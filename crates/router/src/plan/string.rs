@@ -60,8 +60,9 @@ pub(crate) async fn set(call: &Call, command: &WriteCommand) -> Step<Reply> {
     };
     if is_refused {
         // What was read is the value of this moment, whoever writes next.
+        let confirmed = held.confirm().await;
         held.draft.abandon(Stop::Again).await;
-        return Ok(refused(*reply, old));
+        return confirmed.map(|()| refused(*reply, old));
     }
     held.draft.set_expiry(expire::time_of(*expiry, Some(&held.header)));
     let seen = held.seen();

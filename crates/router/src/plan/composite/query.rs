@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     call::{Call, Step},
-    plan::gather::number,
+    plan::{combine, gather::number},
 };
 
 /// Answers an expression.
@@ -59,7 +59,7 @@ async fn of_places(places: &Places<'_>, ask: &Ask) -> Step<Reply> {
 /// Answers an expression without bits.
 pub(super) async fn nothing(call: &Call, ask: &Ask) -> Step<Reply> {
     Ok(match ask {
-        Ask::Store { target } => store::remove(call, target).await?,
+        Ask::Store { target } => combine::remove(call, target).await?,
         Ask::Count => number(0),
         Ask::List { has_cursor: true, .. } => page(None, Vec::new()),
         Ask::List { has_cursor: false, .. }

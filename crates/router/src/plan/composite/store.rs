@@ -5,34 +5,37 @@
 //! exactly what is published: every group what it has staged, and home what it has made its own.
 //! A target that is an operand is held, so that no write to it is lost.
 
-use bitroster_command::{
-    Header, ReadOp, Reply, Seen, StageFrom, WriteCommand, composite::Expression,
-};
+use bitroster_command::{Header, ReadOp, Reply, Seen, StageFrom, composite::Expression};
 use bitroster_types::{GroupId, Key};
 
-use super::places::{First, Places};
+use super::{
+    operands::Operands,
+    places::{First, Places},
+};
 use crate::{
     call::{Call, Step, Stop, count_of},
     plan::{
+        combine::remove,
         gather,
-        keys::refusal,
         publish::{COUNT_ALL, Draft, encoded, hold},
     },
 };
 
 /// Makes the result the value of `target`: how many bits it has.
 pub(super) async fn store(call: &Call, of: &Expression, target: &Key) -> Step<Reply> {
-    let Some(places) = Places::open(call, of).await? else {
-        return remove(call, target).await;
-    };
+    let operands = Operands::open(call, &of.keys).await?;
     let old = of.keys.iter().position(|key| key == target);
+    let is_absent_operand = old.is_some_and(|place| operands.header(place).is_none());
+    let Ok(places) = Places::over(call, &of.formula, operands).await? else {
+        // A target that is an operand and not there stays what it is.
+        return if is_absent_operand { Ok(Reply::Integer(0)) } else { remove(call, target).await };
+    };
     if let Some(header) = old.and_then(|place| places.operands.header(place)) {
         return over_operand(call, &places, target, header).await;
     }
     if places.edge(false).await?.is_none() {
         places.confirm().await?;
-        // A target that is an operand and not there stays what it is.
-        return if old.is_some() { Ok(Reply::Integer(0)) } else { remove(call, target).await };
+        return if is_absent_operand { Ok(Reply::Integer(0)) } else { remove(call, target).await };
     }
     let len_bytes = places.operands.len_bytes(call).await?;
     let draft = Draft::reserve(call, target, false).await?;
@@ -105,14 +108,6 @@ async fn confirm(call: &Call, places: &Places<'_>, target: &Key) -> Step<()> {
         then.len_bytes == now.len_bytes && (is_one_look || then.modified == now.modified)
     };
     places.operands.confirm(call, is_same).await
-}
-
-/// A result without operands: the target goes.
-pub(super) async fn remove(call: &Call, target: &Key) -> Step<Reply> {
-    match call.complete_write(&WriteCommand::Delete { keys: vec![target.clone()] }).await? {
-        Reply::Integer(_) => Ok(Reply::Integer(0)),
-        reply => Err(refusal(reply)),
-    }
 }
 
 /// Whether the target's home has all operands, and evaluates what it keeps by itself.

@@ -103,7 +103,10 @@ async fn value(call: &Call, of: &Expression) -> Step<Option<Bitmap>> {
             places.confirm_whole().await?;
             Ok(Some(value))
         }
-        Err(_) => Ok(Some(Bitmap::zeros(len_bytes))),
+        Err(operands) => {
+            operands.confirm(call, |_, _| true).await?;
+            Ok(Some(Bitmap::zeros(len_bytes)))
+        }
     }
 }
 
