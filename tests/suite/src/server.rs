@@ -275,10 +275,10 @@ pub(crate) fn grpc_address(banner: &Path) -> Option<SocketAddr> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The binary under test: `SUITE_BINARY`, else the release build of this workspace.
+/// The binary under test: `SUITE_BINARY`, else what `cargo xtask test` has built.
 pub fn binary() -> PathBuf {
     env::var_os("SUITE_BINARY")
-        .map_or_else(|| workspace().join("target/release/bitroster"), PathBuf::from)
+        .map_or_else(|| workspace().join("target/suite/bitroster"), PathBuf::from)
 }
 
 /// The workspace's top folder.
