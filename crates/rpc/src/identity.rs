@@ -7,7 +7,7 @@ use bitroster_proto::{
 use bitroster_types::{ClusterId, NodeId};
 
 /// The version of what nodes say to each other. Nodes of two versions do not talk.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Who a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use bitroster_types::{GroupId, ReplicaId, Slot};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::keeper::LogMeter;
@@ -26,6 +27,7 @@ use crate::options::{Clock, Timing};
 use crate::peers::MessageKind;
 use crate::pool::Pool;
 use crate::queue::{InFlight, Queue, Reply, Waiting};
+use crate::raft::lead::Voters;
 use crate::raft::read_gate::ReadGate;
 use crate::raft::replica::{Founding, Place, Refusal, Replica};
 
@@ -311,7 +313,7 @@ impl Group {
         let mut role = self.role.subscribe();
         let mut applied = self.applied.changes();
         while self.queue.wait().await {
-            self.wait_until_decided(&mut role, &mut applied).await;
+            let _now = self.wait_until_decided(&mut role, &mut applied).await;
             let Some((batches, in_flight)) = self.queue.take() else { continue };
             let entry = encode_entry((self.clock)(), batches.iter().map(|waiting| &waiting.batch));
             let proposal = Proposal::new(batches, in_flight, &self);
@@ -327,17 +329,18 @@ impl Group {
     }
 
     /// Waits while this replica leads without a word from a majority yet: Raft would refuse what
-    /// it will take a moment later.
+    /// it will take a moment later. Gives what it is then: it does not lead, or it has applied all
+    /// that was committed before its term.
     async fn wait_until_decided(
         &self,
         role: &mut watch::Receiver<Role>,
         applied: &mut watch::Receiver<u64>,
-    ) {
+    ) -> Role {
         loop {
             let now = *role.borrow_and_update();
             applied.borrow_and_update();
             if !now.leads || self.has_led(now) {
-                return;
+                return now;
             }
             tokio::select! {
                 _ = role.changed() => {}
@@ -349,19 +352,33 @@ impl Group {
 
     /// Asks the majority for reads that cannot be answered alone. Never returns.
     pub(crate) async fn confirm_reads(self: Arc<Self>) {
-        let question = || async {
-            let mut role = self.role.subscribe();
-            let replica = self.replica()?;
+        let mut voters = Voters::default();
+        loop {
+            let asked = self.gate.asked().await;
             let started = Instant::now();
-            let confirmed = tokio::select! {
-                confirmed = replica.confirm_read() => confirmed,
-                // It may take a deposed leader long to learn what was committed.
-                _ = role.wait_for(|role| !role.leads) => Err(self.no_leader()),
-            };
+            let refused = self.confirm_lead(&mut voters).await.err();
             self.metrics.read_index_duration.record_time(started.elapsed());
-            confirmed
+            self.gate.answer(asked, refused);
+        }
+    }
+
+    /// Makes sure that this replica has led since this was called, and has applied all that was
+    /// committed before it did.
+    async fn confirm_lead(&self, voters: &mut Voters) -> Result<(), Error> {
+        let replica = self.replica()?;
+        let mut role = self.role.subscribe();
+        // It must learn first what was committed before its time.
+        let patience = self.timing.election_timeout_min();
+        let mut applied = self.applied.changes();
+        let decided = self.wait_until_decided(&mut role, &mut applied);
+        // Not looked at again: it may have lost this lead since, and won one in a later term.
+        let Ok(Role { leads: true, term, .. }) = timeout(patience, decided).await else {
+            return Err(self.no_leader());
         };
-        self.gate.run(question).await;
+        tokio::select! {
+            confirmed = replica.confirm_lead(voters, term) => confirmed,
+            _ = role.wait_for(|role| !role.leads) => Err(self.no_leader()),
+        }
     }
 
     /// Answers a message of another replica.

@@ -158,6 +158,12 @@ impl Timing {
         Duration::from_millis(self.heartbeat_ms)
     }
 
+    /// How long a follower may take to answer, with its sync, before nothing more is asked of Raft
+    /// for it.
+    pub(crate) fn overdue(self) -> Duration {
+        self.election_timeout_min() / 2
+    }
+
     /// Shortest wait for a heartbeat before an election.
     pub(crate) fn election_timeout_min(self) -> Duration {
         Duration::from_millis(self.election_timeout_ms_min)

@@ -34,6 +34,8 @@ pub enum MessageKind {
     Snapshot = 4,
     /// The leader hands over.
     TransferLeader = 5,
+    /// Which term a replica has promised itself to.
+    Lead = 6,
 }
 
 impl MessageKind {
@@ -45,6 +47,7 @@ impl MessageKind {
             3 => Self::PreVote,
             4 => Self::Snapshot,
             5 => Self::TransferLeader,
+            6 => Self::Lead,
             _ => return None,
         })
     }

@@ -16,6 +16,7 @@
 //! | [`network`]       | the replicas on other nodes                                |
 //! | [`appends`]       | the stream of a leader's log to one of them                |
 //! | [`message`]       | what is said to them, as bytes                             |
+//! | [`lead`]          | whether a majority still follows its leader                |
 //! | [`read_gate`]     | one read index at a time for all reads that wait           |
 //! | [`runtime`]       | Tokio, without its shortest sleeps                         |
 //! | [`codec`]         | votes, memberships and payloads as bytes                   |
@@ -23,6 +24,7 @@
 mod appends;
 mod codec;
 mod incoming;
+pub(crate) mod lead;
 pub(crate) mod log_store;
 pub(crate) mod members;
 mod message;
@@ -36,3 +38,5 @@ mod types;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire;

@@ -5,8 +5,19 @@
 //! their order, see [`Peers::call`](crate::peers::Peers::call). A request that brings no entries,
 //! but what is committed, waits a moment for the next one, which says it too: under load that
 //! spares half of all messages.
+//!
+//! openraft takes the answer that a follower has its log up to *y* for an answer to everything that
+//! it has asked of it up to *y*, also to what it asked last and was not sent yet. So it may think
+//! that it was heard by as much later than it was as one answer takes. No more is asked of openraft
+//! while an answer is overdue, which bounds that by [`Timing::overdue`]; nothing that has to be
+//! exact relies on it.
+//!
+//! [`Timing::overdue`]: crate::options::Timing::overdue
 
+use std::collections::VecDeque;
+use std::future;
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bitroster_types::limits::{APPENDS_BYTES_MAX, APPENDS_MAX};
@@ -16,7 +27,7 @@ use futures_util::stream::{self, FuturesOrdered, Stream, StreamExt as _};
 use openraft::errors::RPCError;
 use openraft::network::RPCOption;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::message;
 use super::network::{Failure, Peer};
@@ -53,6 +64,8 @@ struct Appends<'a, S> {
     input: S,
     flying: FuturesOrdered<BoxFuture<'a, Answered>>,
     flying_bytes: usize,
+    /// When those that fly were sent.
+    sent_at: VecDeque<Instant>,
     /// What is sent next, once it may fly with those that do.
     next: Option<Encoded>,
     /// A request without entries, and until when it is held.
@@ -99,6 +112,7 @@ where
             input,
             flying: FuturesOrdered::new(),
             flying_bytes: 0,
+            sent_at: VecDeque::new(),
             next: None,
             held: None,
             has_sent: false,
@@ -110,7 +124,13 @@ where
     async fn next_answer(&mut self) -> Option<(Answer, bool)> {
         loop {
             self.launch();
-            let Self { input, flying, held, .. } = self;
+            let Self { input, flying, held, sent_at, .. } = self;
+            let overdue = self.peer.overdue();
+            // An answer that comes has it polled again.
+            let request = future::poll_fn(|context| match sent_at.front() {
+                Some(at) if at.elapsed() > overdue => Poll::Pending,
+                _ => input.poll_next_unpin(context),
+            });
             let takes_more = self.next.is_none() && !self.has_ended;
             let is_held = held.is_some();
             let held = async {
@@ -121,7 +141,7 @@ where
             let event = tokio::select! {
                 biased;
                 Some(answered) = flying.next(), if !flying.is_empty() => Event::Answered(answered),
-                request = input.next(), if takes_more => Event::Request(request),
+                request = request, if takes_more => Event::Request(request),
                 () = held, if is_held && takes_more => Event::HeldLongEnough,
                 else => return None,
             };
@@ -158,6 +178,7 @@ where
         let (peer, option, bytes) = (self.peer, self.option.clone(), body.len());
         self.flying_bytes += bytes;
         self.has_sent = true;
+        self.sent_at.push_back(Instant::now());
         self.flying.push_back(Box::pin(async move {
             Answered { range, bytes, answer: peer.append(body, &option).await }
         }));
@@ -166,6 +187,7 @@ where
     fn judge(&mut self, answered: Answered) -> (Answer, bool) {
         let Answered { range: Range { prev, last }, bytes, answer } = answered;
         self.flying_bytes -= bytes;
+        self.sent_at.pop_front();
         match answer {
             Ok(answer) => {
                 let is_whole = match &answer {
@@ -193,58 +215,27 @@ impl Encoded {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bitroster_types::limits::RPC_PIECE_BYTES;
     use bitroster_types::{GroupId, NodeId};
-    use futures_util::future::FutureExt as _;
     use futures_util::poll;
     use futures_util::stream::BoxStream;
     use openraft::RaftNetworkFactory as _;
     use openraft::raft::StreamAppendError;
-    use tokio::sync::{mpsc, oneshot};
+    use tokio::sync::mpsc;
+    use tokio::time;
 
     use super::super::network::Network;
     use super::super::types::{Entry, Host, Payload, Proposal, Vote};
+    use super::super::wire::{Sent, wire};
     use super::*;
     use crate::metrics::{Metrics, NodeMetrics};
     use crate::options::Timing;
-    use crate::peers::{Destination, MessageKind, PeerError, Peers};
+    use crate::peers::MessageKind;
 
     type Request = AppendEntriesRequest<TypeConfig>;
 
-    /// A message that was sent, and where its answer goes.
-    struct Sent {
-        request: Request,
-        answer: oneshot::Sender<Result<Bytes, PeerError>>,
-    }
-
-    impl Sent {
-        fn answer(self, answer: &AppendEntriesResponse<TypeConfig>) {
-            self.answer.send(Ok(message::encode_appended(answer))).unwrap();
-        }
-    }
-
-    /// Hands what is sent to the test.
-    struct Wire(mpsc::UnboundedSender<Sent>);
-
-    impl Peers for Wire {
-        fn call(
-            &self,
-            to: Destination,
-            kind: MessageKind,
-            body: Bytes,
-            _timeout: Duration,
-        ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
-            assert_eq!(kind, MessageKind::Append);
-            let (answer, answered) = oneshot::channel();
-            let request = message::decode_append(&body).unwrap();
-            self.0.send(Sent { request, answer }).unwrap();
-            Box::pin(answered.map(move |answer| {
-                let reason = "gone".to_owned();
-                answer.unwrap_or(Err(PeerError::Unreachable { node: to.node, reason }))
-            }))
-        }
+    fn success() -> Bytes {
+        message::encode_appended(&AppendEntriesResponse::Success)
     }
 
     fn log_id(index: u64) -> LogId {
@@ -267,8 +258,10 @@ mod tests {
 
     /// The indices that a request brings, with the one before.
     fn indices(sent: &Sent) -> (u64, u64) {
-        let prev = sent.request.prev_log_id.unwrap().index;
-        (prev, prev + sent.request.entries.len() as u64)
+        assert_eq!(sent.kind, MessageKind::Append);
+        let request = message::decode_append(&sent.body).unwrap();
+        let prev = request.prev_log_id.unwrap().index;
+        (prev, prev + request.entries.len() as u64)
     }
 
     /// Runs `test` with the requests' way in, the answers' way out, and what is sent between.
@@ -276,15 +269,15 @@ mod tests {
         test: impl FnOnce(
             mpsc::UnboundedSender<Request>,
             BoxStream<'static, Answer>,
-            mpsc::UnboundedReceiver<Sent>,
+            mpsc::Receiver<Sent>,
         ) -> F,
     ) {
-        let (wire, sent) = mpsc::unbounded_channel();
+        let (peers, sent) = wire();
         let mut network = Network {
             group: GroupId(1),
-            peers: Some(Arc::new(Wire(wire))),
+            peers: Some(peers),
             timing: Timing { heartbeat_ms: 100, election_timeout_ms_min: 800 },
-            transfers: Arc::default(),
+            transfers: Default::default(),
             metrics: Metrics::new(NodeMetrics::new()),
         };
         let peer = network.new_client(2, &Host(NodeId(2).0)).await;
@@ -306,7 +299,7 @@ mod tests {
             let mut waiting: Vec<Sent> = (0..3).map(|_| sent.try_recv().unwrap()).collect();
             assert_eq!(waiting.iter().map(indices).collect::<Vec<_>>(), [(0, 1), (1, 2), (2, 3)]);
             while let Some(last) = waiting.pop() {
-                last.answer(&AppendEntriesResponse::Success);
+                last.answer(success());
             }
             for index in 1..=3 {
                 assert_eq!(answers.next().await.unwrap().unwrap(), Ok(Some(log_id(index))));
@@ -330,17 +323,39 @@ mod tests {
             assert!(poll!(answers.next()).is_pending());
             assert_eq!(sent.len(), APPENDS_MAX);
             for index in 1..=many {
-                sent.try_recv().unwrap().answer(&AppendEntriesResponse::Success);
+                sent.try_recv().unwrap().answer(success());
                 assert_eq!(answers.next().await.unwrap().unwrap(), Ok(Some(log_id(index))));
                 assert!(poll!(answers.next()).is_pending());
             }
             // One that is long flies alone.
             let long = sent.try_recv().unwrap();
             assert_eq!((indices(&long), sent.len()), ((many, many + 1), 0));
-            long.answer(&AppendEntriesResponse::Success);
+            long.answer(success());
             answers.next().await.unwrap().unwrap().unwrap();
             assert!(poll!(answers.next()).is_pending());
             assert_eq!(indices(&sent.try_recv().unwrap()), (many + 1, many + 2));
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_more_is_asked_for_while_an_answer_is_overdue() {
+        with_follower(async |input, mut answers, mut sent| {
+            input.send(request(1, Some(10))).unwrap();
+            assert!(poll!(answers.next()).is_pending());
+            time::advance(Duration::from_millis(400)).await;
+            input.send(request(2, Some(10))).unwrap();
+            assert!(poll!(answers.next()).is_pending());
+            assert_eq!(sent.len(), 2, "it may just come");
+            time::advance(Duration::from_millis(1)).await;
+            input.send(request(3, Some(10))).unwrap();
+            assert!(poll!(answers.next()).is_pending());
+            assert_eq!(sent.len(), 2);
+            for index in 1..=3 {
+                sent.try_recv().unwrap().answer(success());
+                assert_eq!(answers.next().await.unwrap().unwrap(), Ok(Some(log_id(index))));
+                assert!(poll!(answers.next()).is_pending());
+            }
         })
         .await;
     }
@@ -351,7 +366,7 @@ mod tests {
             // The first request may be one that openraft waits for.
             input.send(request(1, None)).unwrap();
             assert!(poll!(answers.next()).is_pending());
-            sent.try_recv().unwrap().answer(&AppendEntriesResponse::Success);
+            sent.try_recv().unwrap().answer(success());
             assert_eq!(answers.next().await.unwrap().unwrap(), Ok(Some(log_id(1))));
 
             input.send(request(1, None)).unwrap();
@@ -359,14 +374,14 @@ mod tests {
             assert!(poll!(answers.next()).is_pending());
             let with_entry = sent.try_recv().unwrap();
             assert_eq!((indices(&with_entry), sent.len()), ((1, 2), 0));
-            with_entry.answer(&AppendEntriesResponse::Success);
+            with_entry.answer(success());
             assert_eq!(answers.next().await.unwrap().unwrap(), Ok(Some(log_id(2))));
 
             input.send(request(2, None)).unwrap();
             let (answer, ()) = tokio::join!(answers.next(), async {
                 let alone = sent.recv().await.unwrap();
                 assert_eq!(indices(&alone), (2, 2));
-                alone.answer(&AppendEntriesResponse::Success);
+                alone.answer(success());
             });
             assert_eq!(answer.unwrap().unwrap(), Ok(Some(log_id(2))));
 
@@ -391,8 +406,8 @@ mod tests {
                 input.send(request(1, Some(10))).unwrap();
                 input.send(request(2, Some(10))).unwrap();
                 assert!(poll!(answers.next()).is_pending());
-                sent.try_recv().unwrap().answer(&answer);
-                sent.try_recv().unwrap().answer(&AppendEntriesResponse::Success);
+                sent.try_recv().unwrap().answer(message::encode_appended(&answer));
+                sent.try_recv().unwrap().answer(success());
                 let expected = match answer {
                     AppendEntriesResponse::Conflict => Err(StreamAppendError::Conflict(log_id(0))),
                     AppendEntriesResponse::HigherVote(vote) => {

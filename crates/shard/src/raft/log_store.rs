@@ -10,6 +10,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bitroster_types::limits::APPEND_BYTES;
 use bitroster_types::planted::Fault;
@@ -38,6 +39,8 @@ struct Shared {
     replica: ReplicaId,
     wal: Arc<Wal>,
     log: Mutex<Log>,
+    /// See [`LogStore::promised`].
+    promised: AtomicU64,
     /// Told how many bytes of entries are in memory.
     meter: Arc<LogMeter>,
     fatal: Fatal,
@@ -83,8 +86,15 @@ impl LogStore {
             log.push(codec::decode_entry(term, index, entry.payload)?);
         }
         meter.set(log.bytes);
+        let promised = AtomicU64::new(log.vote.map_or(0, |vote| vote.leader_id.term));
         let log = Mutex::new(log);
-        Ok(Self { shared: Arc::new(Shared { group, replica, wal, log, meter, fatal }) })
+        Ok(Self { shared: Arc::new(Shared { group, replica, wal, log, promised, meter, fatal }) })
+    }
+
+    /// The newest term that this replica has ever promised itself to, by a vote for a candidate or
+    /// by following a leader. Told before anybody else can learn of the promise.
+    pub(crate) fn promised(&self) -> u64 {
+        self.shared.promised.load(Ordering::SeqCst)
     }
 
     /// The last entry to drop of those up to `upto`, so that at most `bytes` of them are kept;
@@ -213,6 +223,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        // First: whoever gets the vote may lead, and be obeyed, as soon as this returns.
+        self.shared.promised.fetch_max(vote.leader_id.term, Ordering::SeqCst);
         let (done, waiter) = oneshot::channel();
         let completion = Completion::call(move |result| {
             // Raft may have stopped meanwhile; the vote is saved all the same.

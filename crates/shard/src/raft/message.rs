@@ -16,6 +16,8 @@
 //! | snapshot goes on   | 1, transfer u64, vote, offset u64, bytes of the state                 |
 //! | snapshot ends      | 2, transfer u64, vote, length u64                                     |
 //! | its answer         | 0 (go on); 1 and the follower's vote                                  |
+//! | promised term      | nothing                                                               |
+//! | its answer         | term u64                                                              |
 
 use std::io;
 
@@ -174,6 +176,32 @@ pub(crate) fn decode_voted(body: &[u8]) -> io::Result<Voted> {
     let last_log_id = take_log_id(&mut input)?;
     input.end()?;
     Ok(Voted { vote, vote_granted, last_log_id })
+}
+
+/// Takes the question which term a replica has promised itself to.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::InvalidData`] if the bytes are another question.
+pub(crate) fn decode_lead(body: &[u8]) -> io::Result<()> {
+    Input(body).end()
+}
+
+/// The term that a replica has promised itself to as bytes.
+pub(crate) fn encode_promised(term: u64) -> Bytes {
+    Bytes::copy_from_slice(&term.to_le_bytes())
+}
+
+/// The term in these bytes.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::InvalidData`] if they are none.
+pub(crate) fn decode_promised(body: &[u8]) -> io::Result<u64> {
+    let mut input = Input(body);
+    let term = input.u64()?;
+    input.end()?;
+    Ok(term)
 }
 
 /// A leader's wish to hand over as bytes.

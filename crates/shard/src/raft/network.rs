@@ -145,6 +145,11 @@ impl Peer {
         })
     }
 
+    /// How long an answer may take before it counts as late.
+    pub(super) fn overdue(&self) -> Duration {
+        self.timing.overdue()
+    }
+
     /// Sends entries, or a heartbeat.
     pub(super) async fn append(
         &self,

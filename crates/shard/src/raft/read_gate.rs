@@ -2,7 +2,7 @@
 //!
 //! A read may be answered from the state once a question asked *after* it came has been answered.
 //! While one question runs, all reads that come wait for the next one together: under load that is
-//! cheaper than a lease, and it needs no clock.
+//! cheaper than a lease, and it needs no clock. What is asked is in [`lead`](super::lead).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -54,21 +54,23 @@ impl ReadGate {
         }
     }
 
-    /// Asks `question` for as long as somebody waits. Never returns.
-    pub(crate) async fn run<F>(&self, question: impl Fn() -> F + Send) -> !
-    where
-        F: Future<Output = Result<(), Error>> + Send,
-    {
-        let mut answered = 0;
+    /// Waits until somebody waits, and says which reads the next question covers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost if it is dropped.
+    pub(crate) async fn asked(&self) -> u64 {
         loop {
             let asked = self.asked.load(Ordering::Acquire);
-            if asked == answered {
-                self.wake.notified().await;
-                continue;
+            if asked != self.answered.borrow().upto {
+                return asked;
             }
-            let refused = question().await.err();
-            answered = asked;
-            self.answered.send_replace(Answer { upto: asked, refused });
+            self.wake.notified().await;
         }
+    }
+
+    /// Lets the reads up to `asked` pass, or refuses them.
+    pub(crate) fn answer(&self, asked: u64, refused: Option<Error>) {
+        self.answered.send_replace(Answer { upto: asked, refused });
     }
 }

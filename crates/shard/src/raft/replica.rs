@@ -12,15 +12,15 @@ use bitroster_types::{GroupId, NodeId, ReplicaId};
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{
-    ClientWriteError, Fatal as RaftFatal, ForwardToLeader, InitializeError, LinearizableReadError,
-    RaftError,
+    ClientWriteError, Fatal as RaftFatal, ForwardToLeader, InitializeError, RaftError,
 };
 use openraft::metrics::WaitError;
 use openraft::raft::ClientWriteResult;
-use openraft::{Config, Instant as _, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{Config, Instant as _, ServerState, SnapshotPolicy};
 use tokio::sync::Mutex;
 
 use super::incoming::{self, Incoming};
+use super::lead::{Asking, Voters};
 use super::log_store::LogStore;
 use super::message;
 use super::network::Network;
@@ -92,6 +92,7 @@ pub(crate) struct Replica {
     pub(super) raft: Raft,
     pub(super) timing: Timing,
     log: LogStore,
+    peers: Option<Arc<dyn Peers>>,
     snapshots: Arc<Snapshots>,
     incoming: Arc<Mutex<Option<Incoming>>>,
     engine: EngineConfig,
@@ -108,12 +109,13 @@ impl Replica {
         let Parts { place, log, snapshots, state_machine, peers, timing, engine, metrics } = parts;
         let config = Arc::new(config(place.group, timing));
         let transfers = Arc::default();
-        let network = Network { group: place.group, peers, timing, transfers, metrics };
+        let network =
+            Network { group: place.group, peers: peers.clone(), timing, transfers, metrics };
         let raft = Raft::new(place.replica.0, config, network, log.clone(), state_machine)
             .await
             .map_err(|error| stopped(place.group, &error))?;
         let incoming = Arc::default();
-        Ok(Self { place, raft, timing, log, snapshots, incoming, engine })
+        Ok(Self { place, raft, timing, log, peers, snapshots, incoming, engine })
     }
 
     /// Makes the replica a member of its group: founds the group if it has no log and the replica
@@ -216,36 +218,37 @@ impl Replica {
             .map_err(|error| self.stopped(&error))
     }
 
-    /// Asks a majority whether this replica still leads, and waits until it has applied all that
-    /// was committed before the question: reads of the state are linearizable from then on.
+    /// Asks a majority whether this replica may still be taken for the leader of `term`: once it
+    /// has applied an entry of that term, reads of its state are linearizable if they came before
+    /// the question.
     ///
     /// # Errors
     ///
-    /// [`Error::NoLeader`] if it does not lead, or no majority says that it does;
-    /// [`Error::Stopped`].
-    pub(crate) async fn confirm_read(&self) -> Result<(), Error> {
-        let group = self.place.group;
-        let linearizer = match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
-            Ok(linearizer) => linearizer,
-            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
-                let leader = leader_of(&forward, self.place.node);
-                return Err(Error::NoLeader { group, leader });
-            }
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
-                return Err(Error::NoLeader { group, leader: None });
-            }
-            Err(RaftError::Fatal(error)) => return Err(self.stopped(&error)),
+    /// [`Error::NoLeader`] if a later leader may have been voted for, or no majority answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped; see [`Voters::ask`].
+    pub(crate) async fn confirm_lead(&self, voters: &mut Voters, term: u64) -> Result<(), Error> {
+        let metrics = self.raft.server_metrics();
+        voters.set_members(self.place.replica, &metrics.borrow_watched().membership_config);
+        let asking = Asking {
+            group: self.place.group,
+            own: self.place.replica,
+            term,
+            peers: self.peers.as_ref(),
+            patience: self.timing.election_timeout_min(),
         };
-        linearizer.await_ready(&self.raft).await.map_err(|error| self.stopped(&error))?;
-        Ok(())
+        voters.ask(&asking, || self.log.promised()).await
     }
 
-    /// How long ago a majority last said that this replica leads; `None` if none did since it
-    /// last began to.
+    /// How long ago, at most, a majority last said that this replica leads; `None` if none did
+    /// since it last began to.
     pub(crate) fn quorum_age(&self) -> Option<Duration> {
         let metrics = self.raft.metrics();
         let acked = metrics.borrow_watched().last_quorum_acked?;
-        Some(acked.elapsed())
+        // It may think that it was heard a little later than it was; see `appends`.
+        Some(acked.elapsed() + self.timing.overdue())
     }
 
     /// Answers a message of another replica of the group.
@@ -284,6 +287,10 @@ impl Replica {
                 let request = message::decode_transfer(&body).map_err(malformed)?;
                 let answer = self.raft.handle_transfer_leader(request).await;
                 message::encode_transferred(&answer.map_err(|error| failed(&error))?)
+            }
+            MessageKind::Lead => {
+                message::decode_lead(&body).map_err(malformed)?;
+                message::encode_promised(self.log.promised())
             }
         };
         Ok(Received { answer, committed })

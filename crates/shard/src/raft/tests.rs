@@ -90,6 +90,7 @@ async fn held(log: &mut LogStore) -> Model {
         vote: log.read_vote().await.unwrap(),
     };
     assert_eq!(state.last_log_id, model.last());
+    assert_eq!(log.promised(), model.vote.map_or(0, |vote| vote.leader_id.term));
     model
 }
 
