@@ -289,7 +289,7 @@ impl Base {
             router,
             Arc::clone(&self.figures) as _,
             Arc::clone(&self.tasks) as _,
-            self.memory.is_over(),
+            self.memory.refuses(),
             Options {
                 console_port: self.admin.console.as_ref().map(|_| self.admin.address.port()),
                 ..frontend_options(config, shown, self.mode.insecure)

@@ -27,6 +27,7 @@
 //! | [`dispatcher`] | answers requests to this node's replicas                     |
 //! | [`backend`]    | the shard as the dispatcher's back end                       |
 //! | `peers`        | links as the shard's way to other replicas                   |
+//! | `pressure`     | which other nodes are above their `maxmemory`                |
 //! | [`publish`]    | messages of clients on their way to clients of other nodes   |
 //! | [`transport`]  | links as the router's way to groups                          |
 //! | [`server`]     | the node's port                                              |
@@ -45,6 +46,7 @@ pub mod links;
 mod metrics;
 mod outbox;
 mod peers;
+mod pressure;
 pub mod publish;
 pub mod request;
 pub mod server;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -82,7 +82,8 @@ impl Links {
         tls: Option<Arc<dyn LinkTls>>,
     ) -> Self {
         let (identity, metrics) = (Arc::new(identity), Metrics::new());
-        let ends = Ends { identity, states, metrics, audience: Arc::default(), tls };
+        let (audience, pressure) = (Arc::default(), Arc::default());
+        let ends = Ends { identity, states, metrics, audience, pressure, tls };
         let peers = Mutex::new(Some(HashMap::new()));
         let shared = Shared { ends, dispatcher, spawn, peers, closing: Notify::new() };
         let links = Self { shared: Arc::new(shared) };
@@ -180,6 +181,12 @@ impl Links {
     /// Names who hears what other nodes' clients publish; later calls change nothing.
     pub fn set_audience(&self, audience: Arc<dyn Audience>) {
         self.shared.ends.audience.get_or_init(|| audience);
+    }
+
+    /// Whether another node that a link is up to has more allocated than its `maxmemory`, kept up
+    /// to date: what clients write would only make it more.
+    pub fn is_over_memory(&self) -> Arc<AtomicBool> {
+        self.shared.ends.pressure.is_any()
     }
 
     /// Closes all links for good; open calls fail.

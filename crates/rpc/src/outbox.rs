@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bitroster_proto::internal::{Frame, Hello, Published};
+use bitroster_proto::internal::{Frame, Hello, Memory, Published};
 use bitroster_types::limits::{RELAY_BYTES_MAX, RPC_FRAME_BYTES};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -38,6 +38,7 @@ struct Inner<C> {
     stream: u64,
     hello: Option<Hello>,
     state: Bytes,
+    memory: Memory,
     published: VecDeque<Published>,
     published_bytes: usize,
     is_ending: bool,
@@ -54,6 +55,7 @@ impl<C: Contents> Outbox<C> {
                 stream: 0,
                 hello: None,
                 state: Bytes::new(),
+                memory: Memory::Unspecified,
                 published: VecDeque::new(),
                 published_bytes: 0,
                 is_ending: false,
@@ -90,11 +92,12 @@ impl<C: Contents> Outbox<C> {
 
     /// Sends the cluster's state with the next frame.
     pub(crate) fn put_state(&self, state: Bytes) {
-        let mut inner = self.inner.lock();
-        inner.state = state;
-        let waker = inner.waker.take();
-        drop(inner);
-        wake(waker);
+        self.change(|inner| inner.state = state);
+    }
+
+    /// Says with the next frame whether this node is above its `maxmemory`.
+    pub(crate) fn put_memory(&self, memory: Memory) {
+        self.change(|inner| inner.memory = memory);
     }
 
     /// Sends a published message with one of the next frames, unless too many wait.
@@ -113,8 +116,13 @@ impl<C: Contents> Outbox<C> {
 
     /// Ends the stream once nothing waits.
     pub(crate) fn end(&self) {
+        self.change(|inner| inner.is_ending = true);
+    }
+
+    /// Changes what waits, and wakes the stream.
+    fn change(&self, change: impl FnOnce(&mut Inner<C>)) {
         let mut inner = self.inner.lock();
-        inner.is_ending = true;
+        change(&mut inner);
         let waker = inner.waker.take();
         drop(inner);
         wake(waker);
@@ -130,7 +138,7 @@ impl<C: Contents> Outbox<C> {
         if frame.hello.is_some() {
             return Poll::Ready(Some(frame));
         }
-        if inner.state.is_empty() && inner.contents.is_empty() && inner.published.is_empty() {
+        if inner.is_empty() {
             if inner.is_ending {
                 return Poll::Ready(None);
             }
@@ -145,6 +153,7 @@ impl<C: Contents> Outbox<C> {
             return Poll::Pending;
         }
         frame.state = std::mem::take(&mut inner.state);
+        frame.memory = std::mem::take(&mut inner.memory).into();
         inner.contents.fill(&mut frame);
         inner.fill_published(&mut frame);
         Poll::Ready(Some(frame))
@@ -152,6 +161,17 @@ impl<C: Contents> Outbox<C> {
 }
 
 impl<C> Inner<C> {
+    /// Whether nothing waits.
+    fn is_empty(&self) -> bool
+    where
+        C: Contents,
+    {
+        self.contents.is_empty()
+            && self.state.is_empty()
+            && self.published.is_empty()
+            && self.memory == Memory::Unspecified
+    }
+
     /// Moves published messages into a frame, as many as one frame takes.
     fn fill_published(&mut self, frame: &mut Frame) {
         let mut bytes = 0;

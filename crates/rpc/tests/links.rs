@@ -316,3 +316,25 @@ async fn operators_are_answered_by_the_node() {
     assert!(nobody.to_string().starts_with("127.0.0.1:1 cannot be reached"), "{nobody}");
     assert!(client::connect("a b", patience).await.is_err());
 }
+
+#[tokio::test]
+async fn a_node_tells_all_others_while_it_is_above_its_memory_limit() {
+    let (mut nodes, ..) = cluster(3).await;
+    let over: Vec<_> = nodes.iter().map(|node| node.links.is_over_memory()).collect();
+    let are = |one: bool, two: bool, three: bool| {
+        [one, two, three] == [0, 1, 2].map(|at: usize| over[at].load(SeqCst))
+    };
+    assert!(are(false, false, false));
+    nodes[0].host.set_over_memory(true);
+    until("the others know of the first", || are(false, true, true)).await;
+    nodes[1].host.set_over_memory(true);
+    until("the first knows of the second", || are(true, true, true)).await;
+    nodes[0].host.set_over_memory(false);
+    until("the third still knows of one", || are(true, false, true)).await;
+    nodes[1].crash();
+    until("one that is gone counts no more", || are(false, false, false)).await;
+    nodes[1].restart().await;
+    until("it tells those who come anew", || are(true, false, true)).await;
+    nodes[1].host.set_over_memory(false);
+    until("nobody is above", || are(false, false, false)).await;
+}

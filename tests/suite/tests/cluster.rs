@@ -307,3 +307,46 @@ fn a_connection_chooses_how_fresh_its_reads_are() {
     assert_eq!(told.first(), Some(&Frame::Bulk("stale".into())));
     assert!(matches!(told.get(1), Some(Frame::Integer(age)) if *age >= 0), "{told:?}");
 }
+
+#[test]
+fn routers_refuse_what_takes_memory_while_a_shard_node_has_none_left() {
+    const LIMIT: u64 = 96 << 20;
+    let cluster = three_and_two().set(&[&format!("storage.maxmemory={LIMIT}")]).start();
+    cluster.wait_settled();
+    let mut random = Random::announced(108);
+    let mut clients: Vec<Client> =
+        cluster.routers().map(|router| cluster.client_of(router)).collect();
+    let mut keys = 0;
+    let refused = loop {
+        let value: Vec<u8> = (0..2 << 20).map(|_| random.byte()).collect();
+        let key = format!("bitmap:{keys}").into_bytes();
+        let answer = clients[0].call(&[b"SET", key.as_slice(), &value]).expect("an answer");
+        if answer != Frame::Simple("OK".into()) {
+            break answer;
+        }
+        keys += 1;
+        // Some three replicas of what fits are more than one replica of it by far.
+        assert!(keys < 100, "nothing is refused");
+    };
+    let out_of_memory =
+        Frame::Error("OOM command not allowed when used memory > 'maxmemory'.".into());
+    assert_eq!(refused, out_of_memory);
+    for client in &mut clients {
+        let used = client.info("memory", "used_memory").expect("used memory");
+        assert!(used < LIMIT, "it is not the router that is full: {used}");
+        // The other router learns of it within a moment, too.
+        wait::until("it refuses", || {
+            (client.words("SETBIT new 1 1").expect("an answer") == out_of_memory).then_some(())
+        });
+        assert_eq!(client.words("EXISTS bitmap:0").expect("an answer"), Frame::Integer(1));
+    }
+    for key in 0..keys {
+        let deleted = clients[0].words(&format!("DEL bitmap:{key}")).expect("an answer");
+        assert_eq!(deleted, Frame::Integer(1), "what frees memory goes on");
+    }
+    for client in &mut clients {
+        wait::until("it takes writes again", || {
+            matches!(client.words("SETBIT new 1 1"), Ok(Frame::Integer(_))).then_some(())
+        });
+    }
+}

@@ -128,6 +128,7 @@ pub(super) async fn run(
     let spawn = Arc::new(Spawner(Arc::clone(&base.tasks)));
     let links = Links::open_with(identity, cell.clone(), dispatcher.clone(), spawn, tls);
     host.admit(links.clone());
+    base.memory.join(&links, Arc::clone(&host));
     control.links.set(links.clone()).ok().context("links are opened once")?;
     let transport = Arc::new(ClusterTransport::new(links.clone()));
     base.figures.see(viewer(&base, &cell, &links, &transport));

@@ -5,12 +5,13 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
+use bitroster_rpc::{Links, PeerHost};
 use parking_lot::Mutex;
 use tikv_jemalloc_ctl::{epoch, stats};
 use tokio::time::interval;
@@ -23,8 +24,22 @@ const FIGURE_AGE_MAX: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Memory {
     limit_bytes: AtomicU64,
-    is_over: Arc<AtomicBool>,
+    is_over: AtomicBool,
+    refuses: Arc<AtomicBool>,
+    others: OnceLock<Others>,
     last: Mutex<Last>,
+}
+
+/// The other nodes of the cluster: what they say, and who tells them.
+struct Others {
+    are_over: Arc<AtomicBool>,
+    host: Arc<PeerHost>,
+}
+
+impl std::fmt::Debug for Others {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Others").field("are_over", &self.are_over).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -39,15 +54,22 @@ impl Memory {
     pub(crate) fn new(limit_bytes: u64) -> Self {
         Self {
             limit_bytes: AtomicU64::new(limit_bytes),
-            is_over: Arc::default(),
+            is_over: AtomicBool::default(),
+            refuses: Arc::default(),
+            others: OnceLock::new(),
             last: Mutex::new(Last { taken: None, allocated_bytes: 0, allocated_bytes_max: 0 }),
         }
     }
 
-    /// Whether more is allocated than the limit allows; kept up to date by
-    /// [`watch`](Self::watch).
-    pub(crate) fn is_over(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.is_over)
+    /// Whether more is allocated than the limit allows, here or on another node that is linked:
+    /// what takes memory is to be refused. Kept up to date by [`watch`](Self::watch).
+    pub(crate) fn refuses(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.refuses)
+    }
+
+    /// From now on the other nodes count too, and learn of this one.
+    pub(crate) fn join(&self, links: &Links, host: Arc<PeerHost>) {
+        self.others.get_or_init(|| Others { are_over: links.is_over_memory(), host });
     }
 
     /// The limit in bytes; 0 for none.
@@ -72,7 +94,7 @@ impl Memory {
         (last.allocated_bytes, last.allocated_bytes_max)
     }
 
-    /// Keeps [`is_over`](Self::is_over) up to date, for ever: a task.
+    /// Keeps [`refuses`](Self::refuses) up to date, for ever: a task.
     pub(crate) async fn watch(&self) {
         let mut ticks = interval(FIGURE_AGE_MAX);
         loop {
@@ -92,6 +114,12 @@ impl Memory {
                 info!(allocated_bytes, limit_bytes, "memory is below maxmemory again");
             }
         }
+        let others = self.others.get();
+        if let Some(Others { host, .. }) = others {
+            host.set_over_memory(is_over);
+        }
+        let are_others_over = others.is_some_and(|others| others.are_over.load(Relaxed));
+        self.refuses.store(is_over || are_others_over, Relaxed);
     }
 }
 
@@ -107,7 +135,7 @@ mod tests {
     #[test]
     fn a_limit_below_what_is_allocated_is_noticed_at_once() {
         let memory = Memory::new(0);
-        let is_over = memory.is_over();
+        let is_over = memory.refuses();
         memory.check();
         assert!(!is_over.load(Relaxed));
         let (now, most) = memory.allocated_bytes();

@@ -181,7 +181,8 @@ tables! {
         ///
         /// 1 to 60000.
         sync_interval_ms: u64 = 1_000,
-        /// Memory above which writes are refused, such as "4gb".
+        /// Memory above which writes are refused, such as "4gb"; routers refuse them too while a
+        /// shard node is above its own.
         ///
         /// 0: no limit; then the system ends the process when memory runs out.
         maxmemory: Size = Size(0),

@@ -7,7 +7,7 @@ use std::{
 
 use bitroster_proto::{
     convert,
-    internal::{Frame, Hello, Published, peer_client::PeerClient},
+    internal::{Frame, Hello, Memory, Published, peer_client::PeerClient},
 };
 use bitroster_types::limits::RPC_MESSAGE_BYTES_MAX;
 use tokio::time::{Instant, sleep, timeout};
@@ -19,6 +19,7 @@ use crate::{
     identity::Identity,
     metrics::Metrics,
     outbox::Contents as _,
+    pressure::Pressure,
     publish::Audience,
     state::{StateCell, StateFeed},
     tls::{LinkTls, client_config},
@@ -55,6 +56,8 @@ pub(crate) struct Ends {
     pub(crate) tls: Option<Arc<dyn LinkTls>>,
     /// Who hears what other nodes' clients publish.
     pub(crate) audience: Arc<OnceLock<Arc<dyn Audience>>>,
+    /// Which other nodes are above their `maxmemory`.
+    pub(crate) pressure: Arc<Pressure>,
 }
 
 impl Ends {
@@ -90,6 +93,7 @@ impl Run {
                     tracing::debug!(%node, address = self.route.address, "link up");
                     self.count_link(1.0);
                     let why = self.follow(incoming).await;
+                    self.note_memory(Memory::Below);
                     self.count_link(-1.0);
                     if !self.is_closed() {
                         tracing::info!(%node, address = self.route.address, why, "link broken");
@@ -125,6 +129,14 @@ impl Run {
     /// Whether the lane is to be open: always, or because a call waits.
     fn is_wanted(&self) -> bool {
         self.route.is_kept_open || !self.lane.outbox.update(|calls| calls.is_empty())
+    }
+
+    /// Takes note of what the other node says of its memory. Both of its lanes say the same, and
+    /// one is always open.
+    fn note_memory(&self, memory: Memory) {
+        if self.route.is_kept_open && memory != Memory::Unspecified {
+            self.ends.pressure.set(self.route.node, memory == Memory::Above);
+        }
     }
 
     /// Counts each node once.
@@ -179,6 +191,7 @@ impl Run {
             tokio::select! {
                 frame = incoming.message() => match frame {
                     Ok(Some(frame)) => {
+                        self.note_memory(frame.memory());
                         if !frame.state.is_empty() {
                             feed.receive(&frame.state);
                         }

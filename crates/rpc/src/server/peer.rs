@@ -2,14 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, OnceLock, atomic::AtomicU64, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use bitroster_proto::{
     convert,
     internal::{
-        Call, CallKind, Frame, Hello, Published, Role, Status as Verdict, peer_server::Peer,
+        Call, CallKind, Frame, Hello, Memory, Published, Role, Status as Verdict, peer_server::Peer,
     },
 };
 use bitroster_types::limits::{LINK_CALLS_MAX, RELAY_MESSAGE_BYTES_MAX};
@@ -44,6 +47,8 @@ pub struct PeerHost {
     links: OnceLock<Links>,
     open: Mutex<BTreeMap<u64, OpenLink>>,
     last: AtomicU64,
+    /// Changed under the lock of `open`.
+    is_over_memory: AtomicBool,
 }
 
 /// A link that came in: who is at its other end, and what waits for its way there.
@@ -62,6 +67,27 @@ impl PeerHost {
     /// the dispatcher. Later calls change nothing.
     pub fn admit(&self, links: Links) {
         self.links.get_or_init(|| links);
+    }
+
+    /// Tells all nodes that have a link to this one, now and later, whether it has more allocated
+    /// than its `maxmemory`; see [`Links::is_over_memory`].
+    pub fn set_over_memory(&self, is_over: bool) {
+        if self.is_over_memory.load(Relaxed) == is_over {
+            return;
+        }
+        let open = self.open.lock();
+        self.is_over_memory.store(is_over, Relaxed);
+        let memory = if is_over { Memory::Above } else { Memory::Below };
+        open.values().for_each(|link| link.outbox.put_memory(memory));
+    }
+
+    /// Takes note of a link that came in, which learns what the others know.
+    fn insert(&self, number: u64, link: OpenLink) {
+        let mut open = self.open.lock();
+        if self.is_over_memory.load(Relaxed) {
+            link.outbox.put_memory(Memory::Above);
+        }
+        open.insert(number, link);
     }
 
     /// The addresses of routers that have a link to this node, ascending.
@@ -178,7 +204,7 @@ impl Ear {
         let node = convert::optional_node(self.hello.node);
         tracing::debug!(?node, address = self.hello.address, "a link came in");
         let link = OpenLink { hello: self.hello.clone(), outbox: Arc::clone(&self.outbox) };
-        self.host.open.lock().insert(number, link);
+        self.host.insert(number, link);
         let broken = self.listen().await;
         self.host.open.lock().remove(&number);
         tracing::debug!(?node, address = self.hello.address, broken, "a link went");
