@@ -64,6 +64,11 @@ impl<T: Item> Queue<T> {
         }
     }
 
+    /// Requests that wait.
+    pub(super) fn len(&self) -> usize {
+        self.inner.lock().waiting.len()
+    }
+
     /// Takes what goes into one call: what came first and all that goes with it, up to `count_max`
     /// requests and `bytes_max` bytes. Empty: nothing waits, and the flight that asked has ended.
     pub(super) fn take(&self, count_max: usize, bytes_max: usize) -> Vec<T> {

@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long it may take over a read that is not short: only a broken link ends it earlier.
 const PATIENCE_LONG: Duration = Duration::from_secs(3600);
 
+/// How often the sockets are looked at for more reads before those that wait leave.
+const GATHER_LOOKS_MAX: usize = 16;
+
 /// A caller's reads, and how old their answers may be.
 pub(super) struct WaitingRead {
     pub(super) ops: OpBatch,
@@ -61,11 +64,24 @@ pub(super) const fn is_short(op: &ReadOp) -> bool {
     }
 }
 
+/// Lets connections that have requests at this moment add theirs, and those whose requests came
+/// meanwhile, for as long as there are more of them: each message costs all nodes as much as many
+/// reads do. A lone reader waits for one look at the sockets.
+async fn gather(sender: &Sender) {
+    let mut waiting = 0;
+    for _ in 0..GATHER_LOOKS_MAX {
+        tokio::task::yield_now().await;
+        let before = std::mem::replace(&mut waiting, sender.reads.len());
+        if waiting <= before.max(1) {
+            return;
+        }
+    }
+}
+
 /// Takes reads to the group for as long as some wait.
 pub(super) async fn fly(sender: Arc<Sender>) {
     loop {
-        // Connections that have requests at this moment add theirs.
-        tokio::task::yield_now().await;
+        gather(&sender).await;
         let mut callers = sender.reads.take(ENTRY_OPS_MAX, RPC_PIECE_BYTES);
         // Who has left needs no answer.
         let has_taken = !callers.is_empty();
