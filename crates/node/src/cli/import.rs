@@ -17,6 +17,8 @@
 
 mod check;
 mod copy;
+#[cfg(test)]
+mod fake;
 mod file;
 pub(super) mod format;
 mod live;
@@ -98,7 +100,8 @@ struct LiveArgs {
     #[arg(long, conflicts_with_all = ["skip_existing", "merge"])]
     delete: bool,
     /// Deletes also by a source that was restarted or replaced since the import began, or that has
-    /// no strings: what the target has may be the last copy.
+    /// no strings: what the target has may be the last copy. Only where keys are deleted: with
+    /// --delete, or into an empty target.
     #[arg(long, conflicts_with_all = ["skip_existing", "merge"])]
     trust_source: bool,
     /// Compares every byte of both ends, not only lengths, counts and expiries.
@@ -143,9 +146,9 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Code> {
     if is_live {
         return from_server(args);
     }
-    let LiveArgs { pattern, rate, state, dry_run, .. } = &args.live;
-    if pattern.is_some() || rate.is_some() || state.is_some() || *dry_run {
-        let text = "a file takes none of --match, --rate, --state and --dry-run";
+    let LiveArgs { pattern, rate, state, dry_run, trust_source, .. } = &args.live;
+    if pattern.is_some() || rate.is_some() || state.is_some() || *dry_run || *trust_source {
+        let text = "a file takes none of --match, --rate, --state, --dry-run and --trust-source";
         return Err(Failure::new(Code::Usage, text).into());
     }
     let Some(key) = &args.file.key else {
@@ -168,14 +171,28 @@ impl LiveArgs {
             _ => Policy::Empty,
         }
     }
+
+    /// Refuses options that mean nothing for a live server, or not together.
+    fn expect_sense(&self, file: &FileArgs) -> Result<()> {
+        let text = if file.key.is_some() || file.format.is_some() {
+            "--key and --format are for files; choose keys of a server by --match"
+        } else if self.trust_source && !self.deletes() {
+            "--trust-source is for deletions, and without --delete there are none here"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(Code::Usage, text).into())
+    }
+
+    /// Whether keys are to be deleted that the source has not.
+    fn deletes(&self) -> bool {
+        self.policy() == Policy::Empty || self.delete
+    }
 }
 
 fn from_server(args: &ImportArgs) -> Result<Code> {
     let live = &args.live;
-    if args.file.key.is_some() || args.file.format.is_some() {
-        let text = "--key and --format are for files; choose keys of a server by --match";
-        return Err(Failure::new(Code::Usage, text).into());
-    }
+    live.expect_sense(&args.file)?;
     let address = args.source.parse().map_err(|text| Failure::new(Code::Usage, text))?;
     let entry = AccessArgs {
         user: None,
@@ -216,7 +233,7 @@ fn from_server(args: &ImportArgs) -> Result<Code> {
         pattern: live.pattern.clone(),
         threads: usize::from(live.connections),
         passes: live.passes,
-        prunes: (policy == Policy::Empty || live.delete) && !live.dry_run,
+        prunes: live.deletes() && !live.dry_run,
         trusts_source: live.trust_source,
         dry_run: live.dry_run,
     };
@@ -269,4 +286,37 @@ fn expect_empty(target: &mut Peer, pattern: Option<&str>) -> Result<()> {
     let hint = "say what becomes of them: --replace, --skip-existing, --merge or --sync; \
                 to go on with an import name its --state file";
     Err(failure.hint(hint).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{super::exit::code_of, *};
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ImportArgs,
+    }
+
+    #[test]
+    fn a_source_is_trusted_only_where_keys_are_deleted() {
+        // Nobody listens there, so what is good usage fails to connect.
+        let url = "redis://127.0.0.1:1";
+        let fails = |args: &[&str]| {
+            let line = ["import"].iter().chain(args).chain(&["--trust-source"]);
+            let line = Line::try_parse_from(line).expect("arguments");
+            run(&line.args).expect_err("nobody answers")
+        };
+        let code = |args: &[&str]| code_of(&fails(args));
+        assert_eq!(code(&[url]), Code::Unreachable);
+        assert_eq!(code(&[url, "--dry-run"]), Code::Unreachable);
+        for policy in ["--replace", "--sync"] {
+            assert_eq!(code(&[url, policy, "--delete"]), Code::Unreachable, "{policy}");
+            assert_eq!(code(&[url, policy]), Code::Usage, "{policy}");
+        }
+        let of_file = fails(&["bits.csv", "--key", "k"]);
+        assert!(of_file.to_string().contains("--trust-source"), "{of_file:#}");
+    }
 }

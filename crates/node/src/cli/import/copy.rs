@@ -12,6 +12,7 @@ use bitroster_resp::Frame;
 use bytes::Bytes;
 
 use super::{
+    merge::Life,
     peer::{Answer, Expiry, Request, WINDOW_BYTES, count, expiry, request_of, word},
     work::{Ends, Outcome, Policy},
 };
@@ -68,13 +69,18 @@ impl Ends<'_> {
                 *one = Fetched::Large;
             }
         }
-        let ends = match policy {
+        let lives = match policy {
             Policy::Merge => {
                 let expiries: Vec<Expiry> = fetched.iter().map(merged_expiry).collect();
                 self.begin_merge(keys, &expiries)?
             }
-            Policy::Empty | Policy::Replace | Policy::Skip | Policy::Sync => Vec::new(),
+            Policy::Empty | Policy::Replace | Policy::Skip | Policy::Sync => {
+                vec![Life::Endless; keys.len()]
+            }
         };
+        for (one, _) in fetched.iter_mut().zip(&lives).filter(|(_, life)| **life == Life::Over) {
+            *one = Fetched::Gone;
+        }
         let mut requests: Vec<Request> = Vec::new();
         for (key, fetched) in keys.iter().zip(&fetched) {
             if let Fetched::Whole { value, expiry } = fetched {
@@ -82,14 +88,17 @@ impl Ends<'_> {
             }
         }
         let mut answers = self.target.answers(&requests)?.into_iter();
-        self.end_merge(keys, &ends)?;
+        let are_endless = self.end_merge(keys, &lives)?;
         let mut outcomes = Vec::with_capacity(keys.len());
-        for (key, fetched) in keys.iter().zip(fetched) {
+        for ((key, fetched), is_endless) in keys.iter().zip(fetched).zip(are_endless) {
             outcomes.push(match fetched {
                 Fetched::Gone => Outcome::Gone,
                 Fetched::Other => self.other(key)?,
                 Fetched::Refused(why) => Outcome::Failed { why },
-                Fetched::Whole { value, .. } => stored(value.len() as u64, answers.next()),
+                Fetched::Whole { value, .. } => {
+                    let outcome = stored(value.len() as u64, answers.next());
+                    if is_endless { Outcome::Endless } else { outcome }
+                }
                 Fetched::Large => match self.copy_large(key, policy)? {
                     Ok(bytes) => Outcome::Copied { bytes },
                     Err(outcome) => outcome,
@@ -162,19 +171,27 @@ impl Ends<'_> {
         }
         let built = unfinished(key);
         mine!(self.told(request_of("UNLINK", &built)));
-        let copied = self.build(key, &built, policy)?;
+        let copied = self.build(key, &built, policy, Life::Endless)?;
         if copied.is_err() {
             mine!(self.told(request_of("UNLINK", &built)));
         }
         Ok(copied)
     }
 
-    /// Copies a value to `built`, piece by piece, and gives it its name.
-    pub(super) fn build(&mut self, key: &Bytes, built: &Bytes, policy: Policy) -> Mine<u64> {
+    /// Copies a value to `built`, piece by piece, and gives it its name. Where `built` is a key
+    /// that is merged and ends, it stops before that.
+    pub(super) fn build(
+        &mut self,
+        key: &Bytes,
+        built: &Bytes,
+        policy: Policy,
+        life: Life,
+    ) -> Mine<u64> {
         let mut len = 0;
         loop {
             let window = mine!(self.window(key, len));
             self.plan.pace.begin_bytes(window.len());
+            mine!(self.expect_life(built, life));
             let requests = self.fills(built, len, &window);
             mine!(self.all_told(&requests));
             len += window.len() as u64;

@@ -179,7 +179,7 @@ impl Import {
     /// Starts the next phase. Nothing is done with a source that is not there any more.
     fn enter(&mut self, phase: Phase) -> Result<()> {
         if phase == Phase::Done {
-            self.plan.expect_source()?;
+            self.plan.expect_source(&mut self.source)?;
         }
         self.state.enter(phase);
         Ok(())
@@ -208,8 +208,7 @@ impl Import {
     /// Refuses to delete by what a source says that may have lost its keys: what the target has
     /// may be the last copy.
     fn expect_source(&mut self) -> Result<()> {
-        let run_id = self.source.run_id()?;
-        self.plan.expect_run(run_id.as_deref())?;
+        self.plan.expect_source(&mut self.source)?;
         if self.wishes.trusts_source {
             return Ok(());
         }

@@ -17,6 +17,10 @@ use super::{
 /// Failed keys that are named; the others are only counted.
 const NAMED_MAX: usize = 20;
 
+/// Why an endless key is named.
+const ENDLESS: &str =
+    "it was to end while bits were merged into it, and has no end now: give it one";
+
 /// Keys by what became of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,7 +31,7 @@ pub(super) struct Totals {
     pub(super) skipped: u64,
     /// Keys that are no strings, by type.
     pub(super) others: BTreeMap<String, u64>,
-    /// They went while they were copied.
+    /// They went while they were copied, or were about to.
     pub(super) gone: u64,
     /// They differed when they were compared, and were copied (again).
     pub(super) mended: u64,
@@ -38,6 +42,10 @@ pub(super) struct Totals {
     /// The source had them no more.
     pub(super) deleted: u64,
     pub(super) failed: u64,
+    /// They were to end while bits were merged into them, and have no end now. No comparison finds
+    /// them again.
+    #[serde(default)]
+    pub(super) endless: u64,
     /// Names of keys that differ or failed, and why.
     pub(super) named: Vec<Named>,
 }
@@ -47,6 +55,12 @@ pub(super) struct Totals {
 pub(super) struct Named {
     pub(super) key: String,
     pub(super) why: String,
+}
+
+impl Named {
+    fn new(key: &Bytes, why: String) -> Self {
+        Self { key: key.escape_ascii().to_string(), why }
+    }
 }
 
 impl Totals {
@@ -63,6 +77,12 @@ impl Totals {
             Outcome::Failed { why } => {
                 self.failed += 1;
                 self.name(key, why);
+            }
+            Outcome::Endless => {
+                self.endless += 1;
+                // Before the others, whose keys are found again.
+                self.named.truncate(NAMED_MAX - 1);
+                self.named.insert(0, Named::new(key, ENDLESS.to_owned()));
             }
             Outcome::Same => self.same += 1,
             Outcome::Mended { bytes } => {
@@ -81,7 +101,7 @@ impl Totals {
 
     fn name(&mut self, key: &Bytes, why: String) {
         if self.named.len() < NAMED_MAX {
-            self.named.push(Named { key: key.escape_ascii().to_string(), why });
+            self.named.push(Named::new(key, why));
         }
     }
 
@@ -92,12 +112,12 @@ impl Totals {
         if mends {
             self.failed = 0;
         }
-        self.named.clear();
+        self.named.retain(|named| named.why == ENDLESS);
     }
 
     /// How the import ends.
     pub(super) fn code(&self) -> Code {
-        match (self.failed, self.differing) {
+        match (self.failed + self.endless, self.differing) {
             (0, 0) => Code::Done,
             (0, _) => Code::Bad,
             _ => Code::Partly,
@@ -118,11 +138,12 @@ impl Totals {
         for (kind, keys) in &self.others {
             line("not copied", *keys, &format!(" of type {kind}"));
         }
-        line("gone", self.gone, ": they went while they were copied");
+        line("gone", self.gone, ": they went while they were copied, or were about to");
         line("updated", self.mended, ": they differed");
         line("deleted", self.deleted, ": the source had them no more");
         line("equal", self.same, " at both ends");
         line("differing", self.differing, ": being written, or changed by others");
+        line("endless", self.endless, ": they were to end, and have no end now");
         line("failed", self.failed, "");
         let mut text = format!("{source} to {target} in {}\n", seconds(secs));
         for (name, keys, what) in lines {
@@ -157,6 +178,7 @@ impl Totals {
             "deleted": self.deleted,
             "equal": self.same,
             "differing": self.differing,
+            "endless": self.endless,
             "failed": self.failed,
             "named": self.named,
         })
@@ -186,5 +208,20 @@ mod tests {
         assert!(!text.contains("skipped"), "{text}");
         totals.forget_checks(true);
         assert_eq!((totals.code(), totals.copied), (Code::Done, 1));
+    }
+
+    #[test]
+    fn a_key_that_lost_its_end_is_named_to_the_end() {
+        let mut totals = Totals::default();
+        for _ in 0..=NAMED_MAX {
+            totals.add(&Bytes::from_static(b"k"), Outcome::Failed { why: "ERR no".to_owned() });
+        }
+        totals.add(&Bytes::from_static(b"lives"), Outcome::Endless);
+        assert_eq!(totals.named.len(), NAMED_MAX);
+        // To a comparison it is like a key that the target gave no end to.
+        totals.forget_checks(true);
+        assert_eq!((totals.code(), totals.endless, totals.failed), (Code::Partly, 1, 0));
+        let text = totals.text("a:1", "b:2", Duration::from_secs(2), false);
+        assert!(text.contains(&format!("  lives: {ENDLESS}\n")), "{text}");
     }
 }

@@ -34,7 +34,8 @@ pub(super) const BY_WISH_ONLY: &str = "look whether the source has all its keys;
 
 /// What to do where the source became another one.
 const LOOK_FIRST: &str = "look whether the source has all its keys; the same command with --state \
-                          FILE compares all of them anew, and deletes only with --trust-source";
+                          FILE compares all of them anew; where it is to delete, it does so only \
+                          with --trust-source";
 
 /// What happens to keys that the target has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,9 +95,23 @@ impl Plan {
         Err(Failure::new(Code::Partly, text).hint(LOOK_FIRST).into())
     }
 
-    /// As [`Self::expect_run`], of whoever answers now.
-    pub(super) fn expect_source(&self) -> Result<()> {
-        self.expect_run(Peer::connect(&self.source)?.run_id()?.as_deref())
+    /// As [`Self::expect_run`], of the source that answers over this connection. Where it broke,
+    /// as an idle one may, new ones are tried: whoever answers then is asked.
+    ///
+    /// # Errors
+    ///
+    /// Also where nobody answers.
+    pub(super) fn expect_source(&self, source: &mut Peer) -> Result<()> {
+        let mut is_broken = false;
+        let run_id = insist(|| {
+            if is_broken {
+                *source = Peer::connect(&self.source)?;
+            }
+            let run_id = source.run_id();
+            is_broken = run_id.is_err();
+            run_id
+        });
+        self.expect_run(run_id?.as_deref())
     }
 }
 
@@ -123,14 +138,26 @@ pub(super) enum Deed {
 /// What became of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    Copied { bytes: u64 },
+    Copied {
+        bytes: u64,
+    },
     Skipped,
     Gone,
-    Other { kind: String },
-    Failed { why: String },
+    Other {
+        kind: String,
+    },
+    Failed {
+        why: String,
+    },
+    /// It was to end while bits were merged into it, and has no end now.
+    Endless,
     Same,
-    Mended { bytes: u64 },
-    Differing { how: String },
+    Mended {
+        bytes: u64,
+    },
+    Differing {
+        how: String,
+    },
     Deleted,
     Kept,
 }
@@ -188,25 +215,24 @@ pub(super) fn work(
 /// Does a task, again and again over new connections where an end is not ready: all of it may be
 /// done twice.
 fn persist<'a>(plan: &'a Plan, ends: &mut Option<Ends<'a>>, task: &Task) -> Result<Vec<Outcome>> {
+    insist(|| {
+        let mut connected = match ends.take() {
+            Some(connected) => connected,
+            None => Ends::connect(plan)?,
+        };
+        let outcomes = connected.perform(task)?;
+        *ends = Some(connected);
+        Ok(outcomes)
+    })
+}
+
+/// Tries again and again, after pauses, where an end is not ready.
+fn insist<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let mut pause = PAUSE_MIN;
-    for attempt in 1.. {
-        let connected = match ends.take() {
-            Some(connected) => Ok(connected),
-            None => Ends::connect(plan),
-        };
-        let error = match connected {
-            Err(error) => error,
-            Ok(mut connected) => match connected.perform(task) {
-                Ok(outcomes) => {
-                    *ends = Some(connected);
-                    return Ok(outcomes);
-                }
-                Err(error) => error,
-            },
-        };
-        let passes = matches!(code_of(&error), Code::Unknown | Code::Unreachable);
-        if !passes || attempt == ATTEMPTS_MAX {
-            return Err(error);
+    for number in 1.. {
+        match attempt() {
+            Err(error) if number < ATTEMPTS_MAX && passes(&error) => {}
+            ended => return ended,
         }
         thread::sleep(pause);
         pause *= 2;
@@ -214,64 +240,78 @@ fn persist<'a>(plan: &'a Plan, ends: &mut Option<Ends<'a>>, task: &Task) -> Resu
     unreachable!("the last attempt returns")
 }
 
+/// Whether what failed may be tried again.
+fn passes(error: &anyhow::Error) -> bool {
+    matches!(code_of(error), Code::Unknown | Code::Unreachable)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{BufRead as _, BufReader, Write as _},
-        net::{TcpListener, TcpStream},
+    use super::{
+        super::fake::{Fake, greet},
+        *,
     };
 
-    use super::{super::super::remote::AccessArgs, *};
-
-    /// Answers as a Redis of this run does whatever is asked to learn which it is.
-    fn answer_as(run: u32, stream: &TcpStream) {
-        let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-        while let Some(line) = lines.next() {
-            if !line.starts_with('*') {
-                continue;
-            }
-            let told = format!("# Server\r\nrun_id:{run}");
-            let reply = match lines.nth(1).as_deref() {
-                Some("PING") => "+PONG\r\n".to_owned(),
-                Some("PEXPIRETIME") => ":-2\r\n".to_owned(),
-                Some("COMMAND") => "*1\r\n$-1\r\n".to_owned(),
-                Some("INFO") => format!("${}\r\n{told}\r\n", told.len()),
-                other => panic!("nobody asks {other:?}"),
-            };
-            let mut stream = stream;
-            stream.write_all(reply.as_bytes()).expect("a reply is sent");
-        }
-    }
-
-    #[test]
-    fn a_source_that_was_restarted_is_not_copied_from() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        // The source is started anew after two connections.
-        thread::spawn(move || {
-            for (count, stream) in listener.incoming().enumerate() {
-                let stream = stream.expect("a connection");
-                thread::spawn(move || answer_as(if count < 2 { 1 } else { 2 }, &stream));
-            }
-        });
-        let address = format!("127.0.0.1:{port}").parse().expect("an address");
-        let access = AccessArgs { timeout_ms: 10_000, ..AccessArgs::default() };
-        let end = || Target::new(&address, &access, "BITROSTER_NONE").expect("a target");
-        let plan = Plan {
-            source: end(),
-            target: end(),
+    fn plan(source: &Fake, target: &Fake) -> Plan {
+        Plan {
+            source: source.target.clone(),
+            target: target.target.clone(),
             run_id: Some("1".to_owned()),
             policy: Policy::Replace,
             pace: Pace::new(None),
             is_thorough: false,
             mends: true,
-        };
-        assert!(Ends::connect(&plan).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_source_that_was_restarted_is_not_copied_from() {
+        // The source is started anew after its first connection.
+        let run = |connection| if connection < 1 { "1" } else { "2" };
+        let source = Fake::start(move |connection, words| greet(words, run(connection), false));
+        let target = Fake::start(|_, words| greet(words, "1", false));
+        let plan = plan(&source, &target);
+        let mut ends = Ends::connect(&plan).expect("both ends");
         // Not tried again, either: it stays another one.
         let task = Task { page: 0, deed: Deed::Copy, keys: Vec::new() };
         let refused = persist(&plan, &mut None, &task).expect_err("another source");
         assert_eq!(code_of(&refused), Code::Partly, "{refused:#}");
-        let refused = plan.expect_source().expect_err("another source");
+        // Who answers over the first connection is the one that was copied from.
+        plan.expect_source(&mut ends.source).expect("the source");
+        let mut another = Peer::connect(&plan.source).expect("a connection");
+        let refused = plan.expect_source(&mut another).expect_err("another source");
+        assert_eq!(code_of(&refused), Code::Partly, "{refused:#}");
+    }
+
+    #[test]
+    fn a_source_that_takes_no_more_connections_ends_no_import_that_is_done() {
+        let full = "-ERR max number of clients reached\r\n";
+        let source = Fake::start(move |connection, words| match connection {
+            0 => greet(words, "1", false),
+            _ => Some(full.to_owned()),
+        });
+        let target = Fake::start(|_, words| greet(words, "1", false));
+        let plan = plan(&source, &target);
+        let mut ends = Ends::connect(&plan).expect("both ends");
+        plan.expect_source(&mut ends.source).expect("the source");
+    }
+
+    #[test]
+    fn a_source_that_closed_an_idle_connection_is_asked_over_another() {
+        let source = |runs: [&'static str; 3]| {
+            Fake::start(move |connection, words| match (connection, words[0]) {
+                // The import's own is closed when it is asked, and so is the one after it.
+                (0, "INFO") | (1, _) => None,
+                _ => greet(words, runs[connection], false),
+            })
+        };
+        let target = Fake::start(|_, words| greet(words, "1", false));
+        let same = source(["1", "1", "1"]);
+        let mut idle = Peer::connect(&same.target).expect("a connection");
+        plan(&same, &target).expect_source(&mut idle).expect("the same source");
+        let another = source(["1", "1", "2"]);
+        let mut idle = Peer::connect(&another.target).expect("a connection");
+        let refused = plan(&another, &target).expect_source(&mut idle).expect_err("another");
         assert_eq!(code_of(&refused), Code::Partly, "{refused:#}");
     }
 }
