@@ -62,6 +62,10 @@ pub const GRPC_REPLIES_BYTES_MAX: usize = 1 << 30;
 /// memory meanwhile.
 pub const GRPC_IMPORT_SECS_MIN: u64 = 30;
 
+/// Seconds that an import by gRPC waits for its next piece, whatever the pieces before have earned:
+/// a client that falls silent after a large one holds its memory no longer.
+pub const GRPC_IMPORT_PAUSE_SECS_MAX: u64 = 30;
+
 /// Bytes of an import by gRPC that earn it another second: a megabit a second.
 pub const GRPC_IMPORT_BYTES_PER_SEC_MIN: u64 = 128 << 10;
 

@@ -12,7 +12,8 @@ use std::{
 use bitroster_command::CommandError;
 use bitroster_proto::public::{ImportBitsRequest, ImportHeader, import_bits_request::Part};
 use bitroster_types::limits::{
-    GRPC_GATHERED_BYTES_MAX, GRPC_IMPORT_BYTES_PER_SEC_MIN, GRPC_IMPORT_SECS_MIN,
+    GRPC_GATHERED_BYTES_MAX, GRPC_IMPORT_BYTES_PER_SEC_MIN, GRPC_IMPORT_PAUSE_SECS_MAX,
+    GRPC_IMPORT_SECS_MIN,
 };
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout_at};
@@ -58,7 +59,8 @@ struct Time {
 }
 
 impl Time {
-    /// Waits for the next piece where so many bytes have come.
+    /// Waits for the next piece where so many bytes have come: no longer than they have earned, so
+    /// that drips end, and no longer than any piece is waited for, so that silence does.
     ///
     /// # Errors
     ///
@@ -66,6 +68,7 @@ impl Time {
     async fn within<T>(&self, bytes: usize, next: impl Future<Output = T>) -> Result<T, Status> {
         let earned = Duration::from_secs(bytes as u64 / GRPC_IMPORT_BYTES_PER_SEC_MIN);
         let until = self.began + Duration::from_secs(GRPC_IMPORT_SECS_MIN) + earned;
+        let until = until.min(Instant::now() + Duration::from_secs(GRPC_IMPORT_PAUSE_SECS_MAX));
         match self.deadline {
             Some(deadline) if deadline <= until => within(Some(deadline), next).await,
             _ => timeout_at(until, next).await.map_err(|_elapsed| fault::slow()),
@@ -181,8 +184,13 @@ mod tests {
         assert_eq!(waits(0, None).await, (Code::Aborted, 30));
         // Pieces without bytes earn nothing, however often they come.
         assert_eq!(waits(0, Some(60)).await, (Code::Aborted, 30));
-        assert_eq!(waits(10 << 20, None).await, (Code::Aborted, 110));
+        // Much that has come earns time for more pieces, not for silence.
+        assert_eq!(waits(10 << 20, None).await, (Code::Aborted, 60));
+        assert_eq!(waits(10 << 20, None).await, (Code::Aborted, 90));
+        assert_eq!(waits(10 << 20, Some(500)).await, (Code::Aborted, 110));
+        assert_eq!(waits(4 << 30, Some(130)).await, (Code::DeadlineExceeded, 130));
+        assert_eq!(waits(4 << 30, None).await, (Code::Aborted, 160));
         let time = Time { began, deadline: None };
-        assert_eq!(time.within(20 << 20, async { 7 }).await.unwrap(), 7);
+        assert_eq!(time.within(40 << 20, async { 7 }).await.unwrap(), 7);
     }
 }
