@@ -33,8 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The commit: the environment's, or else the checkout's, if this is one. It is that of the last
-/// change of branch or of these files: a commit alone makes nothing anew.
+/// The commit: the environment's, or else the checkout's, if this is one.
 fn commit() -> String {
     println!("cargo::rerun-if-env-changed=BITROSTER_COMMIT");
     let told = env::var("BITROSTER_COMMIT").ok().filter(|text| !text.is_empty());
@@ -43,8 +42,13 @@ fn commit() -> String {
         if !Path::new(CHECKOUT).join(".git").exists() {
             return None;
         }
-        if let Some(head) = git(&["--git-path", "HEAD"]) {
-            println!("cargo::rerun-if-changed={head}");
+        // HEAD names the branch, and only its log changes with every commit. A checkout need not
+        // have one, and cargo would build anew each time for a file that is not there.
+        for name in ["HEAD", "logs/HEAD"] {
+            let path = git(&["--git-path", name]).filter(|path| Path::new(path).exists());
+            if let Some(path) = path {
+                println!("cargo::rerun-if-changed={path}");
+            }
         }
         git(&["--short", "HEAD"])
     };
