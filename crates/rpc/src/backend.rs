@@ -1,10 +1,10 @@
 //! The shard of this node as the dispatcher's back end.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use bitroster_command::{OpBatch, Outcome, OutcomeBatch, ReadOp};
+use bitroster_command::{OpBatch, Outcome, ReadOp};
 use bitroster_proto::{convert, internal::Status};
-use bitroster_shard::{Error, GroupHandle, MessageKind, Shard};
+use bitroster_shard::{Answered, Error, GroupHandle, MessageKind, Shard};
 use bitroster_types::{Consistency, Deadline, GroupId, ReplicaId};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, ready};
@@ -50,13 +50,13 @@ impl Backend for ShardBackend {
         group: GroupId,
         ops: OpBatch,
         consistency: Consistency,
+        supporters: Vec<ReplicaId>,
         deadline: Deadline,
-    ) -> BoxFuture<'static, Result<(OutcomeBatch, Duration), Refusal>> {
+    ) -> BoxFuture<'static, Result<Answered, Refusal>> {
         match self.group(group) {
             Ok(group) => Box::pin(async move {
-                let answered = group.read_batch(ops, consistency, deadline).await;
-                let answered = answered.map_err(|error| refusal(&error))?;
-                Ok((answered.outcomes, answered.age))
+                let answered = group.read_batch(ops, consistency, &supporters, deadline).await;
+                answered.map_err(|error| refusal(&error))
             }),
             Err(refusal) => Box::pin(ready(Err(refusal))),
         }

@@ -1,13 +1,10 @@
 //! Answers requests to the replicas of this node, whoever asks: another node or this one.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
 
-use bitroster_command::{OpBatch, Outcome, OutcomeBatch, ReadOp};
+use bitroster_command::{OpBatch, Outcome, ReadOp};
 use bitroster_proto::internal::Status;
-use bitroster_shard::MessageKind;
+use bitroster_shard::{Answered, MessageKind};
 use bitroster_types::{Consistency, Deadline, GroupId, ReplicaId, planted::Fault};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -28,14 +25,16 @@ pub trait Backend: Send + Sync + 'static {
         body: Bytes,
     ) -> BoxFuture<'static, Result<Bytes, Refusal>>;
 
-    /// Answers reads, and says how old the answers may be.
+    /// Answers reads, and says how old the answers may be, or that the supporters that are named
+    /// are to confirm them; see [`Answered`].
     fn read(
         &self,
         group: GroupId,
         ops: OpBatch,
         consistency: Consistency,
+        supporters: Vec<ReplicaId>,
         deadline: Deadline,
-    ) -> BoxFuture<'static, Result<(OutcomeBatch, Duration), Refusal>>;
+    ) -> BoxFuture<'static, Result<Answered, Refusal>>;
 
     /// Commits writes in one entry.
     fn write(
@@ -109,22 +108,19 @@ impl Dispatcher {
                 let received = backend.receive(group, replica, kind, body).await;
                 received.map(Response::message)
             }
-            Request::Read { group, epoch, consistency, ops } => {
+            Request::Read { group, epoch, consistency, supporters, ops } => {
                 if let Err(response) = self.check(group, epoch, deadline).await {
                     return response;
                 }
-                let read = backend.read(group, ops, consistency, deadline).await;
-                read.map(|(outcomes, age)| {
-                    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-                    Response::outcomes(Outcomes::Encoded(outcomes), age_ms)
-                })
+                let read = backend.read(group, ops, consistency, supporters, deadline).await;
+                read.map(Response::answered)
             }
             Request::Write { group, epoch, ops } => {
                 if let Err(response) = self.check(group, epoch, deadline).await {
                     return response;
                 }
                 let written = backend.write(group, ops, deadline).await;
-                written.map(|outcomes| Response::outcomes(Outcomes::Decoded(outcomes), 0))
+                written.map(|outcomes| Response::outcomes(Outcomes::Decoded(outcomes)))
             }
         };
         answered.unwrap_or_else(Response::from)

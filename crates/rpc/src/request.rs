@@ -7,7 +7,7 @@ use bitroster_proto::{
     ConvertError, convert,
     internal::{Answer, Call, CallKind, Status},
 };
-use bitroster_shard::MessageKind;
+use bitroster_shard::{Answered, MessageKind};
 use bitroster_types::{Consistency, Deadline, GroupId, ReplicaId};
 use bytes::Bytes;
 
@@ -41,6 +41,8 @@ pub enum Request {
         epoch: u64,
         /// What they may miss.
         consistency: Consistency,
+        /// Whom the sender asks itself whether the leader leads; see [`Answered::term`].
+        supporters: Vec<ReplicaId>,
         /// The reads.
         ops: OpBatch,
     },
@@ -86,11 +88,12 @@ impl Request {
                 call.message = kind as u32;
                 call.body = body;
             }
-            Self::Read { group, epoch, consistency, ops } => {
+            Self::Read { group, epoch, consistency, supporters, ops } => {
                 call.set_kind(CallKind::Read);
                 call.group = u32::from(group.0);
                 call.epoch = epoch;
                 call.set_consistency(consistency.into());
+                call.supporters = supporters.into_iter().map(|replica| replica.0).collect();
                 call.count = ops.count();
                 call.body = ops.into_bytes();
             }
@@ -124,8 +127,9 @@ impl Request {
             }
             CallKind::Read => {
                 let consistency = convert::consistency(call.consistency)?;
+                let supporters = call.supporters.into_iter().map(ReplicaId).collect();
                 let ops = OpBatch::from_encoded(call.count, call.body)?;
-                Self::Read { group, epoch, consistency, ops }
+                Self::Read { group, epoch, consistency, supporters, ops }
             }
             CallKind::Write => {
                 let ops = OpBatch::from_encoded(call.count, call.body)?;
@@ -176,6 +180,8 @@ pub enum Body {
         outcomes: Outcomes,
         /// How old they may be, in milliseconds; 0 unless a stale read was asked for.
         age_ms: u64,
+        /// The term of [`Answered::term`]; 0 where the outcomes hold.
+        term: u64,
     },
 }
 
@@ -220,9 +226,17 @@ impl Response {
         Self::done(Body::Message(body))
     }
 
-    /// Outcomes, and how old they may be in milliseconds.
-    pub const fn outcomes(outcomes: Outcomes, age_ms: u64) -> Self {
-        Self::done(Body::Outcomes { outcomes, age_ms })
+    /// Outcomes that hold, of now.
+    pub const fn outcomes(outcomes: Outcomes) -> Self {
+        Self::done(Body::Outcomes { outcomes, age_ms: 0, term: 0 })
+    }
+
+    /// What a replica answered to reads.
+    pub fn answered(answered: Answered) -> Self {
+        let Answered { outcomes, age, term } = answered;
+        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let outcomes = Outcomes::Encoded(outcomes);
+        Self::done(Body::Outcomes { outcomes, age_ms, term: term.unwrap_or_default() })
     }
 
     const fn done(body: Body) -> Self {
@@ -251,11 +265,12 @@ impl Response {
         match body {
             Body::Nothing => {}
             Body::Message(body) => answer.body = body,
-            Body::Outcomes { outcomes, age_ms } => {
+            Body::Outcomes { outcomes, age_ms, term } => {
                 let batch = outcomes.encode();
                 answer.count = batch.count();
                 answer.body = batch.bytes().clone();
                 answer.age_ms = age_ms;
+                answer.term = term;
             }
         }
         answer
@@ -264,13 +279,14 @@ impl Response {
     /// The response that a frame brought to a request of this kind. A status of a later version
     /// is an unknown outcome.
     pub(crate) fn from_answer(kind: Kind, answer: Answer) -> Self {
-        let Answer { status, detail, reason, count, age_ms, body, .. } = answer;
+        let Answer { status, detail, reason, count, age_ms, term, body, .. } = answer;
         let status = Status::try_from(status).unwrap_or(Status::Unknown);
         let body = match (status, kind) {
             (Status::Ok, Kind::Raft) => Body::Message(body),
             (Status::Ok, Kind::Read | Kind::Write) => Body::Outcomes {
                 outcomes: Outcomes::Encoded(OutcomeBatch::from_encoded(count, body)),
                 age_ms,
+                term,
             },
             _ => Body::Nothing,
         };
@@ -306,16 +322,21 @@ mod tests {
                 kind: MessageKind::Vote,
                 body: Bytes::from_static(b"vote"),
             },
-            Request::Read { group, epoch, consistency: Consistency::Stale, ops: reads() },
+            Request::Read {
+                group,
+                epoch,
+                consistency: Consistency::Linearizable,
+                supporters: vec![ReplicaId(7), ReplicaId(9)],
+                ops: reads(),
+            },
             Request::Write { group, epoch, ops: reads() },
         ];
         for request in requests {
-            let call = request.clone().into_call(5, soon());
+            let call = request.into_call(5, soon());
             assert!((4_000..=5_000).contains(&call.time_left_ms));
-            let (back, _) = Request::from_call(call).unwrap();
-            assert_eq!(format!("{:?}", back.into_call(5, soon()).body), {
-                format!("{:?}", request.into_call(5, soon()).body)
-            });
+            let (back, deadline) = Request::from_call(call.clone()).unwrap();
+            let again = back.into_call(5, deadline);
+            assert_eq!(Call { time_left_ms: call.time_left_ms, ..again }, call);
         }
     }
 
@@ -335,9 +356,13 @@ mod tests {
     #[test]
     fn a_response_comes_back_from_its_answer() {
         let outcomes = vec![Outcome::Reply(Reply::Integer(1)), Outcome::AskHome];
-        let response = Response::outcomes(Outcomes::Decoded(outcomes.clone()), 12);
+        let response = Response::answered(Answered {
+            outcomes: Outcomes::Decoded(outcomes.clone()).encode(),
+            age: Duration::from_millis(12),
+            term: Some(5),
+        });
         let back = Response::from_answer(Kind::Read, response.into_answer(1));
-        let Body::Outcomes { outcomes: encoded, age_ms: 12 } = back.body else {
+        let Body::Outcomes { outcomes: encoded, age_ms: 12, term: 5 } = back.body else {
             panic!("{back:?}");
         };
         assert_eq!(encoded.decode().unwrap(), outcomes);

@@ -14,6 +14,7 @@
 //! | `session` | the session and its numbers                                |
 //! | `write`   | one batch of writes on its way                             |
 //! | `read`    | reads on their way                                         |
+//! | `supporters` | who confirms that a leader still leads                  |
 //! | `alone`   | a group whose only replica is here: nothing is numbered    |
 
 mod alone;
@@ -23,6 +24,7 @@ mod read;
 mod search;
 mod sender;
 mod session;
+mod supporters;
 mod write;
 
 use std::{collections::HashMap, sync::Arc, time::Duration, time::Instant};

@@ -21,7 +21,7 @@ use bitroster_router::{Reading, Target, Transport, TransportError};
 use bitroster_rpc::ClusterTransport;
 use bitroster_types::{Consistency, NodeId};
 use futures_util::future::join_all;
-use support::{Act, GROUP, cluster, increment, length, soon, until, with_newer_map};
+use support::{Act, GROUP, TERM, cluster, increment, length, soon, until, with_newer_map};
 use tokio::sync::Notify;
 
 const TO: Target = Target { group: GROUP, epoch: 1 };
@@ -250,6 +250,54 @@ async fn short_reads_share_calls_and_a_long_one_does_not_hold_them_up() {
     assert!(shorts.iter().all(|outcome| *outcome == Ok(integer(1))));
     let calls = group.reads.load(SeqCst);
     assert!(calls <= 60, "{calls} calls");
+}
+
+#[tokio::test]
+async fn a_read_is_confirmed_by_those_whom_the_leader_needs() {
+    let (nodes, group, _) = cluster(3).await;
+    let transport = ClusterTransport::new(nodes[1].links.clone());
+    transport.write(TO, increment("k"), soon(9_000)).await.unwrap();
+    let read = async |consistency| {
+        let reading = Reading::new(consistency);
+        transport.read(TO, length("k"), &reading, soon(9_000)).await
+    };
+    // What it reads, and of these reads, how many the leader answered to be confirmed, and who was
+    // asked to.
+    let figures = || {
+        let asked = std::mem::take(&mut *group.asked.lock().unwrap());
+        (group.reads.swap(0, SeqCst), group.unconfirmed.swap(0, SeqCst), asked)
+    };
+    for promised in [0, TERM] {
+        group.promised[1].store(promised, SeqCst);
+        assert_eq!(read(Consistency::Linearizable).await, Ok(integer(1)));
+        assert_eq!(figures(), (1, 1, vec![2]), "the replica here is asked");
+    }
+    assert_eq!(read(Consistency::Leader).await, Ok(integer(1)));
+    assert_eq!(figures(), (1, 0, vec![]));
+    // It has promised itself to a later leader: this one must see for itself.
+    group.promised[1].store(TERM + 1, SeqCst);
+    assert_eq!(read(Consistency::Linearizable).await, Ok(integer(1)));
+    assert_eq!(figures(), (2, 1, vec![2]));
+    // Then others are asked; one that hangs is not waited for.
+    group.promised[2].store(u64::MAX, SeqCst);
+    assert_eq!(read(Consistency::Linearizable).await, Ok(integer(1)));
+    assert_eq!(figures(), (2, 1, vec![3]));
+    group.promised[1].store(TERM, SeqCst);
+    assert_eq!(read(Consistency::Linearizable).await, Ok(integer(1)));
+    assert_eq!(figures(), (1, 1, vec![2]));
+}
+
+#[tokio::test]
+async fn a_read_past_a_leader_that_lost_its_lead_is_not_held_up_by_its_supporters() {
+    let (nodes, group, _) = cluster(3).await;
+    let transport = ClusterTransport::new(nodes[1].links.clone());
+    group.promised.iter().for_each(|promised| promised.store(u64::MAX, SeqCst));
+    group.script([Act::Refuse(Status::NotLeader, 3)]);
+    group.leader.store(3, SeqCst);
+    group.promised[1].store(TERM, SeqCst);
+    let read = transport.read(TO, length("k"), &Reading::default(), soon(9_000)).await;
+    assert_eq!(read, Ok(integer(0)));
+    assert_eq!(transport.leader(GROUP), Some(NodeId(3)));
 }
 
 #[tokio::test]

@@ -52,4 +52,5 @@ pub use fatal::Fatal;
 pub use group::{Answered, FollowerStatus, GroupHandle, MemberStep, ReplicaStatus};
 pub use options::{Clock, GroupSpec, ShardOptions};
 pub use peers::{Destination, MessageKind, PeerError, Peers};
+pub use raft::message::promised_term;
 pub use shard::{GroupStats, Shard, ShardStats};

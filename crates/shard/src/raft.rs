@@ -27,7 +27,7 @@ mod incoming;
 pub(crate) mod lead;
 pub(crate) mod log_store;
 pub(crate) mod members;
-mod message;
+pub(crate) mod message;
 mod network;
 pub(crate) mod read_gate;
 pub(crate) mod replica;

@@ -20,7 +20,7 @@ use bitroster_command::{
 };
 use bitroster_shard::{
     Destination, Error, Fatal, GroupHandle, GroupSpec, MemberStep, MessageKind, PeerError, Peers,
-    Shard, ShardOptions,
+    Shard, ShardOptions, promised_term,
 };
 use bitroster_types::limits::SLOTS;
 use bitroster_types::{Consistency, Deadline, GroupId, Key, NodeId, ReplicaId, SessionId, Slot};
@@ -307,7 +307,8 @@ fn a_founded_group_is_led_by_the_preferred_replica_and_all_apply_what_is_written
         ops.push_read(&get_bit("k", 7));
         ops.push_read(&count("k"));
         let reading = cluster.group(node);
-        let stale = cluster.block(reading.read_batch(ops, Consistency::Stale, soon())).unwrap();
+        let stale =
+            cluster.block(reading.read_batch(ops, Consistency::Stale, &[], soon())).unwrap();
         assert_eq!(stale.outcomes.decode().unwrap(), [integer(1), integer(1)]);
         assert!(stale.age < PATIENCE);
     }
@@ -316,6 +317,56 @@ fn a_founded_group_is_led_by_the_preferred_replica_and_all_apply_what_is_written
     let followers: Vec<_> =
         status.followers.iter().map(|one| (one.replica.0, one.node.0, one.voter)).collect();
     assert_eq!(followers, [(2, 2, true), (3, 3, true)]);
+}
+
+/// Reads that are confirmed by `supporters`: what they answered, and the term to be confirmed.
+fn read_with(cluster: &Cluster, node: NodeId, supporters: &[u64]) -> Result<Confirmable, Error> {
+    let mut ops = OpBatch::new();
+    ops.push_read(&count("k"));
+    let supporters: Vec<_> = supporters.iter().copied().map(ReplicaId).collect();
+    let (group, within) = (cluster.group(node), within(500));
+    let read = group.read_batch(ops, Consistency::Linearizable, &supporters, within);
+    let answered = cluster.block(read)?;
+    Ok((answered.outcomes.decode().unwrap().remove(0), answered.term))
+}
+
+type Confirmable = (Outcome, Option<u64>);
+
+/// The newest term that a replica has promised itself to, as it says to routers.
+fn promised(cluster: &Cluster, node: u64) -> u64 {
+    let shard = cluster.shard(NodeId(node));
+    let answer = shard.receive(ONE, ReplicaId(node), MessageKind::Lead, Bytes::new());
+    promised_term(&cluster.block(answer).unwrap()).unwrap()
+}
+
+#[test]
+fn a_leader_leaves_it_to_its_supporters_and_a_deposed_one_finds_none() {
+    let cluster = Cluster::start();
+    let old = cluster.write(&[1, 2, 3], &set_bit("k", 1)).0;
+    let others: Vec<_> = [1, 2, 3].into_iter().filter(|node| *node != old.0).collect();
+    assert_eq!(read_with(&cluster, old, &[]).unwrap(), (integer(1), None));
+    // Who makes no majority with it is of no use: the leader asks for itself.
+    for nobody in [old.0, 77] {
+        assert_eq!(read_with(&cluster, old, &[nobody]).unwrap(), (integer(1), None));
+    }
+    let term = read_with(&cluster, old, &others[..1]).unwrap().1.unwrap();
+    assert!(others.iter().all(|other| promised(&cluster, *other) <= term));
+    let refused = read_with(&cluster, NodeId(others[0]), &[old.0]).unwrap_err();
+    assert!(matches!(refused, Error::NoLeader { leader, .. } if leader == Some(old)), "{refused}");
+
+    cluster.net.isolate(old);
+    let new = cluster.write(&others, &set_bit("k", 3)).0;
+    let newer = read_with(&cluster, new, &others).unwrap();
+    assert!(newer.0 == integer(2) && newer.1.is_some_and(|newer| newer > term), "{newer:?}");
+    // The old one may not know yet, and answer what was right once. Both others were needed to make
+    // the new one, so that whichever of them is asked tells.
+    if let Ok((outcome, Some(told))) = read_with(&cluster, old, &others[..1]) {
+        assert_eq!((outcome, told), (integer(1), term));
+    }
+    assert!(others.iter().all(|other| promised(&cluster, *other) > term));
+    cluster.net.heal();
+    cluster.catch_up(old, new);
+    assert!(promised(&cluster, old.0) > term);
 }
 
 #[test]

@@ -391,15 +391,17 @@ fn a_batch_of_reads_is_answered_in_order_with_light_and_heavy_ones_mixed() {
     }
     let group = process.group(ONE);
     for consistency in Consistency::ALL {
-        let answered =
-            process.runtime.block_on(group.read_batch(reads.clone(), consistency, soon())).unwrap();
+        let answered = process
+            .runtime
+            .block_on(group.read_batch(reads.clone(), consistency, &[], soon()))
+            .unwrap();
         let expected = [integer(1), integer(8 << 20), integer(0), integer(0)];
         assert_eq!(answered.outcomes.decode().unwrap(), expected, "{consistency:?}");
         assert_eq!(answered.age, Duration::ZERO);
     }
     let mut mixed = reads.clone();
     mixed.push_set_bit(&key("k"), 1, true);
-    let refused = group.read_batch(mixed, Consistency::Linearizable, soon());
+    let refused = group.read_batch(mixed, Consistency::Linearizable, &[], soon());
     let error = process.runtime.block_on(refused).unwrap_err();
     assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
     process.stop();

@@ -72,7 +72,7 @@ impl Transport for LocalTransport {
         let consistency = reading.consistency;
         match self.group(group) {
             Ok(handle) => Box::pin(async move {
-                let answered = handle.read_batch(ops, consistency, deadline).await;
+                let answered = handle.read_batch(ops, consistency, &[], deadline).await;
                 let outcomes = answered.map_err(translate(group))?.outcomes.decode();
                 outcomes.map_err(|error| {
                     CommandError::Message(format!("ERR a reply cannot be read: {error}")).into()

@@ -51,7 +51,8 @@ impl<'a> Alone<'a> {
         deadline: Deadline,
     ) -> Result<Vec<Outcome>, TransportError> {
         let Target { group, epoch } = self.to;
-        let request = Request::Read { group, epoch, consistency: reading.consistency, ops };
+        let (consistency, supporters) = (reading.consistency, Vec::new());
+        let request = Request::Read { group, epoch, consistency, supporters, ops };
         let (outcomes, age_ms) = self.ask(request, deadline).await?;
         reading.note_age(age_ms);
         Ok(outcomes)
@@ -80,7 +81,7 @@ impl<'a> Alone<'a> {
             let Response { status, detail, reason, body } =
                 answered.map_err(|_| unknown(started))?;
             match (status, body) {
-                (Status::Ok, Body::Outcomes { outcomes, age_ms }) => {
+                (Status::Ok, Body::Outcomes { outcomes, age_ms, .. }) => {
                     let outcomes = outcomes.decode().map_err(|_| unknown(started))?;
                     return Ok((outcomes, age_ms));
                 }

@@ -11,7 +11,7 @@ use bitroster_types::{
 };
 use tokio::sync::oneshot;
 
-use super::{busy, queue::Item, sender::Sender};
+use super::{busy, queue::Item, sender::Sender, supporters::hear};
 use crate::request::{Body, Request};
 
 /// How long a node may take over short reads before another one is asked; it doubles.
@@ -140,15 +140,29 @@ impl Ask {
         let mut refusal = TransportError::NoLeader { group };
         let mut search = sender.search(consistency == Consistency::Stale);
         let mut patience = if is_short { PATIENCE } else { PATIENCE_LONG };
+        let mut asks_supporters = consistency == Consistency::Linearizable;
         while let Some(node) = search.next(deadline).await {
-            let request = Request::Read { group, epoch, consistency, ops: ops.clone() };
-            let Ok(response) = sender.ask(node, request, deadline, patience).await else {
+            let asked = match asks_supporters {
+                true => sender.supporters.of(&sender.links, group, node),
+                false => Vec::new(),
+            };
+            let supporters = asked.iter().map(|supporter| supporter.replica).collect();
+            let request = Request::Read { group, epoch, consistency, supporters, ops: ops.clone() };
+            let answer = sender.ask(node, request, deadline, patience);
+            let (answer, holds) = hear(&sender.links, group, &asked, deadline, answer).await;
+            let Ok(response) = answer else {
                 refusal = TransportError::NoLeader { group };
                 patience = patience.saturating_mul(2);
                 continue;
             };
             match (response.status, response.body) {
-                (Status::Ok, Body::Outcomes { outcomes, age_ms }) => match outcomes.decode() {
+                (Status::Ok, Body::Outcomes { .. }) if !holds => {
+                    // It is asked to see to that itself.
+                    sender.supporters.failed();
+                    asks_supporters = false;
+                    search.again(node);
+                }
+                (Status::Ok, Body::Outcomes { outcomes, age_ms, .. }) => match outcomes.decode() {
                     Ok(outcomes) if outcomes.len() == count => {
                         if consistency != Consistency::Stale {
                             sender.lead.found(node);

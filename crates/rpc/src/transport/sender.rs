@@ -18,6 +18,7 @@ use super::{
     read::{self, WaitingRead},
     search::{Lead, Search},
     session::Session,
+    supporters::Supporters,
     unknown, within,
     write::{self, WaitingWrite},
 };
@@ -32,6 +33,7 @@ pub(super) struct Sender {
     pub(super) group: GroupId,
     pub(super) links: Links,
     pub(super) lead: Lead,
+    pub(super) supporters: Supporters,
     pub(super) session: Session,
     pub(super) writes: Queue<WaitingWrite>,
     pub(super) reads: Queue<WaitingRead>,
@@ -43,6 +45,7 @@ impl Sender {
             group,
             links,
             lead: Lead::default(),
+            supporters: Supporters::default(),
             session: Session::default(),
             writes: Queue::new(),
             reads: Queue::new(),

@@ -13,8 +13,7 @@ use std::{
 };
 
 use bitroster_command::{
-    Op, OpBatch, Outcome, OutcomeBatch, OutcomeWriter, ReadCommand, ReadOp, Reply, WriteCommand,
-    WriteOp,
+    Op, OpBatch, Outcome, OutcomeWriter, ReadCommand, ReadOp, Reply, WriteCommand, WriteOp,
 };
 use bitroster_engine::{Engine, EngineConfig};
 use bitroster_placement::{ClusterState, Founding, state::Member};
@@ -27,7 +26,7 @@ use bitroster_rpc::{
     Backend, Control, ControlError, Dispatcher, Identity, Links, PeerHost, Refusal, Services,
     Spawn, StateCell, serve,
 };
-use bitroster_shard::MessageKind;
+use bitroster_shard::{Answered, MessageKind};
 use bitroster_types::{
     ClusterId, Consistency, Deadline, GroupId, Key, LogIndex, NodeId, ReplicaId, SegmentWidth,
     UnixMillis,
@@ -42,6 +41,9 @@ use tokio::{
 };
 
 pub const GROUP: GroupId = GroupId(1);
+
+/// The term in which the leader leads.
+pub const TERM: u64 = 5;
 
 /// Starts tasks of tests.
 pub struct Tasks;
@@ -79,6 +81,13 @@ pub struct Group {
     /// Requests that reached the leader, without those that open sessions.
     pub writes: AtomicU64,
     pub reads: AtomicU64,
+    /// The newest term that each node's replica says it has promised itself to; `u64::MAX`: it does
+    /// not say. The leader leads in [`TERM`].
+    pub promised: [AtomicU64; 3],
+    /// Reads that the leader answered for its supporters to confirm.
+    pub unconfirmed: AtomicU64,
+    /// Who was asked for a promise, in order.
+    pub asked: Mutex<Vec<u64>>,
     /// Messages between replicas, in the order in which they were taken up.
     pub messages: Mutex<Vec<Bytes>>,
 }
@@ -91,6 +100,9 @@ impl Group {
             script: Mutex::default(),
             writes: AtomicU64::new(0),
             reads: AtomicU64::new(0),
+            promised: Default::default(),
+            unconfirmed: AtomicU64::new(0),
+            asked: Mutex::default(),
             messages: Mutex::default(),
         })
     }
@@ -171,13 +183,21 @@ impl Backend for Replica {
         &self,
         _group: GroupId,
         replica: ReplicaId,
-        _kind: MessageKind,
+        kind: MessageKind,
         body: Bytes,
     ) -> BoxFuture<'static, Result<Bytes, Refusal>> {
         if replica.0 == 99 {
             return ready(Err(refusal(Status::Unavailable, 0))).boxed();
         }
         let group = Arc::clone(&self.group);
+        if kind == MessageKind::Lead {
+            group.asked.lock().unwrap().push(self.node.0);
+            let at = usize::try_from(self.node.0 - 1).unwrap();
+            return match group.promised[at].load(SeqCst) {
+                u64::MAX => pending().boxed(),
+                term => ready(Ok(Bytes::copy_from_slice(&term.to_le_bytes()))).boxed(),
+            };
+        }
         async move {
             group.messages.lock().unwrap().push(body.clone());
             tokio::task::yield_now().await;
@@ -191,8 +211,9 @@ impl Backend for Replica {
         _group: GroupId,
         ops: OpBatch,
         consistency: Consistency,
+        supporters: Vec<ReplicaId>,
         _deadline: Deadline,
-    ) -> BoxFuture<'static, Result<(OutcomeBatch, Duration), Refusal>> {
+    ) -> BoxFuture<'static, Result<Answered, Refusal>> {
         let (leads, group, node) = (self.leads(), Arc::clone(&self.group), self.node);
         async move {
             if consistency != Consistency::Stale {
@@ -212,8 +233,11 @@ impl Backend for Replica {
                 let Op::Read(op) = op else { panic!("a write among reads") };
                 writer.push(&engine.read(&op, engine.time()));
             }
+            let term = (!supporters.is_empty()).then_some(TERM);
+            group.unconfirmed.fetch_add(u64::from(term.is_some()), SeqCst);
             // A replica is as old as its number says.
-            Ok((writer.finish(), Duration::from_millis(100 * node.0)))
+            let age = Duration::from_millis(100 * node.0);
+            Ok(Answered { outcomes: writer.finish(), age, term })
         }
         .boxed()
     }

@@ -107,7 +107,9 @@ impl GroupHandle {
     }
 
     /// Answers reads, all admitted by one question to the majority. Light ones are answered from
-    /// one state, unless there are many; heavy ones compute on the work pool.
+    /// one state, unless there are many; heavy ones compute on the work pool. Linearizable ones
+    /// need not wait for the majority where `supporters` make one with this replica: the caller
+    /// asks them, after the reads came, and judges by [`Answered::term`].
     ///
     /// # Errors
     ///
@@ -116,10 +118,11 @@ impl GroupHandle {
         &self,
         ops: OpBatch,
         consistency: Consistency,
+        supporters: &[ReplicaId],
         deadline: Deadline,
     ) -> Result<Answered, Error> {
         let ops = reads_of(ops)?;
-        let reading = self.group.read_batch(ops, consistency, deadline);
+        let reading = self.group.read_batch(ops, consistency, supporters, deadline);
         timeout_at(deadline.instant().into(), reading).await.unwrap_or(Err(LATE_READS))
     }
 

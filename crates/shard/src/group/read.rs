@@ -6,10 +6,11 @@ use std::time::Duration;
 use bitroster_command::{Op, OpBatch, Outcome, OutcomeBatch, OutcomeWriter, ReadCommand, ReadOp};
 use bitroster_engine::{ReadStep, Work};
 use bitroster_types::planted::Fault;
-use bitroster_types::{Consistency, Deadline, UnixMillis};
+use bitroster_types::{Consistency, Deadline, ReplicaId, UnixMillis};
 use futures_util::future;
 
 use super::Group;
+use super::role::Role;
 use crate::error::Error;
 use crate::pool::{Refusal, Room};
 use crate::raft::replica::Replica;
@@ -33,6 +34,19 @@ pub struct Answered {
     /// How long ago this replica knew last that it had applied all that its leader had committed.
     /// Zero unless the reads were [`Consistency::Stale`].
     pub age: Duration,
+    /// The term that this replica leads in, where its supporters are to confirm that: the outcomes
+    /// hold only if none of them, asked after the reads came, has promised itself to a later term.
+    /// `None` where the outcomes hold.
+    pub term: Option<u64>,
+}
+
+/// When reads may be answered from the state, as of now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Admitted {
+    /// As [`Answered::age`].
+    age: Duration,
+    /// As [`Answered::term`].
+    term: Option<u64>,
 }
 
 /// Where one op's answer is.
@@ -46,14 +60,18 @@ enum Answer {
 
 impl Group {
     /// Waits until reads of this consistency may be answered from the state, and says how old the
-    /// answers may then be.
+    /// answers may then be. With `supporters` that make a majority it need not wait for one.
     ///
     /// # Errors
     ///
     /// [`Error::Loading`], [`Error::NoLeader`], [`Error::ShuttingDown`].
-    pub(super) async fn admit(&self, consistency: Consistency) -> Result<Duration, Error> {
+    pub(super) async fn admit(
+        &self,
+        consistency: Consistency,
+        supporters: &[ReplicaId],
+    ) -> Result<Admitted, Error> {
         if self.serving.load(Ordering::Acquire) {
-            return Ok(Duration::ZERO);
+            return Ok(Admitted::default());
         }
         let role = *self.role.borrow();
         if !self.is_ready() {
@@ -66,11 +84,14 @@ impl Group {
             });
         }
         match consistency {
-            Consistency::Stale => return self.age(),
+            Consistency::Stale => return Ok(Admitted { age: self.age()?, term: None }),
             Consistency::Linearizable | Consistency::Leader if !role.leads => {
                 return Err(self.no_leader());
             }
             Consistency::Linearizable if !Fault::ReadFromDeposedLeader.is_planted() => {
+                if self.is_supported(role, supporters) {
+                    return Ok(Admitted { term: Some(role.term), ..Admitted::default() });
+                }
                 self.gate.pass().await?;
             }
             // It has applied nothing of its own time yet: it must learn what was committed before.
@@ -78,7 +99,16 @@ impl Group {
             Consistency::Leader if !self.has_quorum() => return Err(self.no_leader()),
             Consistency::Linearizable | Consistency::Leader => {}
         }
-        Ok(Duration::ZERO)
+        Ok(Admitted::default())
+    }
+
+    /// Whether this replica leads in the term of `role` as long as `supporters` do not say
+    /// otherwise, and has applied all that was committed before.
+    fn is_supported(&self, role: Role, supporters: &[ReplicaId]) -> bool {
+        let replica = self.replica.get().filter(|_| !supporters.is_empty());
+        replica.is_some_and(|replica| {
+            self.has_led(role) && replica.is_majority_with(role.term, supporters)
+        })
     }
 
     /// Whether a majority took this replica for the leader not long ago.
@@ -139,7 +169,7 @@ impl Group {
         deadline: Deadline,
     ) -> Result<Outcome, Error> {
         loop {
-            self.admit(consistency).await?;
+            self.admit(consistency, &[]).await?;
             let step = {
                 let now = self.now(consistency);
                 self.keyspace.read().read_step(&op, now)
@@ -161,9 +191,10 @@ impl Group {
         &self,
         ops: Vec<ReadOp>,
         consistency: Consistency,
+        supporters: &[ReplicaId],
         deadline: Deadline,
     ) -> Result<Answered, Error> {
-        let age = self.admit(consistency).await?;
+        let Admitted { age, term } = self.admit(consistency, supporters).await?;
         let mut answers = Vec::with_capacity(ops.len());
         for chunk in ops.chunks(OPS_PER_LOCK) {
             let now = self.now(consistency);
@@ -186,7 +217,7 @@ impl Group {
                 }
             }
         }
-        Ok(Answered { outcomes: outcomes.finish(), age })
+        Ok(Answered { outcomes: outcomes.finish(), age, term })
     }
 
     /// Computes what is due of `answers`; all of it is admitted at once, or nothing.

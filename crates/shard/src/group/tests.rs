@@ -143,14 +143,15 @@ async fn a_heavy_read_is_refused_when_too_many_wait_and_a_light_one_is_not() {
     let mut both = OpBatch::new();
     both.push_read(&get_bit("a"));
     both.push_read(&get());
-    let refused = group.read_batch(both.clone(), Consistency::Leader, soon()).await.unwrap_err();
+    let refused =
+        group.read_batch(both.clone(), Consistency::Leader, &[], soon()).await.unwrap_err();
     assert!(matches!(refused, Error::Busy { .. }), "{refused}");
     let light = group.read(get_bit("a"), Consistency::Leader, soon()).await;
     assert_eq!(light.unwrap(), integer(1));
     // The client that waits goes: nothing is left of its read.
     drop((waits, others));
     assert_eq!(pool.jobs(), 1);
-    let mut answered = Box::pin(group.read_batch(both, Consistency::Leader, soon()));
+    let mut answered = Box::pin(group.read_batch(both, Consistency::Leader, &[], soon()));
     assert!(futures_util::poll!(&mut answered).is_pending());
     release.send(()).unwrap();
     assert!(blocker.await.is_ok());

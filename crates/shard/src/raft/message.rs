@@ -204,6 +204,12 @@ pub(crate) fn decode_promised(body: &[u8]) -> io::Result<u64> {
     Ok(term)
 }
 
+/// The newest term that a replica has promised itself to, from its answer to
+/// [`MessageKind::Lead`](crate::MessageKind::Lead), which has no body; `None` if it is no answer.
+pub fn promised_term(answer: &[u8]) -> Option<u64> {
+    decode_promised(answer).ok()
+}
+
 /// A leader's wish to hand over as bytes.
 pub(crate) fn encode_transfer(request: &Transfer) -> Bytes {
     let mut out = codec::encode_vote(request.from_leader()).to_vec();

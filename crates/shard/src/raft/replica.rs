@@ -1,6 +1,6 @@
 //! One replica of one group: openraft behind a face that names none of its types.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -240,6 +240,21 @@ impl Replica {
             patience: self.timing.election_timeout_min(),
         };
         voters.ask(&asking, || self.log.promised()).await
+    }
+
+    /// Whether this replica makes a majority of the voters with `supporters`, and has not promised
+    /// itself past `term`.
+    pub(crate) fn is_majority_with(&self, term: u64, supporters: &[ReplicaId]) -> bool {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let stands_in = |replica: &u64| {
+            *replica == self.place.replica.0 || supporters.contains(&ReplicaId(*replica))
+        };
+        let configs = metrics.membership_config.membership().get_joint_config();
+        let is_majority = |config: &BTreeSet<u64>| {
+            config.iter().filter(|replica| stands_in(replica)).count() > config.len() / 2
+        };
+        !configs.is_empty() && configs.iter().all(is_majority) && self.log.promised() <= term
     }
 
     /// How long ago, at most, a majority last said that this replica leads; `None` if none did
