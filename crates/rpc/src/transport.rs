@@ -1,14 +1,16 @@
 //! The router's way to groups, wherever they are.
 //!
-//! Each group has a `Sender`. All writes that wait for a group become one numbered batch, all short
-//! reads one call; a few of each are on their way at a time, and there is no timer. A write that
-//! was sent and not answered is sent again under its number, to whoever leads now, so that its
-//! outcome is learnt and it is applied once.
+//! Each group has a `Sender`. All writes that wait for a group become one numbered batch, all
+//! short reads one call; a few of each are on their way at a time. Writes that wait may give those
+//! who were just answered a moment to join them; no read waits for a timer. A write that was sent
+//! and not answered is sent again under its number, to whoever leads now, so that its outcome is
+//! learnt and it is applied once.
 //!
 //! | module    | job                                                        |
 //! |-----------|------------------------------------------------------------|
 //! | `sender`  | what one group's requests share                            |
 //! | `queue`   | requests that wait, and how many flights take them         |
+//! | `cohort`  | whether what waits should leave, or wait for more          |
 //! | `mark`    | who gave up first: the caller or its batch                 |
 //! | `search`  | which node to ask next                                     |
 //! | `session` | the session and its numbers                                |
@@ -18,6 +20,7 @@
 //! | `alone`   | a group whose only replica is here: nothing is numbered    |
 
 mod alone;
+mod cohort;
 mod mark;
 mod queue;
 mod read;

@@ -309,6 +309,9 @@ pub const SENDER_FLIGHTS_MAX: usize = 2;
 /// some two hundred SETBITs.
 pub const SENDER_LOAD_BYTES: usize = 4 << 10;
 
+/// Bytes of waiting requests that wait for no others: the rest of a call costs little beside them.
+pub const SENDER_GATHER_BYTES_MAX: usize = 4 * SENDER_LOAD_BYTES;
+
 /// Most bytes that wait for their way to one group; one batch alone may exceed it.
 pub const SENDER_QUEUE_BYTES_MAX: usize = 64 << 20;
 

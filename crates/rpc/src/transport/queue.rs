@@ -1,11 +1,18 @@
 //! Requests that wait for their way to a group, and how many flights take them.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use bitroster_types::limits::{
-    SENDER_FLIGHTS_MAX, SENDER_LOAD_BYTES, SENDER_QUEUE_BYTES_MAX, SENDER_QUEUE_REQUESTS_MAX,
+    SENDER_FLIGHTS_MAX, SENDER_GATHER_BYTES_MAX, SENDER_LOAD_BYTES, SENDER_QUEUE_BYTES_MAX,
+    SENDER_QUEUE_REQUESTS_MAX,
 };
 use parking_lot::Mutex;
+use tokio::{sync::Notify, time::timeout};
+
+use super::cohort::Cohort;
 
 /// Something that waits.
 pub(super) trait Item {
@@ -20,6 +27,8 @@ pub(super) trait Item {
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     inner: Mutex<Inner<T>>,
+    /// Told when as many wait as are wanted.
+    are_enough: Notify,
 }
 
 #[derive(Debug)]
@@ -27,6 +36,9 @@ struct Inner<T> {
     waiting: VecDeque<T>,
     bytes: usize,
     flights: usize,
+    cohort: Cohort,
+    /// A flight waits until so many wait.
+    wanted: Option<usize>,
 }
 
 /// What to do after a push.
@@ -41,8 +53,15 @@ pub(super) enum Pushed {
 }
 
 impl<T: Item> Queue<T> {
-    pub(super) const fn new() -> Self {
-        Self { inner: Mutex::new(Inner { waiting: VecDeque::new(), bytes: 0, flights: 0 }) }
+    pub(super) fn new() -> Self {
+        let inner = Inner {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            flights: 0,
+            cohort: Cohort::default(),
+            wanted: None,
+        };
+        Self { inner: Mutex::new(inner), are_enough: Notify::new() }
     }
 
     /// Adds a request at the end.
@@ -55,6 +74,10 @@ impl<T: Item> Queue<T> {
         }
         inner.bytes = bytes;
         inner.waiting.push_back(item);
+        let waiting = inner.waiting.len();
+        if inner.wanted.take_if(|wanted| waiting >= *wanted).is_some() {
+            self.are_enough.notify_waiters();
+        }
         let is_load = inner.bytes >= SENDER_LOAD_BYTES;
         if inner.flights == 0 || is_load && inner.flights < SENDER_FLIGHTS_MAX {
             inner.flights += 1;
@@ -62,6 +85,33 @@ impl<T: Item> Queue<T> {
         } else {
             Pushed::Waits
         }
+    }
+
+    /// A batch of so many callers was answered.
+    pub(super) fn answered(&self, callers: usize, took: Duration) {
+        self.inner.lock().cohort.answered(callers, took, Instant::now());
+    }
+
+    /// Gives those who were answered last a moment to ask again, where a few more requests would
+    /// make a much larger batch; see [`Cohort`].
+    pub(super) async fn gather(&self) {
+        let mut are_enough = std::pin::pin!(self.are_enough.notified());
+        let (since, patience) = {
+            let (mut inner, now) = (self.inner.lock(), Instant::now());
+            if inner.bytes >= SENDER_GATHER_BYTES_MAX {
+                return;
+            }
+            let waiting = inner.waiting.len();
+            let Some((wanted, patience)) = inner.cohort.wanted(waiting, now) else { return };
+            inner.wanted = Some(wanted);
+            are_enough.as_mut().enable();
+            (now, patience)
+        };
+        // The timer is coarse: it may come a millisecond late.
+        let have_come = timeout(patience, are_enough).await.is_ok();
+        let mut inner = self.inner.lock();
+        inner.wanted = None;
+        inner.cohort.came(have_come && since.elapsed() <= patience);
     }
 
     /// Requests that wait.
@@ -134,6 +184,35 @@ mod tests {
         assert_eq!(queue.take(100, SENDER_LOAD_BYTES).len(), 2);
         assert_eq!(SENDER_FLIGHTS_MAX, 2, "both are out");
         assert_eq!(queue.push(Parcel(SENDER_LOAD_BYTES, 1)), Pushed::Waits);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_ask_again_at_once_go_with_those_who_wait() {
+        let queue = Queue::new();
+        for _ in 0..10 {
+            queue.push(Parcel(10, 1));
+        }
+        assert_eq!(queue.take(5, 1000).len(), 5);
+        queue.answered(5, Duration::from_secs(60));
+        let come_back = async {
+            // Nine of ten are enough.
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+                queue.push(Parcel(10, 1));
+            }
+        };
+        let started = tokio::time::Instant::now();
+        let ((), ()) = tokio::join!(queue.gather(), come_back);
+        assert_eq!((queue.take(100, 1000).len(), started.elapsed()), (9, Duration::ZERO));
+        // Nobody comes, and what waits is not forgotten; a load does not wait at all.
+        queue.push(Parcel(10, 1));
+        queue.answered(9, Duration::from_secs(60));
+        queue.gather().await;
+        assert!(started.elapsed() >= Duration::from_secs(30));
+        assert_eq!(queue.take(100, 1000).len(), 1);
+        queue.push(Parcel(SENDER_GATHER_BYTES_MAX, 1));
+        queue.answered(9, Duration::from_secs(60));
+        assert!(futures_util::poll!(std::pin::pin!(queue.gather())).is_ready());
     }
 
     #[test]

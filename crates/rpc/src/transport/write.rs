@@ -64,6 +64,7 @@ pub(super) async fn fly(sender: Arc<Sender>) {
     loop {
         // Connections that have requests at this moment add theirs.
         tokio::task::yield_now().await;
+        sender.writes.gather().await;
         let bytes_max = RPC_PIECE_BYTES - RPC_NUMBERING_BYTES_MAX;
         let callers = sender.writes.take(ENTRY_OPS_MAX, bytes_max);
         let Some(first) = callers.first() else { return };
@@ -71,7 +72,9 @@ pub(super) async fn fly(sender: Arc<Sender>) {
         let deadline = callers.iter().map(|caller| caller.deadline).max();
         let deadline = deadline.expect("a batch has a caller");
         let sent = Sent { number: None, may_have_arrived: false, ops: None };
+        let (count, started) = (callers.len(), Instant::now());
         Flight { sender: &sender, callers, epoch, deadline, sent, busy: false }.run().await;
+        sender.writes.answered(count, started.elapsed());
     }
 }
 
