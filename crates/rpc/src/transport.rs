@@ -2,9 +2,9 @@
 //!
 //! Each group has a `Sender`. All writes that wait for a group become one numbered batch, all
 //! short reads one call; a few of each are on their way at a time. Writes that wait may give those
-//! who were just answered a moment to join them; no read waits for a timer. A write that was sent
-//! and not answered is sent again under its number, to whoever leads now, so that its outcome is
-//! learnt and it is applied once.
+//! who were just answered a moment to join them. A write that was sent and not answered is sent
+//! again under its number, to whoever leads now, so that its outcome is learnt and it is applied
+//! once.
 //!
 //! | module    | job                                                        |
 //! |-----------|------------------------------------------------------------|
@@ -17,6 +17,7 @@
 //! | `write`   | one batch of writes on its way                             |
 //! | `read`    | reads on their way                                         |
 //! | `supporters` | who confirms that a leader still leads                  |
+//! | `tries`   | how often something is tried that may be in vain           |
 //! | `alone`   | a group whose only replica is here: nothing is numbered    |
 
 mod alone;
@@ -28,6 +29,7 @@ mod search;
 mod sender;
 mod session;
 mod supporters;
+mod tries;
 mod write;
 
 use std::{collections::HashMap, sync::Arc, time::Duration, time::Instant};

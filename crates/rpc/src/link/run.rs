@@ -135,7 +135,8 @@ impl Run {
     /// one is always open.
     fn note_memory(&self, memory: Memory) {
         if self.route.is_kept_open && memory != Memory::Unspecified {
-            self.ends.pressure.set(self.route.node, memory == Memory::Above);
+            let link = Arc::as_ptr(&self.lane).addr();
+            self.ends.pressure.set(self.route.node, link, memory == Memory::Above);
         }
     }
 

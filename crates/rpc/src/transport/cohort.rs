@@ -8,30 +8,33 @@
 
 use std::time::{Duration, Instant};
 
-/// Batches that leave at once after the first try in vain; this doubles.
-const PASSED_MIN: u32 = 2;
+use super::tries::Tries;
 
-/// The most batches that leave at once between two tries.
-const PASSED_MAX: u32 = 256;
+/// The longest time that those who were answered may take: a few rounds of an idle group.
+const PATIENCE_MAX: Duration = Duration::from_millis(5);
 
 /// What is known of those who were answered last.
 #[derive(Debug, Default)]
 pub(super) struct Cohort {
-    /// How many they are, until they have been waited for.
-    answered: usize,
+    /// How many they were with those who waited then, until they have been waited for.
+    both: usize,
     answered_at: Option<Instant>,
-    /// How long they may take: half of what their batch took.
+    /// How long they may take: half of what their batch took, within bounds.
     patience: Duration,
-    /// Batches that leave at once before the next try.
-    passes: u32,
-    passed_next: u32,
+    tries: Tries,
 }
 
 impl Cohort {
-    /// A batch of so many callers was answered.
-    pub(super) fn answered(&mut self, callers: usize, took: Duration, now: Instant) {
-        self.answered = callers;
-        self.patience = took / 2;
+    /// A batch of so many callers is about to be answered, while `waiting` others wait.
+    pub(super) fn answered(
+        &mut self,
+        callers: usize,
+        waiting: usize,
+        took: Duration,
+        now: Instant,
+    ) {
+        self.both = callers + waiting;
+        self.patience = (took / 2).min(PATIENCE_MAX);
         self.answered_at = Some(now);
     }
 
@@ -42,25 +45,13 @@ impl Cohort {
         if waiting == 0 || since > self.patience {
             return None;
         }
-        let wanted = ((std::mem::take(&mut self.answered) + waiting) * 9).div_ceil(10);
-        if waiting >= wanted {
-            return None;
-        }
-        if self.passes > 0 {
-            self.passes -= 1;
-            return None;
-        }
-        Some((wanted, self.patience))
+        let wanted = (std::mem::take(&mut self.both) * 9).div_ceil(10);
+        (waiting < wanted && self.tries.is_due()).then_some((wanted, self.patience))
     }
 
     /// Whether those that were waited for came in time.
     pub(super) fn came(&mut self, in_time: bool) {
-        if in_time {
-            (self.passes, self.passed_next) = (0, 0);
-        } else {
-            self.passes = self.passed_next.clamp(PASSED_MIN, PASSED_MAX);
-            self.passed_next = self.passes * 2;
-        }
+        self.tries.tried(in_time);
     }
 }
 
@@ -70,44 +61,48 @@ mod tests {
 
     const TOOK: Duration = Duration::from_millis(2);
 
-    fn answered(callers: usize) -> (Cohort, Instant) {
+    fn answered(callers: usize, waiting: usize) -> (Cohort, Instant) {
         let (mut cohort, now) = (Cohort::default(), Instant::now());
-        cohort.answered(callers, TOOK, now);
+        cohort.answered(callers, waiting, TOOK, now);
         (cohort, now)
     }
 
     #[test]
     fn those_who_were_answered_are_waited_for_once_and_not_for_long() {
         for (callers, waiting, wanted) in [(1, 1, 2), (25, 25, 45), (3, 1, 4), (40, 1, 37)] {
-            let (mut cohort, now) = answered(callers);
+            let (mut cohort, now) = answered(callers, waiting);
             assert_eq!(cohort.wanted(waiting, now + TOOK / 2), Some((wanted, TOOK / 2)));
             assert_eq!(cohort.wanted(waiting, now), None);
         }
-        // Nobody would be delayed, or all but a few wait, or they are long gone.
-        let (mut cohort, now) = answered(25);
+        // Some of them are back before anybody looks.
+        let (mut cohort, now) = answered(25, 25);
+        assert_eq!(cohort.wanted(31, now), Some((45, TOOK / 2)));
+        // A lone client comes back; nobody waits; they are long gone; all but a few wait.
+        let (mut cohort, now) = answered(1, 0);
+        assert_eq!(cohort.wanted(1, now), None);
+        let (mut cohort, now) = answered(25, 25);
         assert_eq!(cohort.wanted(0, now), None);
         assert_eq!(cohort.wanted(25, now + TOOK), None);
-        let (mut cohort, now) = answered(2);
-        assert_eq!(cohort.wanted(30, now), None);
+        let (mut cohort, now) = answered(2, 28);
+        assert_eq!(cohort.wanted(28, now), None);
         assert_eq!(Cohort::default().wanted(5, now), None);
+        // However long it took.
+        cohort.answered(40, 10, Duration::from_secs(30), now);
+        assert_eq!(cohort.wanted(10, now), Some((45, PATIENCE_MAX)));
     }
 
     #[test]
-    fn who_does_not_come_back_is_waited_for_less_and_less_often() {
-        let (mut cohort, now) = answered(25);
-        let mut batches_to_next_try = |comes: bool| {
-            let mut batches = 0;
-            loop {
-                batches += 1;
-                cohort.answered(25, TOOK, now);
-                if cohort.wanted(25, now).is_some() {
-                    cohort.came(comes);
-                    return batches;
-                }
+    fn who_does_not_come_back_is_waited_for_less_often() {
+        let (mut cohort, now) = answered(25, 25);
+        let mut waits = |comes: bool| {
+            cohort.answered(25, 25, TOOK, now);
+            let waits = cohort.wanted(25, now).is_some();
+            if waits {
+                cohort.came(comes);
             }
+            waits
         };
-        let tries: Vec<u32> = (0..11).map(|_| batches_to_next_try(false)).collect();
-        assert_eq!(tries, [1, 3, 5, 9, 17, 33, 65, 129, 257, 257, 257]);
-        assert_eq!([true, true, false, false].map(batches_to_next_try), [257, 1, 1, 3]);
+        assert_eq!([true, true, false].map(&mut waits), [true, true, true]);
+        assert_eq!([true, true, true, true].map(&mut waits), [false, false, true, true]);
     }
 }

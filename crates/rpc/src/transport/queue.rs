@@ -1,16 +1,16 @@
 //! Requests that wait for their way to a group, and how many flights take them.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
 
 use bitroster_types::limits::{
     SENDER_FLIGHTS_MAX, SENDER_GATHER_BYTES_MAX, SENDER_LOAD_BYTES, SENDER_QUEUE_BYTES_MAX,
     SENDER_QUEUE_REQUESTS_MAX,
 };
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 use super::cohort::Cohort;
 
@@ -74,8 +74,8 @@ impl<T: Item> Queue<T> {
         }
         inner.bytes = bytes;
         inner.waiting.push_back(item);
-        let waiting = inner.waiting.len();
-        if inner.wanted.take_if(|wanted| waiting >= *wanted).is_some() {
+        let (waiting, is_much) = (inner.waiting.len(), bytes >= SENDER_GATHER_BYTES_MAX);
+        if inner.wanted.take_if(|wanted| waiting >= *wanted || is_much).is_some() {
             self.are_enough.notify_waiters();
         }
         let is_load = inner.bytes >= SENDER_LOAD_BYTES;
@@ -87,9 +87,11 @@ impl<T: Item> Queue<T> {
         }
     }
 
-    /// A batch of so many callers was answered.
+    /// A batch of so many callers is about to be answered.
     pub(super) fn answered(&self, callers: usize, took: Duration) {
-        self.inner.lock().cohort.answered(callers, took, Instant::now());
+        let mut inner = self.inner.lock();
+        let waiting = inner.waiting.len();
+        inner.cohort.answered(callers, waiting, took, Instant::now().into_std());
     }
 
     /// Gives those who were answered last a moment to ask again, where a few more requests would
@@ -98,11 +100,13 @@ impl<T: Item> Queue<T> {
         let mut are_enough = std::pin::pin!(self.are_enough.notified());
         let (since, patience) = {
             let (mut inner, now) = (self.inner.lock(), Instant::now());
-            if inner.bytes >= SENDER_GATHER_BYTES_MAX {
+            if inner.wanted.is_some() || inner.bytes >= SENDER_GATHER_BYTES_MAX {
                 return;
             }
             let waiting = inner.waiting.len();
-            let Some((wanted, patience)) = inner.cohort.wanted(waiting, now) else { return };
+            let Some((wanted, patience)) = inner.cohort.wanted(waiting, now.into_std()) else {
+                return;
+            };
             inner.wanted = Some(wanted);
             are_enough.as_mut().enable();
             (now, patience)
@@ -110,7 +114,9 @@ impl<T: Item> Queue<T> {
         // The timer is coarse: it may come a millisecond late.
         let have_come = timeout(patience, are_enough).await.is_ok();
         let mut inner = self.inner.lock();
-        inner.wanted = None;
+        if !have_come {
+            inner.wanted = None;
+        }
         inner.cohort.came(have_come && since.elapsed() <= patience);
     }
 
@@ -123,6 +129,10 @@ impl<T: Item> Queue<T> {
     /// requests and `bytes_max` bytes. Empty: nothing waits, and the flight that asked has ended.
     pub(super) fn take(&self, count_max: usize, bytes_max: usize) -> Vec<T> {
         let mut inner = self.inner.lock();
+        if inner.wanted.take().is_some() {
+            // Another flight takes them.
+            self.are_enough.notify_waiters();
+        }
         let (mut count, mut bytes) = (0, 0);
         if let Some(first) = inner.waiting.front() {
             for item in &inner.waiting {
@@ -201,16 +211,36 @@ mod tests {
                 queue.push(Parcel(10, 1));
             }
         };
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let ((), ()) = tokio::join!(queue.gather(), come_back);
         assert_eq!((queue.take(100, 1000).len(), started.elapsed()), (9, Duration::ZERO));
-        // Nobody comes, and what waits is not forgotten; a load does not wait at all.
+        // Nobody comes, and what waits is not forgotten.
         queue.push(Parcel(10, 1));
         queue.answered(9, Duration::from_secs(60));
         queue.gather().await;
-        assert!(started.elapsed() >= Duration::from_secs(30));
+        assert!(started.elapsed() >= Duration::from_millis(5));
         assert_eq!(queue.take(100, 1000).len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_others_once_much_waits_or_another_flight_has_left() {
+        let queue = Queue::new();
+        let answered = || {
+            queue.push(Parcel(10, 1));
+            queue.answered(9, Duration::from_secs(60));
+        };
+        answered();
+        let mut first = std::pin::pin!(queue.gather());
+        assert!(futures_util::poll!(&mut first).is_pending());
+        queue.answered(9, Duration::from_secs(60));
+        assert!(futures_util::poll!(std::pin::pin!(queue.gather())).is_ready(), "one is enough");
+        assert_eq!(queue.take(100, 1000).len(), 1);
+        assert!(futures_util::poll!(first).is_ready());
+        answered();
+        let mut much = std::pin::pin!(queue.gather());
+        assert!(futures_util::poll!(&mut much).is_pending());
         queue.push(Parcel(SENDER_GATHER_BYTES_MAX, 1));
+        assert!(futures_util::poll!(much).is_ready());
         queue.answered(9, Duration::from_secs(60));
         assert!(futures_util::poll!(std::pin::pin!(queue.gather())).is_ready());
     }

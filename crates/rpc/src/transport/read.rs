@@ -4,14 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use bitroster_command::{CommandError, OpBatch, Outcome, PartQuery, ReadCommand, ReadOp};
 use bitroster_proto::{convert, internal::Status};
-use bitroster_router::TransportError;
+use bitroster_router::{Retry, TransportError};
 use bitroster_types::{
     Consistency, Deadline,
     limits::{ENTRY_OPS_MAX, RPC_PIECE_BYTES},
 };
 use tokio::sync::oneshot;
 
-use super::{busy, queue::Item, sender::Sender, supporters::hear};
+use super::{
+    busy,
+    queue::Item,
+    sender::Sender,
+    supporters::{Asked, hear},
+};
 use crate::request::{Body, Request};
 
 /// How long a node may take over short reads before another one is asked; it doubles.
@@ -140,13 +145,14 @@ impl Ask {
         let mut refusal = TransportError::NoLeader { group };
         let mut search = sender.search(consistency == Consistency::Stale);
         let mut patience = if is_short { PATIENCE } else { PATIENCE_LONG };
-        let mut asks_supporters = consistency == Consistency::Linearizable;
+        // A long read is not computed twice, and has time for one message more.
+        let mut asks_supporters = is_short && consistency == Consistency::Linearizable;
         while let Some(node) = search.next(deadline).await {
             let asked = match asks_supporters {
                 true => sender.supporters.of(&sender.links, group, node),
-                false => Vec::new(),
+                false => Asked::default(),
             };
-            let supporters = asked.iter().map(|supporter| supporter.replica).collect();
+            let supporters = asked.supporters.iter().map(|supporter| supporter.replica).collect();
             let request = Request::Read { group, epoch, consistency, supporters, ops: ops.clone() };
             let answer = sender.ask(node, request, deadline, patience);
             let (answer, holds) = hear(&sender.links, group, &asked, deadline, answer).await;
@@ -156,14 +162,16 @@ impl Ask {
                 continue;
             };
             match (response.status, response.body) {
-                (Status::Ok, Body::Outcomes { .. }) if !holds => {
+                (Status::Ok, Body::Outcomes { .. }) if !holds && asks_supporters => {
                     // It is asked to see to that itself.
-                    sender.supporters.failed();
+                    sender.supporters.tried(&asked, false);
+                    sender.figures().retried(Retry::Unavailable);
                     asks_supporters = false;
                     search.again(node);
                 }
                 (Status::Ok, Body::Outcomes { outcomes, age_ms, .. }) => match outcomes.decode() {
-                    Ok(outcomes) if outcomes.len() == count => {
+                    Ok(outcomes) if outcomes.len() == count && holds => {
+                        sender.supporters.tried(&asked, true);
                         if consistency != Consistency::Stale {
                             sender.lead.found(node);
                         }

@@ -4,21 +4,19 @@
 //! promised itself to a later leader. The leader can ask for it, which takes two more messages in a
 //! row. So the router asks those whom the leader needs, its *supporters*, in the moment in which it
 //! asks the leader, and puts the two answers together. Where that fails, for whatever reason, the
-//! leader is asked to do it all.
+//! leader is asked to do it all, and also the next few times.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bitroster_proto::internal::Status;
 use bitroster_shard::{MessageKind, promised_term};
 use bitroster_types::{Deadline, GroupId, NodeId, ReplicaId};
 use bytes::Bytes;
 use futures_util::future::{Either, select, try_join_all};
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use super::within;
+use super::tries::Tries;
 use crate::{
     error::CallError,
     links::Links,
@@ -34,21 +32,46 @@ const ASK_FIRST_EVERY: usize = 256;
 /// Which supporters of a group are asked.
 #[derive(Debug, Default)]
 pub(super) struct Supporters {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    tries: Tries,
+    questions: usize,
     /// How many of the likeliest are passed over.
-    passed: AtomicUsize,
-    questions: AtomicUsize,
+    passed: usize,
+    /// Those that were asked between two failures fail as one.
+    failures: u64,
+}
+
+/// Those that are asked.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) supporters: Vec<Supporter>,
+    /// Failures before they were asked.
+    failures: u64,
 }
 
 impl Supporters {
     /// Who makes a majority with the replica on `leader`: a replica on this node first, then in the
-    /// order of the state but for those that failed. None where the leader needs nobody.
-    pub(super) fn of(&self, links: &Links, group: GroupId, leader: NodeId) -> Vec<Supporter> {
-        if self.questions.fetch_add(1, Relaxed).is_multiple_of(ASK_FIRST_EVERY) {
-            self.passed.store(0, Relaxed);
-        }
+    /// order of the state but for those that failed. None where the leader needs nobody, or is to
+    /// ask for itself.
+    pub(super) fn of(&self, links: &Links, group: GroupId, leader: NodeId) -> Asked {
+        let (passed, failures) = {
+            let mut inner = self.inner.lock();
+            if !inner.tries.is_due() {
+                return Asked::default();
+            }
+            if inner.questions.is_multiple_of(ASK_FIRST_EVERY) {
+                inner.passed = 0;
+            }
+            inner.questions = inner.questions.wrapping_add(1);
+            (inner.passed, inner.failures)
+        };
         let states = links.states().subscribe();
         let state = states.borrow();
-        let Some(state) = state.as_ref() else { return Vec::new() };
+        let Some(state) = state.as_ref() else { return Asked::default() };
         let stays = state.replicas(group).iter().filter(|replica| !replica.leaving);
         let needed = stays.clone().count() / 2;
         let others = stays.filter(|replica| replica.node != leader);
@@ -58,16 +81,25 @@ impl Supporters {
             others.swap(0, here);
         }
         if !others.is_empty() {
-            let passed = self.passed.load(Relaxed) % others.len();
+            let passed = passed % others.len();
             others.rotate_left(passed);
         }
         others.truncate(needed);
-        others
+        Asked { supporters: others, failures }
     }
 
-    /// Those that were asked did not help: others are asked the next time.
-    pub(super) fn failed(&self) {
-        self.passed.fetch_add(1, Relaxed);
+    /// Whether those that were asked confirmed what the leader said. If not, others are asked the
+    /// next time.
+    pub(super) fn tried(&self, asked: &Asked, helped: bool) {
+        let mut inner = self.inner.lock();
+        if asked.supporters.is_empty() || asked.failures != inner.failures {
+            return;
+        }
+        inner.tries.tried(helped);
+        if !helped {
+            inner.failures += 1;
+            inner.passed += 1;
+        }
     }
 }
 
@@ -83,12 +115,14 @@ pub(super) struct Supporter {
 pub(super) async fn hear(
     links: &Links,
     group: GroupId,
-    supporters: &[Supporter],
+    Asked { supporters, .. }: &Asked,
     deadline: Deadline,
     answer: impl Future<Output = Result<Response, CallError>>,
 ) -> (Result<Response, CallError>, bool) {
     if supporters.is_empty() {
-        return (answer.await, true);
+        let answer = answer.await;
+        let holds = term_of(&answer).is_none();
+        return (answer, holds);
     }
     let questions = supporters.iter().map(|supporter| promised(links, group, *supporter, deadline));
     let promised = async { try_join_all(questions).await.ok()?.into_iter().max() };
@@ -124,8 +158,6 @@ async fn promised(
     deadline: Deadline,
 ) -> Result<u64, ()> {
     let request = Request::Raft { group, replica, kind: MessageKind::Lead, body: Bytes::new() };
-    // Far longer than it is waited for.
-    let deadline = within(deadline, Duration::from_secs(1));
     let response = links.call(node, request, deadline).await.map_err(drop)?;
     match (response.status, response.body) {
         (Status::Ok, Body::Message(body)) => promised_term(&body).ok_or(()),

@@ -72,9 +72,9 @@ pub(super) async fn fly(sender: Arc<Sender>) {
         let deadline = callers.iter().map(|caller| caller.deadline).max();
         let deadline = deadline.expect("a batch has a caller");
         let sent = Sent { number: None, may_have_arrived: false, ops: None };
-        let (count, started) = (callers.len(), Instant::now());
-        Flight { sender: &sender, callers, epoch, deadline, sent, busy: false }.run().await;
-        sender.writes.answered(count, started.elapsed());
+        let started = Instant::now();
+        let sender = &sender;
+        Flight { sender, callers, epoch, deadline, started, sent, busy: false }.run().await;
     }
 }
 
@@ -85,6 +85,7 @@ struct Flight<'a> {
     epoch: u64,
     /// The latest of its callers.
     deadline: Deadline,
+    started: Instant,
     sent: Sent,
     /// Whether the last answer but for others was that the node is busy.
     busy: bool,
@@ -293,6 +294,7 @@ impl Flight<'_> {
         if outcomes.len() != count {
             return self.end_unknown();
         }
+        self.sender.writes.answered(self.callers.len(), self.started.elapsed());
         let mut outcomes = outcomes.into_iter();
         for caller in self.callers.drain(..) {
             let own = outcomes.by_ref().take(caller.batch.len()).collect();
