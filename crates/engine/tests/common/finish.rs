@@ -15,6 +15,10 @@ impl Cluster {
 
     /// Does what a leader has done about all that is not finished.
     pub fn finish_all(&mut self) {
+        // What has expired by now is found by an entry, and would be by the first one below.
+        for group in self.engines.keys().copied().collect::<Vec<_>>() {
+            self.write(group, WriteOp::Tick);
+        }
         for pending in self.pending() {
             self.finish(pending);
         }

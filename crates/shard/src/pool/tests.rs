@@ -203,7 +203,7 @@ async fn a_job_that_panics_returns_its_room_and_leaves_its_thread_to_others() {
     assert_eq!(panicked, Err(Refusal::Ended(Ended)));
     assert_eq!(pool.run_first(|| panic!("as meant")).await, Err::<(), _>(Ended));
     // The only thread may run a large job again: it counts none as running.
-    queue(&pool, LARGE, soon(), || ()).await.unwrap().await.unwrap();
+    pool.run(pool.admit(1, LARGE).unwrap(), LARGE, soon(), || ()).await.unwrap();
     assert_eq!(pool.run_first(|| 1).await, Ok(1));
     // Those before this last one have ended wholly, a moment after they were answered.
     assert_eq!(room(&pool), (0, 0));
