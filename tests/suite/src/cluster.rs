@@ -1,6 +1,7 @@
 //! A cluster of real processes: shard nodes and routers, their faults, and their state.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     net::{Ipv4Addr, SocketAddr},
     ops::Range,
@@ -384,6 +385,20 @@ impl Cluster {
         })
     }
 
+    /// Waits until every running replica has applied as much as the others of its group.
+    ///
+    /// What was acknowledged is then on all of them, as long as nothing more is written: who
+    /// acknowledged it had applied it.
+    pub fn wait_applied(&self) {
+        wait::until("all replicas have applied as much", || {
+            let running = self.shards().filter(|at| self.nodes[*at].is_running_shard());
+            let pages = running.map(|at| Some(applied(&self.nodes[at].admin("/metrics")?.1)));
+            let pages = pages.collect::<Option<Vec<_>>>()?;
+            let first = pages.first()?;
+            (!first.is_empty() && pages.iter().all(|page| page == first)).then_some(())
+        });
+    }
+
     /// The cluster's number of a node.
     pub fn id_of(&self, status: &Status, at: usize) -> Option<u64> {
         status.id_of(&self.nodes[at].cluster_address())
@@ -410,4 +425,11 @@ impl Drop for Cluster {
             self.folder.disable_cleanup(true);
         }
     }
+}
+
+/// The last applied entry of each group on a metrics page.
+fn applied(page: &str) -> BTreeMap<String, u64> {
+    let head = "bitroster_raft_applied_index{group=\"";
+    let rows = page.lines().filter_map(|line| line.strip_prefix(head)?.split_once("\"} "));
+    rows.map(|(group, index)| (group.to_owned(), index.parse().expect("an index"))).collect()
 }

@@ -292,6 +292,7 @@ fn a_connection_chooses_how_fresh_its_reads_are() {
     assert!(matches!(reply, Frame::Error(_)), "{reply:?}");
 
     // Two nodes of three die: no majority, but whatever the last one has may be read as stale.
+    cluster.wait_applied();
     cluster.kill(0);
     cluster.kill(1);
     assert_eq!(reader.words("CLIENT CONSISTENCY stale").expect("an answer"), ok);
