@@ -13,24 +13,26 @@ use crate::{
 /// The build in which tests plant faults.
 const PLANTED: &str = "target/planted/bitroster";
 
+/// What the tests and the binary with planted faults are built of. They are one selection: what
+/// needs other features of its dependencies than the rest is compiled a second time.
+const SELECTION: [&str; 3] = ["--workspace", "--features", "bitroster-node/planted-faults"];
+
 /// Installs, builds and runs. `filter` is handed to the test runner.
 pub(crate) fn run(filter: &[String]) -> Result<()> {
     install::run()?;
     build_static()?;
     build_planted()?;
     if filter.is_empty() {
-        cargo(&["test", "--workspace", "--doc"], &[])?;
+        cargo(&[&["test", "--doc"], &SELECTION[..]].concat(), &[])?;
     }
     let filter: Vec<&str> = filter.iter().map(String::as_str).collect();
     let planted = root()?.join(PLANTED);
     let variables = [("SUITE_PLANTED_BINARY", planted.to_str().context("a path in UTF-8")?)];
-    if succeeds(Command::new(env!("CARGO")).args(["nextest", "--version"])) {
-        let runner = ["nextest", "run", "--workspace", "--no-fail-fast"];
-        cargo(&[&runner[..], &filter[..]].concat(), &variables)
-    } else {
-        let runner = ["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"];
-        cargo(&[&runner[..], &filter[..]].concat(), &variables)
-    }
+    let runner = match succeeds(Command::new(env!("CARGO")).args(["nextest", "--version"])) {
+        true => &["nextest", "run", "--no-fail-fast"][..],
+        false => &["test", "--lib", "--bins", "--tests", "--no-fail-fast"],
+    };
+    cargo(&[runner, &SELECTION, &filter].concat(), &variables)
 }
 
 /// Builds the binary nearly as images have it: optimised, but not at link time, which takes as long
@@ -44,11 +46,11 @@ fn build_static() -> Result<()> {
     cargo(&[&["rustc"], &wanted[..], &flags[..]].concat(), &[])
 }
 
-/// Builds the binary with faults that can be planted, and puts it where no other build replaces it.
+/// Builds the tests, and with them the binary with faults that can be planted, and puts that where
+/// no other build replaces it.
 fn build_planted() -> Result<()> {
     let root = root()?;
-    let wanted = ["--package", "bitroster-node", "--features", "planted-faults"];
-    cargo(&[&["build"], &wanted[..]].concat(), &[])?;
+    cargo(&[&["build", "--bins", "--tests"], &SELECTION[..]].concat(), &[])?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     let built = root.join(target).join("debug/bitroster");
