@@ -10,13 +10,13 @@ mod prefixes;
 
 use std::ops::Range;
 
-use bitroster_bitmap::{BitOp, Bitmap};
-use bitroster_command::{BitLogic, CommandError, Outcome, Reply};
+use bitroster_bitmap::{BitOp, Bitmap, Formula};
+use bitroster_command::{BitLogic, CommandError, Outcome, Reply, Want};
 use bitroster_types::{Segment, SegmentWidth, limits::WORK_BYTES_MIN};
 use bytes::Bytes;
 
 pub(crate) use self::{
-    formula::{Derivation, Evaluation},
+    formula::{Derivation, Evaluation, check},
     look::{Holding, Keys, Presence},
     names::{Lookup, Wanted},
     prefixes::Prefixes,
@@ -32,6 +32,28 @@ pub struct Work {
 }
 
 impl Work {
+    /// The evaluation of formulas over values that engines have answered, the codec's bytes or
+    /// nothing, as [`ReadOp::Evaluate`](bitroster_command::ReadOp::Evaluate) is over keys.
+    ///
+    /// # Errors
+    ///
+    /// The first of the answers that is no value, or what is wrong with the request.
+    pub fn evaluate(
+        formulas: Vec<Formula>,
+        values: Vec<Outcome>,
+        range: (u64, u64),
+        want: Want,
+    ) -> Result<Self, Outcome> {
+        let values = values.into_iter().map(|value| match value {
+            Outcome::Reply(Reply::Bulk(bytes)) => Ok(decoded(&bytes)?),
+            Outcome::Reply(Reply::Nil) => Ok(Bitmap::new()),
+            outcome => Err(outcome),
+        });
+        let values = values.collect::<Result<_, Outcome>>()?;
+        let job = Job::Evaluate(Evaluation::new(formulas, values, range, want)?);
+        Ok(Self { job: Box::new(job), stamp: 0 })
+    }
+
     /// Computes. Takes about as long as reading [`Work::cost_bytes`] from memory a few times.
     pub fn run(self) -> WorkDone {
         WorkDone { made: self.job.run(), stamp: self.stamp }

@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use bitroster_bitmap::Bitmap;
+use bitroster_bitmap::{Bitmap, Formula};
 use bitroster_command::{
     Command, CommandError, Composite, Grant, Header, OpBatch, Outcome, ReadCommand, ReadOp, Reply,
-    WriteCommand, WriteOp,
+    SourceRef, Want, WriteCommand, WriteOp,
 };
 use bitroster_placement::ClusterMap;
 use bitroster_types::{
@@ -22,7 +22,7 @@ use futures_util::{
 };
 
 use crate::{
-    Reading, Target, TransportError,
+    Fold, Reading, Target, TransportError,
     map::{NO_EPOCH, Pauses},
     metrics::Restart,
     plan, route,
@@ -292,6 +292,36 @@ impl Call {
             outcomes.extend(asked);
         }
         Ok(outcomes)
+    }
+
+    /// Has one node count what a formula comes to over values of several groups, all of which have
+    /// answered a read of this request. `None` where the groups are to be asked for the values.
+    pub(crate) async fn fold(
+        &self,
+        values: Vec<(GroupId, ReadOp)>,
+        formula: Formula,
+        range: (u64, u64),
+    ) -> Option<u64> {
+        let (_, first) = values.first()?;
+        let source = match first {
+            ReadOp::Part { key, version, .. } => SourceRef { key: key.clone(), version: *version },
+            ReadOp::CombineValue { sources, .. } => sources.first()?.clone(),
+            _ => return None,
+        };
+        if self.reading.consistency == Consistency::Stale {
+            return None;
+        }
+        let (sources, want) = (vec![source; values.len()], Want::Counts);
+        let evaluate = ReadOp::Evaluate { formulas: vec![formula], sources, range, want };
+        let fold = Fold { epoch: self.map.epoch(), values, evaluate };
+        let transport = self.inner.requests.transport();
+        match transport.fold(fold, self.deadline).await? {
+            Outcome::Reply(Reply::Array(counts)) => match counts.as_slice() {
+                [Reply::Integer(count)] => u64::try_from(*count).ok(),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// Commits one op in a group.

@@ -47,5 +47,5 @@ pub mod turn;
 
 pub use aside::aside;
 pub use router::{Router, RouterOptions, Watched};
-pub use transport::{Reading, Retry, Target, Transport, TransportError, TransportFigures};
+pub use transport::{Fold, Reading, Retry, Target, Transport, TransportError, TransportFigures};
 pub use turn::Turn;

@@ -11,7 +11,7 @@ use std::{
 use bitroster_command::{CommandError, Op, OpBatch, Outcome, ReadOp};
 use bitroster_telemetry::metric::Histogram;
 use bitroster_types::{Consistency, Deadline, GroupId};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 
 /// A group, and the map that says that it has what is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,28 @@ impl Reading {
     /// Notes that an answer may miss what was written in the last `age_ms` milliseconds.
     pub fn note_age(&self, age_ms: u64) {
         self.age_ms.fetch_max(age_ms, Relaxed);
+    }
+}
+
+/// One evaluation over values that several groups give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fold {
+    /// The epoch of the cluster map that it was routed by.
+    pub epoch: u64,
+    /// Who gives the values: a group, and a read of it that answers `Bulk`, in the bitmap codec.
+    pub values: Vec<(GroupId, ReadOp)>,
+    /// A [`ReadOp::Evaluate`] whose operands are the values, in this order; its own sources say
+    /// nothing but how many there are.
+    pub evaluate: ReadOp,
+}
+
+impl Fold {
+    /// The reads of the values and then the evaluation.
+    pub fn ops(&self) -> OpBatch {
+        let mut ops = OpBatch::new();
+        self.values.iter().for_each(|(_, value)| ops.push_read(value));
+        ops.push_read(&self.evaluate);
+        ops
     }
 }
 
@@ -101,6 +123,20 @@ pub trait Transport: Send + Sync + 'static {
             }
             Ok(outcomes)
         })
+    }
+
+    /// Has one node that holds all groups of a fold evaluate it, so that no value travels. The
+    /// values are at least as new as what the last linearizable read of each group has shown that
+    /// was answered before this call.
+    ///
+    /// `None` where no node has all of them, or it does not answer: whoever asks can do the same
+    /// with the groups' own answers. Every group must have answered such a read before. What is no
+    /// answer to the evaluation is what a group gave in place of a value.
+    ///
+    /// Unless an implementation has a way, there is none.
+    fn fold(&self, fold: Fold, deadline: Deadline) -> BoxFuture<'_, Option<Outcome>> {
+        let _ = (fold, deadline);
+        Box::pin(ready(None))
     }
 
     /// Commits a batch of ops in one entry, in order: one outcome an op.

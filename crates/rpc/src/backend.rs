@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bitroster_command::{OpBatch, Outcome, ReadOp};
 use bitroster_proto::{convert, internal::Status};
-use bitroster_shard::{Answered, Error, GroupHandle, MessageKind, Shard};
+use bitroster_shard::{Answered, Error, FoldPart, GroupHandle, MessageKind, Shard};
 use bitroster_types::{Consistency, Deadline, GroupId, ReplicaId};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, ready};
@@ -74,6 +74,18 @@ impl Backend for ShardBackend {
             }),
             Err(refusal) => Box::pin(ready(Err(refusal))),
         }
+    }
+
+    fn fold(
+        &self,
+        parts: Vec<FoldPart>,
+        ops: OpBatch,
+        deadline: Deadline,
+    ) -> BoxFuture<'static, Result<Outcome, Refusal>> {
+        let shard = Arc::clone(&self.shard);
+        Box::pin(
+            async move { shard.fold(&parts, ops, deadline).await.map_err(|error| refusal(&error)) },
+        )
     }
 
     fn read_now(&self, group: GroupId, op: &ReadOp) -> Option<Outcome> {

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bitroster_command::{OpBatch, Outcome, ReadOp};
 use bitroster_proto::internal::Status;
-use bitroster_shard::{Answered, MessageKind};
+use bitroster_shard::{Answered, FoldPart, MessageKind};
 use bitroster_types::{Consistency, Deadline, GroupId, ReplicaId, planted::Fault};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -43,6 +43,14 @@ pub trait Backend: Send + Sync + 'static {
         ops: OpBatch,
         deadline: Deadline,
     ) -> BoxFuture<'static, Result<Vec<Outcome>, Refusal>>;
+
+    /// Evaluates over values of several groups; see [`Shard::fold`](bitroster_shard::Shard::fold).
+    fn fold(
+        &self,
+        parts: Vec<FoldPart>,
+        ops: OpBatch,
+        deadline: Deadline,
+    ) -> BoxFuture<'static, Result<Outcome, Refusal>>;
 
     /// Answers a cheap read in place, linearizably, or says `None` where that would have to wait.
     fn read_now(&self, group: GroupId, op: &ReadOp) -> Option<Outcome>;
@@ -121,6 +129,15 @@ impl Dispatcher {
                 }
                 let written = backend.write(group, ops, deadline).await;
                 written.map(|outcomes| Response::outcomes(Outcomes::Decoded(outcomes)))
+            }
+            Request::Fold { epoch, parts, ops } => {
+                for part in &parts {
+                    if let Err(response) = self.check(part.group, epoch, deadline).await {
+                        return response;
+                    }
+                }
+                let folded = backend.fold(parts, ops, deadline).await;
+                folded.map(|outcome| Response::outcomes(Outcomes::Decoded(vec![outcome])))
             }
         };
         answered.unwrap_or_else(Response::from)

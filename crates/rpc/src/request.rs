@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use bitroster_command::{EntryError, OpBatch, Outcome, OutcomeBatch, OutcomeWriter};
 use bitroster_proto::{
     ConvertError, convert,
-    internal::{Answer, Call, CallKind, Status},
+    internal::{self, Answer, Call, CallKind, Status},
 };
-use bitroster_shard::{Answered, MessageKind};
+use bitroster_shard::{Answered, FoldPart, MessageKind};
 use bitroster_types::{Consistency, Deadline, GroupId, ReplicaId};
 use bytes::Bytes;
 
@@ -55,13 +55,24 @@ pub enum Request {
         /// The writes.
         ops: OpBatch,
     },
+    /// One evaluation over values of several groups; see [`Shard::fold`].
+    ///
+    /// [`Shard::fold`]: bitroster_shard::Shard::fold
+    Fold {
+        /// The epoch of the map that it was routed by.
+        epoch: u64,
+        /// Who gives the values.
+        parts: Vec<FoldPart>,
+        /// The reads of the values, and the evaluation.
+        ops: OpBatch,
+    },
 }
 
 impl Request {
     pub(crate) const fn kind(&self) -> Kind {
         match self {
             Self::Raft { .. } => Kind::Raft,
-            Self::Read { .. } => Kind::Read,
+            Self::Read { .. } | Self::Fold { .. } => Kind::Read,
             Self::Write { .. } => Kind::Write,
         }
     }
@@ -70,7 +81,9 @@ impl Request {
     pub(crate) fn body_len(&self) -> usize {
         match self {
             Self::Raft { body, .. } => body.len(),
-            Self::Read { ops, .. } | Self::Write { ops, .. } => ops.bytes_len(),
+            Self::Read { ops, .. } | Self::Write { ops, .. } | Self::Fold { ops, .. } => {
+                ops.bytes_len()
+            }
         }
     }
 
@@ -104,6 +117,17 @@ impl Request {
                 call.count = ops.count();
                 call.body = ops.into_bytes();
             }
+            Self::Fold { epoch, parts, ops } => {
+                call.set_kind(CallKind::Fold);
+                call.epoch = epoch;
+                let part = |FoldPart { group, applied }| internal::FoldPart {
+                    group: u32::from(group.0),
+                    applied,
+                };
+                call.parts = parts.into_iter().map(part).collect();
+                call.count = ops.count();
+                call.body = ops.into_bytes();
+            }
         }
         call
     }
@@ -134,6 +158,15 @@ impl Request {
             CallKind::Write => {
                 let ops = OpBatch::from_encoded(call.count, call.body)?;
                 Self::Write { group, epoch, ops }
+            }
+            CallKind::Fold => {
+                let part = |part: internal::FoldPart| {
+                    let internal::FoldPart { group, applied } = part;
+                    Ok(FoldPart { group: convert::group(group)?, applied })
+                };
+                let parts = call.parts.into_iter().map(part);
+                let parts = parts.collect::<Result<_, ConvertError>>()?;
+                Self::Fold { epoch, parts, ops: OpBatch::from_encoded(call.count, call.body)? }
             }
             CallKind::Unspecified => return Err(RequestError::Kind(call.kind)),
         };
@@ -182,6 +215,8 @@ pub enum Body {
         age_ms: u64,
         /// The term of [`Answered::term`]; 0 where the outcomes hold.
         term: u64,
+        /// As [`Answered::applied`]; 0 where nothing is said of it.
+        applied: u64,
     },
 }
 
@@ -228,15 +263,16 @@ impl Response {
 
     /// Outcomes that hold, of now.
     pub const fn outcomes(outcomes: Outcomes) -> Self {
-        Self::done(Body::Outcomes { outcomes, age_ms: 0, term: 0 })
+        Self::done(Body::Outcomes { outcomes, age_ms: 0, term: 0, applied: 0 })
     }
 
     /// What a replica answered to reads.
     pub fn answered(answered: Answered) -> Self {
-        let Answered { outcomes, age, term } = answered;
+        let Answered { outcomes, age, term, applied } = answered;
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let outcomes = Outcomes::Encoded(outcomes);
-        Self::done(Body::Outcomes { outcomes, age_ms, term: term.unwrap_or_default() })
+        let term = term.unwrap_or_default();
+        Self::done(Body::Outcomes { outcomes, age_ms, term, applied })
     }
 
     const fn done(body: Body) -> Self {
@@ -265,12 +301,13 @@ impl Response {
         match body {
             Body::Nothing => {}
             Body::Message(body) => answer.body = body,
-            Body::Outcomes { outcomes, age_ms, term } => {
+            Body::Outcomes { outcomes, age_ms, term, applied } => {
                 let batch = outcomes.encode();
                 answer.count = batch.count();
                 answer.body = batch.bytes().clone();
                 answer.age_ms = age_ms;
                 answer.term = term;
+                answer.applied = applied;
             }
         }
         answer
@@ -279,7 +316,7 @@ impl Response {
     /// The response that a frame brought to a request of this kind. A status of a later version
     /// is an unknown outcome.
     pub(crate) fn from_answer(kind: Kind, answer: Answer) -> Self {
-        let Answer { status, detail, reason, count, age_ms, term, body, .. } = answer;
+        let Answer { status, detail, reason, count, age_ms, term, applied, body, .. } = answer;
         let status = Status::try_from(status).unwrap_or(Status::Unknown);
         let body = match (status, kind) {
             (Status::Ok, Kind::Raft) => Body::Message(body),
@@ -287,6 +324,7 @@ impl Response {
                 outcomes: Outcomes::Encoded(OutcomeBatch::from_encoded(count, body)),
                 age_ms,
                 term,
+                applied,
             },
             _ => Body::Nothing,
         };
@@ -330,6 +368,11 @@ mod tests {
                 ops: reads(),
             },
             Request::Write { group, epoch, ops: reads() },
+            Request::Fold {
+                epoch,
+                parts: vec![FoldPart { group, applied: 70 }, FoldPart { group, applied: 1 << 40 }],
+                ops: reads(),
+            },
         ];
         for request in requests {
             let call = request.into_call(5, soon());
@@ -349,6 +392,9 @@ mod tests {
         assert_eq!(refused(message), RequestError::Message(300));
         let group = Call { group: 70_000, ..call(CallKind::Read) };
         assert_eq!(refused(group), RequestError::Field(ConvertError::Group(70_000)));
+        let parts = vec![internal::FoldPart { group: 70_000, applied: 1 }];
+        let part = Call { parts, ..call(CallKind::Fold) };
+        assert_eq!(refused(part), RequestError::Field(ConvertError::Group(70_000)));
         let count = Call { count: u32::MAX, ..call(CallKind::Write) };
         assert_eq!(refused(count), RequestError::Ops(EntryError::Truncated));
     }
@@ -360,9 +406,11 @@ mod tests {
             outcomes: Outcomes::Decoded(outcomes.clone()).encode(),
             age: Duration::from_millis(12),
             term: Some(5),
+            applied: 70,
         });
         let back = Response::from_answer(Kind::Read, response.into_answer(1));
-        let Body::Outcomes { outcomes: encoded, age_ms: 12, term: 5 } = back.body else {
+        let Body::Outcomes { outcomes: encoded, age_ms: 12, term: 5, applied: 70 } = back.body
+        else {
             panic!("{back:?}");
         };
         assert_eq!(encoded.decode().unwrap(), outcomes);

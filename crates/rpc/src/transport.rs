@@ -6,22 +6,24 @@
 //! again under its number, to whoever leads now, so that its outcome is learnt and it is applied
 //! once.
 //!
-//! | module    | job                                                        |
-//! |-----------|------------------------------------------------------------|
-//! | `sender`  | what one group's requests share                            |
-//! | `queue`   | requests that wait, and how many flights take them         |
-//! | `cohort`  | whether what waits should leave, or wait for more          |
-//! | `mark`    | who gave up first: the caller or its batch                 |
-//! | `search`  | which node to ask next                                     |
-//! | `session` | the session and its numbers                                |
-//! | `write`   | one batch of writes on its way                             |
-//! | `read`    | reads on their way                                         |
-//! | `supporters` | who confirms that a leader still leads                  |
-//! | `tries`   | how often something is tried that may be in vain           |
-//! | `alone`   | a group whose only replica is here: nothing is numbered    |
+//! | module       | job                                                        |
+//! |--------------|------------------------------------------------------------|
+//! | `sender`     | what one group's requests share                            |
+//! | `queue`      | requests that wait, and how many flights take them         |
+//! | `cohort`     | whether what waits should leave, or wait for more          |
+//! | `mark`       | who gave up first: the caller or its batch                 |
+//! | `search`     | which node to ask next                                     |
+//! | `session`    | the session and its numbers                                |
+//! | `write`      | one batch of writes on its way                             |
+//! | `read`       | reads on their way                                         |
+//! | `supporters` | who confirms that a leader still leads                     |
+//! | `tries`      | how often something is tried that may be in vain           |
+//! | `fold`       | one evaluation over several groups, by one node            |
+//! | `alone`      | a group whose only replica is here: nothing is numbered    |
 
 mod alone;
 mod cohort;
+mod fold;
 mod mark;
 mod queue;
 mod read;
@@ -35,7 +37,7 @@ mod write;
 use std::{collections::HashMap, sync::Arc, time::Duration, time::Instant};
 
 use bitroster_command::{CommandError, OpBatch, Outcome, ReadOp};
-use bitroster_router::{Reading, Target, Transport, TransportError, TransportFigures};
+use bitroster_router::{Fold, Reading, Target, Transport, TransportError, TransportFigures};
 use bitroster_types::{
     Deadline, GroupId, NodeId,
     limits::{BATCH_BYTES_MAX, RPC_NUMBERING_BYTES_MAX},
@@ -45,18 +47,20 @@ use parking_lot::RwLock;
 
 use crate::links::Links;
 use alone::Alone;
+use fold::Folds;
 use sender::Sender;
 
 /// Carries a router's requests to the groups of the cluster, over [`Links`].
 pub struct ClusterTransport {
     links: Links,
     senders: RwLock<HashMap<GroupId, Arc<Sender>>>,
+    folds: Folds,
 }
 
 impl ClusterTransport {
     /// A transport over `links`. Groups are found in the links' cluster state.
     pub fn new(links: Links) -> Self {
-        Self { links, senders: RwLock::default() }
+        Self { links, senders: RwLock::default(), folds: Folds::default() }
     }
 
     /// The node that is believed to lead a group, from its last answer; `None` before there was
@@ -117,6 +121,10 @@ impl Transport for ClusterTransport {
         }
         let sender = self.sender(to.group);
         Box::pin(async move { sender.read_short(to.epoch, ops, &reading, deadline).await })
+    }
+
+    fn fold(&self, fold: Fold, deadline: Deadline) -> BoxFuture<'_, Option<Outcome>> {
+        Box::pin(self.folded(fold, deadline))
     }
 
     fn write(

@@ -35,6 +35,7 @@ use self::role::{Applied, Freshness, Role};
 
 pub use self::handle::GroupHandle;
 pub use self::read::Answered;
+pub(crate) use self::read::{LATE_READS, reads_of};
 pub use crate::raft::members::{FollowerStatus, MemberStep, ReplicaStatus};
 
 /// How long it may take until what Raft has decided is known to the group.

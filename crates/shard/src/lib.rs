@@ -22,6 +22,7 @@
 //! | [`group`]    | one group: reads, writes, its proposer                      |
 //! | `queue`      | where batches wait for the next entry                       |
 //! | `raft`       | the only module that names openraft                         |
+//! | `fold`       | one computation over what several groups hold               |
 //! | `keyspace`   | the engine behind its lock                                  |
 //! | `pool`       | threads for heavy computations                              |
 //! | `keeper`     | snapshots by bytes of log                                   |
@@ -34,6 +35,7 @@
 
 pub mod error;
 pub mod fatal;
+mod fold;
 pub mod group;
 mod keeper;
 mod keyspace;
@@ -49,6 +51,7 @@ pub use bitroster_engine::EngineStats;
 pub use bitroster_wal::{Options as WalOptions, SyncMode};
 pub use error::Error;
 pub use fatal::Fatal;
+pub use fold::FoldPart;
 pub use group::{Answered, FollowerStatus, GroupHandle, MemberStep, ReplicaStatus};
 pub use options::{Clock, GroupSpec, ShardOptions};
 pub use peers::{Destination, MessageKind, PeerError, Peers};

@@ -1,16 +1,13 @@
 //! Formulas over what this group holds of some keys.
 
-use bitroster_bitmap::{Bitmap, Formula, Step};
-use bitroster_command::{CommandError, Outcome, SourceRef, Want};
-use bitroster_types::{
-    Key,
-    limits::{BITMAP_BITS_MAX, FORMULAS_MAX, HISTOGRAM_STEPS_MAX},
-};
+use bitroster_bitmap::{Bitmap, Formula};
+use bitroster_command::{Outcome, SourceRef, Want};
+use bitroster_types::{Key, limits::BITMAP_BITS_MAX};
 
 use super::{Reader, Stepped, too_long};
 use crate::{
     entry::Value,
-    work::{Derivation, Evaluation, Job},
+    work::{Derivation, Evaluation, Job, check},
 };
 
 impl Reader<'_> {
@@ -18,31 +15,11 @@ impl Reader<'_> {
         self,
         formulas: &[Formula],
         sources: &[SourceRef],
-        (start, end): (u64, u64),
+        range: (u64, u64),
         want: Want,
     ) -> Stepped {
-        let (range, most) = (
-            start..end.max(start),
-            match want {
-                Want::Counts => FORMULAS_MAX,
-                Want::Histogram { .. } | Want::List { .. } | Want::Value => 1,
-            },
-        );
-        if formulas.is_empty() || formulas.len() > most {
-            let text =
-                format!("ERR {} formulas in one request; the limit is {most}", formulas.len());
-            return Err(CommandError::Message(text).into());
-        }
-        if let Want::Histogram { step } = want {
-            let steps = (range.end - range.start).div_ceil(step.max(1));
-            if step == 0 || steps > HISTOGRAM_STEPS_MAX {
-                let text = format!("ERR {steps} steps; the limit is {HISTOGRAM_STEPS_MAX}");
-                return Err(CommandError::Message(text).into());
-            }
-        }
-        formulas.iter().try_for_each(|formula| check(formula, sources))?;
         let operands = self.operands(sources)?;
-        Ok(Job::Evaluate(Evaluation { formulas: formulas.into(), operands, range, want }).into())
+        Ok(Job::Evaluate(Evaluation::new(formulas.into(), operands, range, want)?).into())
     }
 
     /// A formula over what this group holds of some keys, within the segments that it owns of `of`.
@@ -53,7 +30,7 @@ impl Reader<'_> {
         sources: &[SourceRef],
         ((start, end), len_bytes): ((u64, u64), u64),
     ) -> Result<Derivation, Outcome> {
-        check(formula, sources)?;
+        check(formula, sources.len())?;
         if len_bytes > BITMAP_BITS_MAX / 8 {
             return Err(too_long().into());
         }
@@ -75,13 +52,4 @@ impl Reader<'_> {
         }
         Ok(operands)
     }
-}
-
-/// Whether every operand that a formula names is there.
-fn check(formula: &Formula, sources: &[SourceRef]) -> Result<(), CommandError> {
-    let is_there = |step: &Step| match *step {
-        Step::Operand(place) => usize::from(place) < sources.len(),
-        Step::And | Step::Or | Step::Xor | Step::AndNot => true,
-    };
-    if formula.steps().iter().all(is_there) { Ok(()) } else { Err(CommandError::Syntax) }
 }

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use bitroster_bitmap::{Bitmap, Formula, Step, count_all};
-use bitroster_command::{Reply, Want};
+use bitroster_command::{CommandError, Reply, Want};
+use bitroster_types::limits::{FORMULAS_MAX, HISTOGRAM_STEPS_MAX};
 
 use super::{Made, Share, encoded, reply};
 
@@ -20,6 +21,34 @@ pub(crate) struct Evaluation {
 }
 
 impl Evaluation {
+    /// An evaluation within the limits.
+    pub(crate) fn new(
+        formulas: Vec<Formula>,
+        operands: Vec<Bitmap>,
+        (start, end): (u64, u64),
+        want: Want,
+    ) -> Result<Self, CommandError> {
+        let most = match want {
+            Want::Counts => FORMULAS_MAX,
+            Want::Histogram { .. } | Want::List { .. } | Want::Value => 1,
+        };
+        if formulas.is_empty() || formulas.len() > most {
+            let text =
+                format!("ERR {} formulas in one request; the limit is {most}", formulas.len());
+            return Err(CommandError::Message(text));
+        }
+        let range = start..end.max(start);
+        if let Want::Histogram { step } = want {
+            let steps = (range.end - range.start).div_ceil(step.max(1));
+            if step == 0 || steps > HISTOGRAM_STEPS_MAX {
+                let text = format!("ERR {steps} steps; the limit is {HISTOGRAM_STEPS_MAX}");
+                return Err(CommandError::Message(text));
+            }
+        }
+        formulas.iter().try_for_each(|formula| check(formula, operands.len()))?;
+        Ok(Self { formulas, operands, range, want })
+    }
+
     pub(super) fn run(self) -> Made {
         let Self { formulas, operands, range, want } = self;
         let operands: Vec<&Bitmap> = operands.iter().collect();
@@ -89,4 +118,13 @@ pub(super) fn part_cost(value: &Bitmap, range: &Range<u64>) -> u64 {
 fn integers(numbers: Vec<u64>) -> Made {
     let numbers = numbers.into_iter().map(|number| Reply::Integer(number.cast_signed()));
     reply(Reply::Array(numbers.collect()))
+}
+
+/// Whether every operand that a formula names is there.
+pub(crate) fn check(formula: &Formula, operands: usize) -> Result<(), CommandError> {
+    let is_there = |step: &Step| match *step {
+        Step::Operand(place) => usize::from(place) < operands,
+        Step::And | Step::Or | Step::Xor | Step::AndNot => true,
+    };
+    if formula.steps().iter().all(is_there) { Ok(()) } else { Err(CommandError::Syntax) }
 }

@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use bitroster_bitmap::{BitOp, Bitmap};
+use bitroster_bitmap::{BitOp, Bitmap, Formula, Step as FormulaStep};
 use bitroster_command::{
     BitLogic, Header, PartQuery, ReadOp, Reply, Seen, SourceRef, StageFrom, WriteCommand,
 };
@@ -56,6 +56,58 @@ impl Shares {
     fn ask(&mut self, home: GroupId, logic: BitLogic, places: Vec<usize>) {
         self.operands.push(self.asks.len());
         self.asks.push(Ask { home, logic, places });
+    }
+
+    /// How the answers are combined, as the steps of a formula; no steps where no bit can be set.
+    /// `None` where there is no such formula.
+    fn steps(&self, logic: BitLogic) -> Option<Vec<FormulaStep>> {
+        let (first, others) = self.operands.split_first()?;
+        Some(match logic {
+            BitLogic::And => joined(&self.operands, FormulaStep::And),
+            BitLogic::Or => joined(&self.operands, FormulaStep::Or),
+            BitLogic::Xor => joined(&self.operands, FormulaStep::Xor),
+            BitLogic::Diff => {
+                join(answer(first), joined(others, FormulaStep::Or), FormulaStep::AndNot)
+            }
+            BitLogic::Diff1 => {
+                join(joined(others, FormulaStep::Or), answer(first), FormulaStep::AndNot)
+            }
+            BitLogic::AndOr => {
+                join(answer(first), joined(others, FormulaStep::Or), FormulaStep::And)
+            }
+            BitLogic::Not | BitLogic::One => return None,
+        })
+    }
+}
+
+/// The steps to the answer to an ask.
+fn answer(place: &usize) -> Vec<FormulaStep> {
+    // No formula has as many operands: a place past them is refused with it.
+    let step = |place| FormulaStep::Operand(u16::try_from(place).unwrap_or(u16::MAX));
+    if *place == NOTHING { Vec::new() } else { vec![step(*place)] }
+}
+
+/// The steps to all answers joined by one operation.
+fn joined(places: &[usize], step: FormulaStep) -> Vec<FormulaStep> {
+    let answers = places.iter().map(answer);
+    answers.reduce(|older, newer| join(older, newer, step)).unwrap_or_default()
+}
+
+/// The steps to what two others come to, either of which may come to nothing.
+fn join(
+    mut older: Vec<FormulaStep>,
+    newer: Vec<FormulaStep>,
+    step: FormulaStep,
+) -> Vec<FormulaStep> {
+    match (older.is_empty(), newer.is_empty(), step) {
+        (false, false, _) => {
+            older.extend(newer);
+            older.push(step);
+            older
+        }
+        (_, _, FormulaStep::And) => Vec::new(),
+        (_, _, FormulaStep::AndNot) | (_, true, _) => older,
+        (true, _, _) => newer,
     }
 }
 
@@ -126,7 +178,7 @@ pub(crate) async fn count(call: &Call, logic: BitLogic, sources: &[Key]) -> Step
     if let Some(home) = common {
         asks.push((home, 0..operands.len_bytes * 8));
     } else {
-        sum += operands.first_segment(call).await?.cardinality();
+        sum += operands.count_first(call).await?;
     }
     call.inner.metrics.fanned_out(asks.len());
     let counts = call
@@ -242,6 +294,21 @@ impl<'a> Operands<'a> {
             range: (range.start, range.end),
             len_bytes: self.len_bytes,
         }
+    }
+
+    /// Set bits of the result's first segment. One node that has all homes counts them, where
+    /// there is one.
+    async fn count_first(&self, call: &Call) -> Step<u64> {
+        let end = call.map.width().bits().min(self.len_bytes * 8);
+        let shares = self.shares(call);
+        let steps = shares.steps(self.logic);
+        if let Some(Ok(formula)) = steps.map(|steps| Formula::new(steps, shares.asks.len())) {
+            let values = shares.asks.iter().map(|ask| (ask.home, self.ask_for(ask, end)));
+            if let Some(count) = call.fold(values.collect(), formula, (0, end)).await {
+                return Ok(count);
+            }
+        }
+        Ok(self.first_segment(call).await?.cardinality())
     }
 
     /// The result's first segment. Each home combines what it has and sends that, so that what

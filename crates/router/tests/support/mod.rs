@@ -23,9 +23,9 @@ use std::{
 };
 
 use bitroster_command::{Command, Op, OpBatch, Outcome, Pending, ReadOp, Reply, WriteOp};
-use bitroster_engine::{Engine, EngineConfig};
+use bitroster_engine::{Engine, EngineConfig, Work};
 use bitroster_placement::ClusterMap;
-use bitroster_router::{Reading, Router, RouterOptions, Target, Transport, TransportError};
+use bitroster_router::{Fold, Reading, Router, RouterOptions, Target, Transport, TransportError};
 use bitroster_types::{Consistency, Deadline, GroupId, Key, LogIndex, SegmentWidth, UnixMillis};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
@@ -69,6 +69,8 @@ pub(crate) struct Cluster {
     fault: Mutex<Option<(u64, Fault)>>,
     interference: Mutex<Option<(u64, Interference)>>,
     changes: Mutex<Changes>,
+    /// Folds that were asked for; every other one is done.
+    pub(crate) folds: AtomicU64,
     /// Reads that were not linearizable, and the age that they tell of.
     pub(crate) lax_reads: AtomicU64,
     pub(crate) age_ms: AtomicU64,
@@ -100,6 +102,7 @@ impl Cluster {
             fault: Mutex::new(None),
             interference: Mutex::new(None),
             changes: Mutex::default(),
+            folds: AtomicU64::new(0),
             lax_reads: AtomicU64::new(0),
             age_ms: AtomicU64::new(0),
         })
@@ -297,6 +300,29 @@ impl Transport for Cluster {
             outcome = engine.read(&op, now);
         }
         ready(Ok(outcome)).boxed()
+    }
+
+    fn fold(&self, fold: Fold, _deadline: Deadline) -> BoxFuture<'_, Option<Outcome>> {
+        let Fold { epoch, values, evaluate } = fold;
+        let is_away = |(group, _): &(GroupId, ReadOp)| {
+            self.check(Target { group: *group, epoch }).is_err() || self.is_asleep(*group, true)
+        };
+        let is_declined = !self.folds.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        if is_declined || self.due_fault().is_some() || values.iter().any(is_away) {
+            return ready(None).boxed();
+        }
+        // By the log's time, as a replica that does not lead.
+        let answer = |(group, op): &(GroupId, ReadOp)| {
+            let engine = self.groups[group].lock().unwrap();
+            engine.read(op, engine.time())
+        };
+        let values: Vec<Outcome> = values.iter().map(answer).collect();
+        let ReadOp::Evaluate { formulas, sources, range, want } = evaluate else {
+            panic!("a fold of {evaluate:?}");
+        };
+        assert_eq!(sources.len(), values.len());
+        let done = Work::evaluate(formulas, values, range, want);
+        ready(Some(done.map_or_else(|outcome| outcome, |work| work.run().into_outcome()))).boxed()
     }
 
     fn write(

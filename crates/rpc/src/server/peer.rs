@@ -255,7 +255,9 @@ impl Ear {
     fn take(&self, call: Call) {
         let (shares, is_message) = match call.kind() {
             CallKind::Raft => (&self.messages, true),
-            CallKind::Read | CallKind::Write | CallKind::Unspecified => (&self.requests, false),
+            CallKind::Read | CallKind::Write | CallKind::Fold | CallKind::Unspecified => {
+                (&self.requests, false)
+            }
         };
         self.ends.metrics.received_bytes.increment(call.body.len() as u64);
         let Ok(permit) = Arc::clone(shares).try_acquire_owned() else {

@@ -1,6 +1,9 @@
 //! Reads on their way. They change nothing, and are asked again freely.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use bitroster_command::{CommandError, OpBatch, Outcome, PartQuery, ReadCommand, ReadOp};
 use bitroster_proto::{convert, internal::Status};
@@ -169,16 +172,19 @@ impl Ask {
                     asks_supporters = false;
                     search.again(node);
                 }
-                (Status::Ok, Body::Outcomes { outcomes, age_ms, .. }) => match outcomes.decode() {
-                    Ok(outcomes) if outcomes.len() == count && holds => {
-                        sender.supporters.tried(&asked, true);
-                        if consistency != Consistency::Stale {
-                            sender.lead.found(node);
+                (Status::Ok, Body::Outcomes { outcomes, age_ms, applied, .. }) => {
+                    match outcomes.decode() {
+                        Ok(outcomes) if outcomes.len() == count && holds => {
+                            sender.supporters.tried(&asked, true);
+                            if consistency != Consistency::Stale {
+                                sender.lead.found(node);
+                                sender.seen.fetch_max(applied, Relaxed);
+                            }
+                            return Ok((outcomes, age_ms));
                         }
-                        return Ok((outcomes, age_ms));
+                        _ => return Err(busy("a read had an answer of no sense")),
                     }
-                    _ => return Err(busy("a read had an answer of no sense")),
-                },
+                }
                 (Status::Ok, _) => return Err(busy("a read had an answer of no sense")),
                 (Status::NotLeader, _) => {
                     refusal = TransportError::NoLeader { group };

@@ -1,7 +1,7 @@
 //! What one group's requests share.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -34,6 +34,8 @@ pub(super) struct Sender {
     pub(super) links: Links,
     pub(super) lead: Lead,
     pub(super) supporters: Supporters,
+    /// Index of the newest log entry that an answered read may have shown; 0 before the first.
+    pub(super) seen: AtomicU64,
     pub(super) session: Session,
     pub(super) writes: Queue<WaitingWrite>,
     pub(super) reads: Queue<WaitingRead>,
@@ -46,6 +48,7 @@ impl Sender {
             links,
             lead: Lead::default(),
             supporters: Supporters::default(),
+            seen: AtomicU64::new(0),
             session: Session::default(),
             writes: Queue::new(),
             reads: Queue::new(),

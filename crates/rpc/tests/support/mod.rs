@@ -26,7 +26,7 @@ use bitroster_rpc::{
     Backend, Control, ControlError, Dispatcher, Identity, Links, PeerHost, Refusal, Services,
     Spawn, StateCell, serve,
 };
-use bitroster_shard::{Answered, MessageKind};
+use bitroster_shard::{Answered, FoldPart, MessageKind};
 use bitroster_types::{
     ClusterId, Consistency, Deadline, GroupId, Key, LogIndex, NodeId, ReplicaId, SegmentWidth,
     UnixMillis,
@@ -88,6 +88,8 @@ pub struct Group {
     pub unconfirmed: AtomicU64,
     /// Who was asked for a promise, in order.
     pub asked: Mutex<Vec<u64>>,
+    /// Who was asked to fold, of which entries on, in order.
+    pub folds: Mutex<Vec<(u64, Vec<FoldPart>)>>,
     /// Messages between replicas, in the order in which they were taken up.
     pub messages: Mutex<Vec<Bytes>>,
 }
@@ -103,6 +105,7 @@ impl Group {
             promised: Default::default(),
             unconfirmed: AtomicU64::new(0),
             asked: Mutex::default(),
+            folds: Mutex::default(),
             messages: Mutex::default(),
         })
     }
@@ -237,7 +240,8 @@ impl Backend for Replica {
             group.unconfirmed.fetch_add(u64::from(term.is_some()), SeqCst);
             // A replica is as old as its number says.
             let age = Duration::from_millis(100 * node.0);
-            Ok(Answered { outcomes: writer.finish(), age, term })
+            let applied = engine.applied().0;
+            Ok(Answered { outcomes: writer.finish(), age, term, applied })
         }
         .boxed()
     }
@@ -278,6 +282,21 @@ impl Backend for Replica {
             Ok(group.apply(ops))
         }
         .boxed()
+    }
+
+    fn fold(
+        &self,
+        parts: Vec<FoldPart>,
+        ops: OpBatch,
+        _deadline: Deadline,
+    ) -> BoxFuture<'static, Result<Outcome, Refusal>> {
+        let group = Arc::clone(&self.group);
+        group.folds.lock().unwrap().push((self.node.0, parts));
+        if let Act::Refuse(status, detail) = group.act() {
+            return ready(Err(refusal(status, detail))).boxed();
+        }
+        let count = i64::try_from(ops.len()).unwrap();
+        ready(Ok(Outcome::Reply(Reply::Integer(count)))).boxed()
     }
 
     fn read_now(&self, _group: GroupId, _op: &ReadOp) -> Option<Outcome> {

@@ -23,7 +23,7 @@ pub(super) const LATE_READ: Error =
     Error::Busy { what: "the read was not answered within its deadline" };
 
 /// What reads of a batch are answered whose deadline passed.
-pub(super) const LATE_READS: Error =
+pub(crate) const LATE_READS: Error =
     Error::Busy { what: "the reads were not answered within their deadline" };
 
 /// Outcomes of a batch of reads.
@@ -38,6 +38,8 @@ pub struct Answered {
     /// hold only if none of them, asked after the reads came, has promised itself to a later term.
     /// `None` where the outcomes hold.
     pub term: Option<u64>,
+    /// The index of the last log entry that the answers of light reads may show.
+    pub applied: u64,
 }
 
 /// When reads may be answered from the state, as of now.
@@ -177,14 +179,38 @@ impl Group {
             match step {
                 ReadStep::Done(Outcome::Tick) => self.settle_log(consistency).await?,
                 ReadStep::Done(outcome) => return Ok(outcome),
-                ReadStep::Work(work) => {
-                    let room = self.pool.admit(1, work.cost_bytes());
-                    let room = room.map_err(|refusal| refused(refusal, LATE_READ))?;
-                    let outcome = self.compute(room, work, deadline).await;
-                    return outcome.map_err(|refusal| refused(refusal, LATE_READ));
-                }
+                ReadStep::Work(work) => return self.work(work, deadline).await,
             }
         }
+    }
+
+    /// Answers a read from a state that shows all entries up to the one at `applied`, whoever
+    /// leads; by the log's time, so that a key past its expiry may still be seen.
+    pub(crate) async fn read_after(
+        &self,
+        op: &ReadOp,
+        applied: u64,
+        deadline: Deadline,
+    ) -> Result<Outcome, Error> {
+        let mut changes = self.applied.changes();
+        let reached = changes.wait_for(|index| *index >= applied).await;
+        drop(reached.map_err(|_| Error::ShuttingDown)?);
+        let step = {
+            let engine = self.keyspace.read();
+            engine.read_step(op, engine.time())
+        };
+        match step {
+            ReadStep::Done(outcome) => Ok(outcome),
+            ReadStep::Work(work) => self.work(work, deadline).await,
+        }
+    }
+
+    /// Computes on the pool, if it has room.
+    pub(crate) async fn work(&self, work: Work, deadline: Deadline) -> Result<Outcome, Error> {
+        let room = self.pool.admit(1, work.cost_bytes());
+        let room = room.map_err(|refusal| refused(refusal, LATE_READ))?;
+        let outcome = self.compute(room, work, deadline).await;
+        outcome.map_err(|refusal| refused(refusal, LATE_READ))
     }
 
     pub(super) async fn read_batch(
@@ -195,10 +221,12 @@ impl Group {
         deadline: Deadline,
     ) -> Result<Answered, Error> {
         let Admitted { age, term } = self.admit(consistency, supporters).await?;
-        let mut answers = Vec::with_capacity(ops.len());
+        let (mut answers, mut applied) = (Vec::with_capacity(ops.len()), 0);
         for chunk in ops.chunks(OPS_PER_LOCK) {
             let now = self.now(consistency);
             let engine = self.keyspace.read();
+            // Also one that is half applied: what is seen of it is seen.
+            applied = engine.applied().0;
             answers.extend(chunk.iter().map(|op| match engine.read_step(op, now) {
                 ReadStep::Done(Outcome::Tick) => Answer::Unsettled,
                 ReadStep::Done(outcome) => Answer::Done(outcome),
@@ -217,7 +245,7 @@ impl Group {
                 }
             }
         }
-        Ok(Answered { outcomes: outcomes.finish(), age, term })
+        Ok(Answered { outcomes: outcomes.finish(), age, term, applied })
     }
 
     /// Computes what is due of `answers`; all of it is admitted at once, or nothing.
@@ -284,7 +312,7 @@ fn refused(refusal: Refusal, late: Error) -> Error {
 /// # Errors
 ///
 /// [`Error::Malformed`] if it holds a write, or cannot be read.
-pub(super) fn reads_of(ops: OpBatch) -> Result<Vec<ReadOp>, Error> {
+pub(crate) fn reads_of(ops: OpBatch) -> Result<Vec<ReadOp>, Error> {
     let malformed = |what: String| Error::Malformed { what };
     let mut reader = ops.into_reader();
     let mut reads = Vec::new();

@@ -6,18 +6,20 @@
 //! transport that can be cut in either direction. A crash drops the runtime and all unsynced bytes.
 //! Mutants killed: skipping the question to the majority (`raft/replica.rs`), answering for any
 //! replica number (`group.rs`), applying a numbered batch again (`raft/state_machine.rs`), counting
-//! a learner that lags as ready to vote (`raft/members.rs`).
+//! a learner that lags as ready to vote (`raft/members.rs`), folding what a replica has without
+//! waiting for what was seen (`group/read.rs`).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod nodes;
 
+use bitroster_bitmap::{Formula, Step};
 use bitroster_command::{
-    Expiry, NumberedOutcome, OpBatch, Outcome, ReadCommand, ReadOp, Reply, SetReply, WriteCommand,
-    WriteOp,
+    Expiry, NumberedOutcome, OpBatch, Outcome, PartQuery, ReadCommand, ReadOp, Reply, SetReply,
+    SourceRef, Want, WriteCommand, WriteOp,
 };
-use bitroster_shard::{Error, MemberStep, MessageKind, promised_term};
-use bitroster_types::{Consistency, Key, NodeId, ReplicaId, SessionId};
+use bitroster_shard::{Error, FoldPart, MemberStep, MessageKind, promised_term};
+use bitroster_types::{Consistency, GroupId, Key, NodeId, ReplicaId, SessionId};
 use bitroster_wal::testing::FaultyDisk;
 use bytes::Bytes;
 use nodes::{Cluster, ONE, PATIENCE, soon, within};
@@ -368,4 +370,59 @@ fn garbage_from_a_peer_is_refused_and_changes_nothing() {
         }
     }
     assert_eq!(cluster.read(leader, get_bit("k", 7)).unwrap(), integer(1));
+}
+
+/// Ops that count what replicas hold of a key: `&` of the value of each group, here one group
+/// asked twice.
+fn overlap(name: &str) -> OpBatch {
+    let source = SourceRef { key: key(name), version: None };
+    let query = PartQuery::Value { start: 0, end: 1000 };
+    let value = ReadOp::Part { key: key(name), version: None, query };
+    let steps = vec![Step::Operand(0), Step::Operand(1), Step::And];
+    let evaluate = ReadOp::Evaluate {
+        formulas: vec![Formula::new(steps, 2).unwrap()],
+        sources: vec![source.clone(), source],
+        range: (0, 1000),
+        want: Want::Counts,
+    };
+    let mut ops = OpBatch::new();
+    [&value, &value, &evaluate].into_iter().for_each(|op| ops.push_read(op));
+    ops
+}
+
+#[test]
+fn a_replica_that_does_not_lead_folds_once_it_has_applied_what_was_seen() {
+    let cluster = Cluster::start();
+    let follower = NodeId(3);
+    let fold = |node: NodeId, applied: &[u64], deadline| {
+        let part = |applied: &u64| FoldPart { group: ONE, applied: *applied };
+        let parts: Vec<_> = applied.iter().map(part).collect();
+        cluster.block(cluster.shard(node).fold(&parts, overlap("k"), deadline))
+    };
+    let counts = |count| Outcome::Reply(Reply::Array(vec![Reply::Integer(count)]));
+    let mut seen = 0;
+    for bit in 0..5 {
+        // What the follower lacks comes later: it has to wait for it.
+        cluster.net.isolate(follower);
+        let leader = cluster.write(&[1, 2], &set_bit("k", bit)).0;
+        let mut ops = OpBatch::new();
+        ops.push_read(&get_bit("k", bit));
+        let group = cluster.group(leader);
+        let read = group.read_batch(ops, Consistency::Linearizable, &[], soon());
+        let answered = cluster.block(read).unwrap();
+        assert_eq!(answered.outcomes.decode().unwrap(), [integer(1)]);
+        assert!(answered.applied > seen, "it tells of the write");
+        let late = fold(follower, &[answered.applied, seen], within(50)).unwrap_err();
+        assert!(matches!(late, Error::Busy { .. }), "{late:?}");
+        cluster.net.heal();
+        seen = answered.applied;
+        let count = i64::try_from(bit + 1).unwrap();
+        assert_eq!(fold(follower, &[seen, seen], soon()).unwrap(), counts(count));
+    }
+    let malformed = [fold(follower, &[seen], soon()), fold(follower, &[], soon())];
+    assert!(malformed.iter().all(|one| matches!(one, Err(Error::Malformed { .. }))));
+    let elsewhere =
+        [FoldPart { group: ONE, applied: 0 }, FoldPart { group: GroupId(9), applied: 0 }];
+    let lacking = cluster.block(cluster.shard(follower).fold(&elsewhere, overlap("k"), soon()));
+    assert!(matches!(lacking, Err(Error::Loading { group: GroupId(9) })), "{lacking:?}");
 }
