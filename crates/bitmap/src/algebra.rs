@@ -4,12 +4,13 @@
 //! result, works on lists of values where one decides, and otherwise folds pages in buffers that
 //! stay in the cache. Where only a count is wanted, dense operands are counted without storing.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use crate::address::{CHUNK_BITS, narrow_size};
-use crate::container::{ARRAY_MAX, Container};
+use crate::container::{ARRAY_MAX, Container, collect};
 use crate::kernels::{self, Block, Fold, Operands, Page};
 use crate::{BitOp, bits};
 
@@ -20,6 +21,12 @@ use many::{fold_pages, gather};
 
 /// Lists with up to this many values in all are sorted; longer ones go over a page.
 const GATHER_MAX: usize = 96;
+
+/// Bits that blocks are expected to have in common when those are looked up in the other blocks.
+const FEW_EXPECTED: f64 = 512.0;
+
+/// Bits that they may have in fact.
+const FEW_MAX: u32 = 1024;
 
 /// What the caller needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -232,14 +239,77 @@ fn and<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch<'_>, want: 
         }
         return if scratch.values.is_empty() { Out::Empty } else { Out::Values };
     }
-    if let Some(blocks) = blocks(&list) {
-        return fold_blocks(Fold::And, blocks[0], &blocks[1..], scratch, want);
+    if list.len() > 2 {
+        list.sort_unstable_by_key(|container| container.card());
     }
-    fold_pages(Fold::And, &list, scratch)
+    let Some(blocks) = blocks(&list) else { return fold_pages(Fold::And, &list, scratch) };
+    match enough_for_few(&list, Container::card) {
+        enough if enough + 2 <= blocks.len() => and_few(&blocks, enough, scratch),
+        _ => fold_blocks(Fold::And, blocks[0], &blocks[1..], scratch, want),
+    }
+}
+
+/// How many of these containers leave few bits, each as many of those before as `leaves` says of a
+/// whole chunk, if their bits lie independently; at least two.
+fn enough_for_few(list: &[&Container], leaves: impl Fn(&Container) -> u32) -> usize {
+    let mut left = f64::from(CHUNK_BITS);
+    let few = list.iter().position(|container| {
+        left *= f64::from(leaves(container)) / f64::from(CHUNK_BITS);
+        left <= FEW_EXPECTED
+    });
+    few.map_or(list.len(), |at| at + 1).max(2)
+}
+
+/// The bits that all blocks have, of which the first `enough` are expected to have few in common:
+/// those are looked up in the others.
+fn and_few<'a>(blocks: &[&Block], enough: usize, scratch: &mut Scratch<'_>) -> Out<'a> {
+    let (first, others) = blocks.split_at(enough);
+    let operands = Operands { first: first[0], rest: &first[1..], ahead: &[] };
+    let (mut page, card) = kernels::fold(Fold::And, operands, scratch.pages.pop());
+    if card > FEW_MAX {
+        // They are alike.
+        let card = kernels::fold_in_place(Fold::And, &mut page.0, others);
+        return Out::Page(page, card);
+    }
+    collect(&page, card, &mut scratch.values);
+    scratch.pages.push(page);
+    for other in others {
+        if scratch.values.is_empty() {
+            return Out::Empty;
+        }
+        pair::keep(&mut scratch.values, |value| bits::get(*other, usize::from(value)));
+    }
+    if scratch.values.is_empty() { Out::Empty } else { Out::Values }
+}
+
+/// The bits that any block has, of which the first `enough` are expected to leave out few: those
+/// are looked up in the others.
+fn or_most<'a>(blocks: &[&Block], enough: usize, scratch: &mut Scratch<'_>) -> Out<'a> {
+    let (first, others) = blocks.split_at(enough);
+    let operands = Operands { first: first[0], rest: &first[1..], ahead: &[] };
+    let (mut page, card) = kernels::fold(Fold::Or, operands, scratch.pages.pop());
+    if CHUNK_BITS - card > FEW_MAX {
+        // They are alike.
+        let card = kernels::fold_in_place(Fold::Or, &mut page.0, others);
+        return Out::Page(page, card);
+    }
+    page.0.iter_mut().for_each(|byte| *byte = !*byte);
+    collect(&page, CHUNK_BITS - card, &mut scratch.values);
+    for other in others {
+        pair::keep(&mut scratch.values, |value| !bits::get(*other, usize::from(value)));
+    }
+    let left = narrow_size(scratch.values.len());
+    if left == 0 {
+        scratch.pages.push(page);
+        return Out::Full;
+    }
+    page.0.fill(0xFF);
+    bits::each_place(&scratch.values, |byte, mask| page.0[byte] &= !mask);
+    Out::Page(page, CHUNK_BITS - left)
 }
 
 fn or<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch<'_>, want: Want) -> Out<'a> {
-    let list = present(operands);
+    let mut list = present(operands);
     if list.iter().any(|container| matches!(container, Container::Full)) {
         return Out::Full;
     }
@@ -256,10 +326,14 @@ fn or<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch<'_>, want: W
     if gather(&list, scratch, |times| times > 0) {
         return if scratch.values.is_empty() { Out::Empty } else { Out::Values };
     }
-    if let Some(blocks) = blocks(&list) {
-        return fold_blocks(Fold::Or, blocks[0], &blocks[1..], scratch, want);
+    if list.len() > 2 {
+        list.sort_unstable_by_key(|container| Reverse(container.card()));
     }
-    fold_pages(Fold::Or, &list, scratch)
+    let Some(blocks) = blocks(&list) else { return fold_pages(Fold::Or, &list, scratch) };
+    match enough_for_few(&list, |container| CHUNK_BITS - container.card()) {
+        enough if enough + 2 <= blocks.len() => or_most(&blocks, enough, scratch),
+        _ => fold_blocks(Fold::Or, blocks[0], &blocks[1..], scratch, want),
+    }
 }
 
 fn xor<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch<'_>, want: Want) -> Out<'a> {

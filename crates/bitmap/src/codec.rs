@@ -20,7 +20,7 @@ use bitroster_types::limits::{BITMAP_BITS_MAX, SMALL_VALUE_BYTES_MAX};
 
 use crate::address::{CHUNK_BITS, CHUNK_BYTES, narrow_size, size};
 use crate::bitmap::Bitmap;
-use crate::container::{ARRAY_MAX, Container, Run};
+use crate::container::{Container, Run, collect};
 use crate::tree::{Builder, Tree};
 
 const VERSION: u8 = 1;
@@ -28,6 +28,9 @@ const FULL: u8 = 0;
 const ARRAY: u8 = 1;
 const DENSE: u8 = 2;
 const RUNS: u8 = 3;
+
+/// Most values of an encoded array: more are no shorter than a dense chunk.
+const ARRAY_MAX: usize = 4096;
 
 /// Why bytes are not an encoded bitmap.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -170,16 +173,17 @@ impl Bitmap {
 
 fn encode_tree(tree: &Tree, out: &mut Vec<u8>) {
     put_varint(out, tree.containers(0).count() as u64);
-    let mut next = 0;
+    let (mut next, mut collected) = (0, Vec::new());
     for (chunk, container) in tree.containers(0) {
         put_varint(out, chunk - next);
         next = chunk + 1;
         match container {
             Container::Tiny { .. } | Container::Array(_) => {
-                let values = container.values().unwrap_or_default();
-                out.push(ARRAY);
-                put_varint(out, values.len() as u64);
-                out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+                encode_array(container.values().unwrap_or_default(), out);
+            }
+            Container::Dense { card, page } if is_shorter_as_array(*card, chunk, tree.len()) => {
+                collect(page, *card, &mut collected);
+                encode_array(&collected, out);
             }
             Container::Dense { page, .. } => {
                 out.push(DENSE);
@@ -196,6 +200,17 @@ fn encode_tree(tree: &Tree, out: &mut Vec<u8>) {
             Container::Full => out.push(FULL),
         }
     }
+}
+
+fn encode_array(values: &[u16], out: &mut Vec<u8>) {
+    out.push(ARRAY);
+    put_varint(out, values.len() as u64);
+    out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+}
+
+fn is_shorter_as_array(card: u32, chunk: u64, len: u64) -> bool {
+    let card = card as usize;
+    card <= ARRAY_MAX && 2 * card < dense_bytes(chunk, len)
 }
 
 /// The bytes of a dense chunk, which the value's end may cut.
@@ -243,11 +258,11 @@ fn decode_container(reader: &mut Reader<'_>, dense: usize) -> Result<Container, 
     }
 }
 
-/// The container of little-endian values, if they ascend; at most [`ARRAY_MAX`].
+/// The container of little-endian values, if they ascend.
 pub(crate) fn array_from(bytes: &[u8]) -> Option<Container> {
     let values: Vec<u16> =
         bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
-    values.is_sorted_by(|a, b| a < b).then(|| Container::from_values(&values))
+    values.is_sorted_by(|a, b| a < b).then(|| Container::from_sorted(&values))
 }
 
 /// The container of pairs of first and last bit, if they ascend; touching runs are joined.

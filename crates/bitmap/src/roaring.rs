@@ -12,7 +12,7 @@ use bitroster_types::limits::BITMAP_BITS_MAX;
 use crate::address::{CHUNK_BYTES, narrow, narrow16, size};
 use crate::bitmap::Bitmap;
 use crate::codec::{array_from, runs_from};
-use crate::container::{ARRAY_MAX, Container};
+use crate::container::Container;
 use crate::kernels::Page;
 use crate::tree::Builder;
 
@@ -22,6 +22,8 @@ const COOKIE_PLAIN: u32 = 12_346;
 const COOKIE_RUNS: u32 = 12_347;
 /// With runs, fewer containers than this have no table of offsets.
 const OFFSETS_MIN: usize = 4;
+/// Most values of an array, by the format.
+const ARRAY_MAX: usize = 4096;
 /// Most containers of a 32-bit bitmap.
 const CONTAINERS_MAX: usize = 1 << 16;
 

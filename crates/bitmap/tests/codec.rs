@@ -234,3 +234,22 @@ fn values_that_do_not_fit_are_refused() {
     let many = [0x3A, 0x30, 0, 0, 0, 0, 2, 0];
     assert!(matches!(Bitmap::from_roaring32(&many), Err(RoaringError::Malformed { .. })));
 }
+
+#[test]
+fn a_dense_container_of_few_bits_is_written_as_an_array() {
+    for (bits, bytes) in [(3072, 6144), (3073, 6146), (4095, 8190), (4096, 8192), (4097, 8192)] {
+        let mut bitmap = Bitmap::zeros(9000);
+        for bit in 0..bits {
+            bitmap.set(bit * 13 % 65_536, true);
+        }
+        assert_eq!(bitmap.stats().dense.count, usize::from(bits > 3072));
+        let encoded = encoded(&bitmap);
+        // The version, lengths, a skip and a form, the count of an array, the checksum.
+        let count = if bytes < 8192 { 2 } else { 0 };
+        assert_eq!(encoded.len(), 1 + 2 + 1 + 1 + 1 + count + bytes + 4, "{bits} bits");
+        let decoded = Bitmap::decode(&encoded).unwrap();
+        decoded.check();
+        assert!(decoded == bitmap);
+        assert_eq!(decoded.stats(), bitmap.stats());
+    }
+}

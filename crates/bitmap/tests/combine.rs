@@ -5,7 +5,7 @@
 //!
 //! Mutants seen to fail: marks left behind for the next chunk, a slice not cut at its range, a node
 //! shared although another operand has it, a page of ONE not cleared before the
-//! next operand.
+//! next operand, the few bits of some blocks not looked up in the last of the others.
 
 mod twin;
 
@@ -88,6 +88,29 @@ proptest! {
         operands in prop::collection::vec(mixed(), 3..=12),
     ) {
         agree(&operands);
+    }
+
+    #[test]
+    fn dense_operands_agree_whether_their_bits_lie_alike_or_not(
+        seeds in prop::collection::vec(any::<u64>(), 3..=12),
+        per_mille in prop::sample::select(&[50u64, 60, 200, 500, 900][..]),
+        alike in 0u64..=1000,
+    ) {
+        // A bit of an operand is that of the first one, so often, or its own.
+        let draw = |seed: u64, at: u64| {
+            let mut state = seed ^ at.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            state = (state ^ (state >> 31)).wrapping_mul(0xD1B5_4A32_D192_ED03);
+            (state >> 33) % 1000
+        };
+        let operands = seeds.iter().map(|seed| {
+            let mut bytes = vec![0u8; 8192 + 700];
+            for at in 0..bytes.len() as u64 * 8 {
+                let from = if draw(*seed ^ 77, at) < alike { seeds[0] } else { *seed };
+                bytes[(at / 8) as usize] |= u8::from(draw(from, at) < per_mille) << (at % 8);
+            }
+            (Bitmap::from_bytes(&bytes), Twin(bytes))
+        });
+        agree(&operands.collect::<Vec<_>>());
     }
 
     #[test]

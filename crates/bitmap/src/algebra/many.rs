@@ -3,12 +3,15 @@
 use super::{Blocks, GATHER_MAX, Out, Present, Scratch};
 use crate::address::{CHUNK_BITS, narrow_size};
 use crate::bits;
-use crate::container::{ARRAY_MAX, Container, Run, collect};
+use crate::container::{Container, Run, collect};
 use crate::kernels::{self, Fold, Operands, Page};
 
 /// Lists with this many values and more are stored in a page of their own for ONE: two pages are
 /// joined with it in less time than two marks take for every value.
 const STORE_FROM: usize = 512;
+
+/// Up to so many bits of a page are taken out of it as values.
+const FEW_MAX: u32 = 64;
 
 /// Where all operands are short lists, puts the values that `keep` accepts, by how many operands
 /// have them, into the scratch list.
@@ -144,7 +147,7 @@ fn finish<'a>(page: Box<Page>, card: u32, scratch: &mut Scratch<'_>) -> Out<'a> 
     let out = match card {
         0 => Out::Empty,
         CHUNK_BITS => Out::Full,
-        few if few as usize <= ARRAY_MAX / 64 => {
+        few if few <= FEW_MAX => {
             collect(&page, few, &mut scratch.values);
             Out::Values
         }

@@ -83,7 +83,7 @@ pub(super) fn remove(scratch: &mut Scratch<'_>, others: &[&Container]) {
 }
 
 /// Keeps the values that `test` accepts, without a branch on the answer.
-fn keep(values: &mut Vec<u16>, test: impl Fn(u16) -> bool) {
+pub(super) fn keep(values: &mut Vec<u16>, test: impl Fn(u16) -> bool) {
     let mut kept = 0;
     for i in 0..values.len() {
         let value = values[i];
