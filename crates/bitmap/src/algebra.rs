@@ -22,11 +22,12 @@ use many::{fold_pages, gather};
 /// Lists with up to this many values in all are sorted; longer ones go over a page.
 const GATHER_MAX: usize = 96;
 
-/// Bits that blocks are expected to have in common when those are looked up in the other blocks.
-const FEW_EXPECTED: f64 = 512.0;
+/// Bits that some blocks are expected to leave when these are looked up in the others. Each waits
+/// for memory, some ten at a time; a block that is folded is streamed: it takes as long as seventy.
+const FEW_EXPECTED: f64 = 96.0;
 
-/// Bits that they may have in fact.
-const FEW_MAX: u32 = 1024;
+/// Bits that they may leave in fact.
+const FEW_MAX: u32 = 160;
 
 /// What the caller needs.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use bitroster_types::{Segment, SegmentWidth, limits::WORK_BYTES_MIN};
 use bytes::Bytes;
 
 pub(crate) use self::{
-    formula::{Derivation, Evaluation, check},
+    formula::{Derivation, Encoded, Evaluation, check},
     look::{Holding, Keys, Presence},
     names::{Lookup, Wanted},
     prefixes::Prefixes,
@@ -37,7 +37,7 @@ impl Work {
     ///
     /// # Errors
     ///
-    /// The first of the answers that is no value, or what is wrong with the request.
+    /// The first of the answers that is no value.
     pub fn evaluate(
         formulas: Vec<Formula>,
         values: Vec<Outcome>,
@@ -45,12 +45,16 @@ impl Work {
         want: Want,
     ) -> Result<Self, Outcome> {
         let values = values.into_iter().map(|value| match value {
-            Outcome::Reply(Reply::Bulk(bytes)) => Ok(decoded(&bytes)?),
-            Outcome::Reply(Reply::Nil) => Ok(Bitmap::new()),
+            Outcome::Reply(Reply::Bulk(bytes)) => Ok(Some(bytes)),
+            Outcome::Reply(Reply::Nil) => Ok(None),
             outcome => Err(outcome),
         });
-        let values = values.collect::<Result<_, Outcome>>()?;
-        let job = Job::Evaluate(Evaluation::new(formulas, values, range, want)?);
+        let job = Job::EvaluateEncoded(Encoded {
+            formulas,
+            values: values.collect::<Result<_, Outcome>>()?,
+            range,
+            want,
+        });
         Ok(Self { job: Box::new(job), stamp: 0 })
     }
 
@@ -209,6 +213,8 @@ pub(crate) enum Job {
     Encode { value: Bitmap, range: Range<u64> },
     /// What formulas come to.
     Evaluate(Evaluation),
+    /// The same over encoded values.
+    EvaluateEncoded(Encoded),
     /// The value of a formula.
     Derive(Derivation),
     /// Who is present.
@@ -246,6 +252,7 @@ impl Job {
             }
             Self::Encode { value, range } => encoded(&value.restrict(range)),
             Self::Evaluate(evaluation) => evaluation.run(),
+            Self::EvaluateEncoded(encoded) => encoded.run(),
             Self::Derive(derivation) => Made::Value(Ok(derivation.build())),
             Self::Present(presence) => presence.run(),
             Self::Info { value, memory_bytes, width } => {
@@ -271,6 +278,7 @@ impl Job {
             Self::Many(values) => values.iter().flatten().map(Bitmap::len_bytes).sum(),
             Self::Encode { value, .. } => value.heap_bytes() as u64,
             Self::Evaluate(evaluation) => evaluation.cost_bytes(),
+            Self::EvaluateEncoded(encoded) => encoded.cost_bytes(),
             Self::Derive(derivation) => derivation.cost_bytes(),
             Self::Present(presence) => presence.cost_bytes(),
             // It looks at the heads of containers alone.

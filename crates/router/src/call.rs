@@ -14,7 +14,7 @@ use bitroster_command::{
 use bitroster_placement::ClusterMap;
 use bitroster_types::{
     Consistency, Deadline, GroupId, Key, UnixMillis, Version,
-    limits::{ENTRY_BYTES_MAX, ENTRY_OPS_MAX, PLAN_ATTEMPTS_MAX},
+    limits::{ENTRY_BYTES_MAX, ENTRY_OPS_MAX, FOLD_BYTES_MAX, FOLD_VALUES_MAX, PLAN_ATTEMPTS_MAX},
 };
 use futures_util::{
     future::BoxFuture,
@@ -200,6 +200,11 @@ impl Call {
         Self { reading: self.inner.linearizable.clone(), ..self.clone() }
     }
 
+    /// The same request, with note taken of what its reads show; see [`fold`](Self::fold).
+    pub(crate) fn noting(&self) -> Self {
+        Self { reading: self.reading.noting(), ..self.clone() }
+    }
+
     /// Whether its deadline has passed.
     pub(crate) fn is_over(&self) -> bool {
         self.deadline.left(Instant::now()).is_zero()
@@ -295,23 +300,24 @@ impl Call {
     }
 
     /// Has one node count what a formula comes to over values of several groups, all of which have
-    /// answered a read of this request. `None` where the groups are to be asked for the values.
+    /// answered a read of this request since it was [`noting`](Self::noting). `None` where the
+    /// groups are to be asked for the values.
     pub(crate) async fn fold(
         &self,
         values: Vec<(GroupId, ReadOp)>,
         formula: Formula,
         range: (u64, u64),
     ) -> Option<u64> {
-        let (_, first) = values.first()?;
-        let source = match first {
-            ReadOp::Part { key, version, .. } => SourceRef { key: key.clone(), version: *version },
-            ReadOp::CombineValue { sources, .. } => sources.first()?.clone(),
-            _ => return None,
-        };
-        if self.reading.consistency == Consistency::Stale {
+        let has_room = values.len() <= FOLD_VALUES_MAX
+            && self.map.width().bytes().saturating_mul(values.len() as u64) <= FOLD_BYTES_MAX;
+        if !has_room || self.reading.consistency == Consistency::Stale {
             return None;
         }
-        let (sources, want) = (vec![source; values.len()], Want::Counts);
+        let shown = |(group, op)| Some((group, self.reading.shown(group)?, op));
+        let values = values.into_iter().map(shown).collect::<Option<Vec<_>>>()?;
+        // Its operands are the values; what stands here only says how many.
+        let nothing = SourceRef { key: Key::new(b"")?, version: None };
+        let (sources, want) = (vec![nothing; values.len()], Want::Counts);
         let evaluate = ReadOp::Evaluate { formulas: vec![formula], sources, range, want };
         let fold = Fold { epoch: self.map.epoch(), values, evaluate };
         let transport = self.inner.requests.transport();

@@ -124,6 +124,14 @@ impl Metrics {
         for (reason, count) in ["slot_moved", "key_changed"].iter().zip(&self.restarts) {
             family.row(&[("reason", reason)], count.load(Relaxed));
         }
+        let mut family = page.counter(
+            "bitroster_router_folds_total",
+            "Evaluations over several groups that one node was asked for, by outcome",
+        );
+        for (place, outcome) in TransportFigures::FOLDS.into_iter().enumerate() {
+            let count = transport.map_or(0, |figures| figures.folds[place].load(Relaxed));
+            family.row(&[("outcome", outcome)], count);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! How the router reaches the groups.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -12,6 +13,7 @@ use bitroster_command::{CommandError, Op, OpBatch, Outcome, ReadOp};
 use bitroster_telemetry::metric::Histogram;
 use bitroster_types::{Consistency, Deadline, GroupId};
 use futures_util::future::{BoxFuture, ready};
+use parking_lot::Mutex;
 
 /// A group, and the map that says that it has what is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +33,38 @@ pub struct Reading {
     pub consistency: Consistency,
     /// The largest age of a stale answer so far, in milliseconds.
     pub age_ms: Arc<AtomicU64>,
+    /// What the answers may show, where somebody wants to know.
+    shown: Option<Arc<Shown>>,
 }
+
+/// For each group the last log entry that its answers may show; `None` where one did not tell.
+type Shown = Mutex<BTreeMap<GroupId, Option<u64>>>;
 
 impl Reading {
     /// Reads of this consistency; no answer has an age yet.
     pub fn new(consistency: Consistency) -> Self {
-        Self { consistency, age_ms: Arc::default() }
+        Self { consistency, age_ms: Arc::default(), shown: None }
+    }
+
+    /// The same, with note taken from now on of the log entries that answers may show.
+    pub fn noting(&self) -> Self {
+        Self { shown: Some(Arc::default()), ..self.clone() }
+    }
+
+    /// Notes that an answer of a group may show the log entries up to this index; 0 where it does
+    /// not say.
+    pub fn note_shown(&self, group: GroupId, applied: u64) {
+        let Some(shown) = &self.shown else { return };
+        let told = (applied > 0).then_some(applied);
+        let mut shown = shown.lock();
+        let noted = shown.entry(group).or_insert(told);
+        *noted = (*noted).zip(told).map(|(noted, told)| noted.max(told));
+    }
+
+    /// The last log entry that any answer of a group may show; `None` where there was none, or one
+    /// that did not tell.
+    pub fn shown(&self, group: GroupId) -> Option<u64> {
+        self.shown.as_ref()?.lock().get(&group).copied().flatten()
     }
 
     /// Notes that an answer may miss what was written in the last `age_ms` milliseconds.
@@ -50,8 +78,9 @@ impl Reading {
 pub struct Fold {
     /// The epoch of the cluster map that it was routed by.
     pub epoch: u64,
-    /// Who gives the values: a group, and a read of it that answers `Bulk`, in the bitmap codec.
-    pub values: Vec<(GroupId, ReadOp)>,
+    /// Who gives the values: a group, the last log entry that must show in the value, and a read
+    /// that answers `Bulk`, in the bitmap codec.
+    pub values: Vec<(GroupId, u64, ReadOp)>,
     /// A [`ReadOp::Evaluate`] whose operands are the values, in this order; its own sources say
     /// nothing but how many there are.
     pub evaluate: ReadOp,
@@ -61,7 +90,7 @@ impl Fold {
     /// The reads of the values and then the evaluation.
     pub fn ops(&self) -> OpBatch {
         let mut ops = OpBatch::new();
-        self.values.iter().for_each(|(_, value)| ops.push_read(value));
+        self.values.iter().for_each(|(_, _, value)| ops.push_read(value));
         ops.push_read(&self.evaluate);
         ops
     }
@@ -125,13 +154,11 @@ pub trait Transport: Send + Sync + 'static {
         })
     }
 
-    /// Has one node that holds all groups of a fold evaluate it, so that no value travels. The
-    /// values are at least as new as what the last linearizable read of each group has shown that
-    /// was answered before this call.
+    /// Has one node that holds all groups of a fold evaluate it, so that no value travels.
     ///
     /// `None` where no node has all of them, or it does not answer: whoever asks can do the same
-    /// with the groups' own answers. Every group must have answered such a read before. What is no
-    /// answer to the evaluation is what a group gave in place of a value.
+    /// with the groups' own answers. What is no answer to the evaluation is what a group gave in
+    /// place of a value.
     ///
     /// Unless an implementation has a way, there is none.
     fn fold(&self, fold: Fold, deadline: Deadline) -> BoxFuture<'_, Option<Outcome>> {
@@ -172,6 +199,8 @@ pub struct TransportFigures {
     pub read_batch: Histogram,
     /// Ops in one message of writes to a group.
     pub write_batch: Histogram,
+    /// Folds that a node was asked for, in the order of [`FOLDS`](Self::FOLDS).
+    pub folds: [AtomicU64; 2],
 }
 
 /// Why a try to reach a group failed.
@@ -191,13 +220,22 @@ impl TransportFigures {
     /// The reasons' labels, in the order of [`Retry`].
     pub const REASONS: [&'static str; 4] = ["not_leader", "unavailable", "timeout", "busy"];
 
+    /// The labels of folds that were answered, and of those that were not.
+    pub const FOLDS: [&'static str; 2] = ["answered", "failed"];
+
     /// Nothing counted yet.
     pub fn new() -> Self {
         Self {
             retries: Default::default(),
             read_batch: Histogram::of_counts(),
             write_batch: Histogram::of_counts(),
+            folds: Default::default(),
         }
+    }
+
+    /// A node was asked for a fold.
+    pub fn folded(&self, is_answered: bool) {
+        self.folds[usize::from(!is_answered)].fetch_add(1, Relaxed);
     }
 
     /// A try failed.

@@ -47,20 +47,18 @@ use parking_lot::RwLock;
 
 use crate::links::Links;
 use alone::Alone;
-use fold::Folds;
 use sender::Sender;
 
 /// Carries a router's requests to the groups of the cluster, over [`Links`].
 pub struct ClusterTransport {
     links: Links,
     senders: RwLock<HashMap<GroupId, Arc<Sender>>>,
-    folds: Folds,
 }
 
 impl ClusterTransport {
     /// A transport over `links`. Groups are found in the links' cluster state.
     pub fn new(links: Links) -> Self {
-        Self { links, senders: RwLock::default(), folds: Folds::default() }
+        Self { links, senders: RwLock::default() }
     }
 
     /// The node that is believed to lead a group, from its last answer; `None` before there was

@@ -1,14 +1,17 @@
-//! Goal: a fold is asked of one node that has a replica of every group, and of no state older than
-//! what the caller has seen.
+//! Goal: a fold is asked of one node that has a replica of every group; reads tell which log entries
+//! they may show; one that nobody answers leaves time to ask the groups.
 //!
-//! Method: as in `transport.rs`; the node answers how many ops it was sent. Kills these mutants: a
-//! fold before the groups' states are known; one of a node that lacks a group, or whose replica
-//! leaves; one of another node by a node that has replicas itself.
+//! Method: as in `transport.rs`; the node answers how many ops it was sent. Kills these mutants: an
+//! answer that does not tell taken for one that shows nothing; a fold of a node that lacks a group,
+//! or whose replica leaves; a failure of one group's fold counted against another group.
 #![allow(clippy::unwrap_used, reason = "a test fails where it breaks")]
 
 mod support;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bitroster_command::{Outcome, PartQuery, ReadOp, Reply};
 use bitroster_placement::ClusterState;
@@ -37,21 +40,31 @@ async fn router(state: &ClusterState) -> (Links, StateCell) {
     (links, states)
 }
 
-async fn read(transport: &ClusterTransport, group: GroupId, consistency: Consistency) {
-    let (to, reading) = (Target { group, epoch: 1 }, Reading::new(consistency));
-    transport.read(to, length("k"), &reading, soon(9_000)).await.unwrap();
+/// Reads something of these groups, and says which log entries that may show.
+async fn read(transport: &ClusterTransport, groups: &[GroupId]) -> Vec<Option<u64>> {
+    let reading = Reading::new(Consistency::Linearizable).noting();
+    for group in groups {
+        let to = Target { group: *group, epoch: 1 };
+        transport.read(to, length("k"), &reading, soon(9_000)).await.unwrap();
+    }
+    groups.iter().map(|group| reading.shown(*group)).collect()
 }
 
-/// The answer to a fold over these groups, and who was asked for what.
-async fn fold(
-    transport: &ClusterTransport,
-    groups: &[GroupId],
-    group: &Group,
-) -> (Option<Outcome>, Vec<(u64, Vec<FoldPart>)>) {
+/// A fold over these groups, each of which must show the entry.
+fn fold_of(parts: &[FoldPart]) -> Fold {
     let query = PartQuery::Value { start: 0, end: 9 };
     let value = ReadOp::Part { key: key("k"), version: None, query };
-    let values = groups.iter().map(|group| (*group, value.clone())).collect();
-    let answer = transport.fold(Fold { epoch: 1, values, evaluate: value }, soon(9_000)).await;
+    let values = parts.iter().map(|part| (part.group, part.applied, value.clone())).collect();
+    Fold { epoch: 1, values, evaluate: value }
+}
+
+/// The answer to a fold, and who was asked for what.
+async fn fold(
+    transport: &ClusterTransport,
+    parts: &[FoldPart],
+    group: &Group,
+) -> (Option<Outcome>, Vec<(u64, Vec<FoldPart>)>) {
+    let answer = transport.fold(fold_of(parts), soon(9_000)).await;
     (answer, std::mem::take(&mut *group.folds.lock().unwrap()))
 }
 
@@ -64,25 +77,38 @@ fn ops(count: i64) -> Option<Outcome> {
 }
 
 #[tokio::test]
-async fn one_node_with_all_groups_is_asked_for_what_was_seen() {
+async fn reads_tell_what_they_may_show_and_one_that_does_not_is_remembered() {
+    let (nodes, group, _) = cluster(3).await;
+    let transport = ClusterTransport::new(nodes[1].links.clone());
+    let applied = || group.engine.lock().unwrap().applied().0;
+    assert_eq!(read(&transport, &BOTH).await, vec![Some(applied()); 2]);
+    let to = Target { group: GROUP, epoch: 1 };
+    transport.write(to, increment("k"), soon(9_000)).await.unwrap();
+    assert_eq!(read(&transport, &[GROUP]).await, [Some(applied())]);
+    // As a leader of an older version answers.
+    let reading = Reading::default().noting();
+    for (applied, shown) in [(7, Some(7)), (5, Some(7)), (9, Some(9)), (0, None), (9, None)] {
+        reading.note_shown(GROUP, applied);
+        assert_eq!((reading.shown(GROUP), reading.shown(GroupId(2))), (shown, None), "{applied}");
+    }
+    Reading::default().note_shown(GROUP, 1);
+    assert_eq!(Reading::default().shown(GROUP), None, "nobody wanted to know");
+}
+
+#[tokio::test]
+async fn one_node_with_all_groups_is_asked() {
     let (nodes, group, state) = cluster(3).await;
     let (links, states) = router(&state).await;
     let routers = ClusterTransport::new(links);
     let own = ClusterTransport::new(nodes[1].links.clone());
-    let applied = || group.engine.lock().unwrap().applied().0;
     // A router asks who leads, a node with replicas itself.
     for (transport, by) in [(&routers, 1), (&own, 2)] {
-        read(transport, GROUP, Consistency::Linearizable).await;
-        read(transport, GroupId(2), Consistency::Stale).await;
-        assert_eq!(fold(transport, &BOTH, &group).await, (None, vec![]), "of one it saw no state");
-        read(transport, GroupId(2), Consistency::Linearizable).await;
-        let asked = vec![(by, parts(&BOTH, applied()))];
-        assert_eq!(fold(transport, &BOTH, &group).await, (ops(3), asked));
-        let to = Target { group: GROUP, epoch: 1 };
-        transport.write(to, increment("k"), soon(9_000)).await.unwrap();
-        read(transport, GROUP, Consistency::Linearizable).await;
-        let asked = vec![(by, parts(&BOTH[..1], applied()))];
-        assert_eq!(fold(transport, &BOTH[..1], &group).await, (ops(2), asked));
+        read(transport, &BOTH).await;
+        for (groups, count) in [(&BOTH[..], 3), (&BOTH[..1], 2)] {
+            let wanted = parts(groups, 70);
+            let asked = vec![(by, wanted.clone())];
+            assert_eq!(fold(transport, &wanted, &group).await, (ops(count), asked));
+        }
     }
     // The replicas of one group leave two nodes: the third is left, whoever leads.
     let mut fewer = state;
@@ -91,21 +117,27 @@ async fn one_node_with_all_groups_is_asked_for_what_was_seen() {
     }
     fewer.revision += 1;
     states.offer(Arc::new(fewer));
-    assert_eq!(fold(&routers, &BOTH, &group).await.1[0].0, 3);
+    assert_eq!(fold(&routers, &parts(&BOTH, 70), &group).await.1[0].0, 3);
 }
 
 #[tokio::test]
-async fn a_fold_that_nobody_answers_is_left_to_the_groups_for_a_while() {
+async fn a_fold_that_nobody_answers_is_left_to_its_groups_for_a_while() {
     let (_nodes, group, state) = cluster(3).await;
     let transport = ClusterTransport::new(router(&state).await.0);
-    read(&transport, GROUP, Consistency::Linearizable).await;
+    let (one, other) = (parts(&BOTH[..1], 70), parts(&BOTH[1..], 70));
     for status in [Status::Unavailable, Status::StaleEpoch, Status::Busy] {
         group.script([Act::Refuse(status, 2)]);
         let mut asked = Vec::new();
         for _ in 0..4 {
-            let (answer, folds) = fold(&transport, &BOTH[..1], &group).await;
+            let (answer, folds) = fold(&transport, &one, &group).await;
             asked.push((answer, folds.len()));
+            assert_eq!(fold(&transport, &other, &group).await.0, ops(2), "it is not their fault");
         }
         assert_eq!(asked, [(None, 1), (None, 0), (None, 0), (ops(2), 1)], "{status:?}");
     }
+    // One that hangs leaves time to ask the groups.
+    group.script([Act::ApplyAndHang]);
+    let started = Instant::now();
+    assert_eq!(transport.fold(fold_of(&one), soon(2_000)).await, None);
+    assert!(started.elapsed() < Duration::from_millis(1_500), "{:?}", started.elapsed());
 }

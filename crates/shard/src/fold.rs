@@ -7,8 +7,9 @@
 //! groups' leaders after its own request came. What a replica shows then was the group's state at
 //! a moment within that request.
 
-use bitroster_command::{OpBatch, Outcome, ReadOp};
+use bitroster_command::{OpBatch, Outcome, PartQuery, ReadOp};
 use bitroster_engine::Work;
+use bitroster_types::limits::{FOLD_BYTES_MAX, FOLD_VALUES_MAX};
 use bitroster_types::{Deadline, GroupId};
 use futures_util::future::try_join_all;
 use tokio::time::timeout_at;
@@ -54,13 +55,23 @@ impl Shard {
         if reads.len() != parts.len() {
             return Err(malformed("a fold with another number of values than of groups"));
         }
+        let first = self.held(first.group)?.group;
+        let width = first.width();
+        let held = width.bytes().saturating_mul(parts.len() as u64);
+        if parts.len() > FOLD_VALUES_MAX || held > FOLD_BYTES_MAX {
+            return Err(malformed("a fold of too many values"));
+        }
+        if !reads.iter().all(|read| is_value_within(read, width.bits())) {
+            return Err(malformed("a fold of what is no value of a segment"));
+        }
+        let _room = first.room(held)?;
         let work = async {
             let asked = parts.iter().zip(&reads).map(|(part, op)| async move {
                 self.held(part.group)?.group.read_after(op, part.applied, deadline).await
             });
             let values = try_join_all(asked).await?;
             match Work::evaluate(formulas, values, range, want) {
-                Ok(work) => self.held(first.group)?.group.work(work, deadline).await,
+                Ok(work) => first.work(work, deadline).await,
                 Err(outcome) => Ok(outcome),
             }
         };
@@ -69,6 +80,15 @@ impl Shard {
 
     fn held(&self, group: GroupId) -> Result<GroupHandle, Error> {
         self.group(group).ok_or(Error::Loading { group })
+    }
+}
+
+/// Whether a read answers with bits below `end`, as a value.
+const fn is_value_within(read: &ReadOp, end: u64) -> bool {
+    match read {
+        ReadOp::Part { query: PartQuery::Value { end: last, .. }, .. }
+        | ReadOp::CombineValue { range: (_, last), .. } => *last <= end,
+        _ => false,
     }
 }
 

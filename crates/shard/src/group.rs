@@ -13,7 +13,7 @@ use bitroster_command::entry::encode_entry;
 use bitroster_command::{OpBatch, Outcome, WriteOp};
 use bitroster_engine::EngineStats;
 use bitroster_types::limits::SLOTS;
-use bitroster_types::{GroupId, ReplicaId, Slot};
+use bitroster_types::{GroupId, ReplicaId, SegmentWidth, Slot};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
@@ -110,6 +110,10 @@ impl Group {
 
     pub(crate) fn id(&self) -> GroupId {
         self.place.group
+    }
+
+    pub(crate) fn width(&self) -> SegmentWidth {
+        self.keyspace.config().width
     }
 
     pub(crate) fn replica_id(&self) -> ReplicaId {

@@ -38,9 +38,12 @@ pub const EXPRESSION_DEPTH_MAX: usize = 100;
 /// Most formulas that one request counts: a retention matrix of 60 by 60.
 pub const FORMULAS_MAX: usize = 4096;
 
-/// Most values that one node is asked to evaluate over: each has a group of its own, up to 128 KiB
-/// at the default width.
+/// Most values that one node is asked to evaluate over; each is a segment of a group of its own.
 pub const FOLD_VALUES_MAX: usize = 256;
+
+/// Most bytes of the segments that one node is asked to evaluate over: all values of the default
+/// width, and eight of the widest.
+pub const FOLD_BYTES_MAX: u64 = 64 << 20;
 
 /// Most steps of one histogram, so that an answer stays small.
 pub const HISTOGRAM_STEPS_MAX: u64 = 1 << 16;

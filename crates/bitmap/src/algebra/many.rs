@@ -11,7 +11,7 @@ use crate::kernels::{self, Fold, Operands, Page};
 const STORE_FROM: usize = 512;
 
 /// Up to so many bits of a page are taken out of it as values.
-const FEW_MAX: u32 = 64;
+const TAKEN_OUT_MAX: u32 = 64;
 
 /// Where all operands are short lists, puts the values that `keep` accepts, by how many operands
 /// have them, into the scratch list.
@@ -147,7 +147,7 @@ fn finish<'a>(page: Box<Page>, card: u32, scratch: &mut Scratch<'_>) -> Out<'a> 
     let out = match card {
         0 => Out::Empty,
         CHUNK_BITS => Out::Full,
-        few if few <= FEW_MAX => {
+        few if few <= TAKEN_OUT_MAX => {
             collect(&page, few, &mut scratch.values);
             Out::Values
         }

@@ -5,8 +5,9 @@ use std::ops::Range;
 use bitroster_bitmap::{Bitmap, Formula, Step, count_all};
 use bitroster_command::{CommandError, Reply, Want};
 use bitroster_types::limits::{FORMULAS_MAX, HISTOGRAM_STEPS_MAX};
+use bytes::Bytes;
 
-use super::{Made, Share, encoded, reply};
+use super::{Made, Share, decoded, encoded, reply};
 
 /// What a read asks of formulas.
 ///
@@ -68,6 +69,32 @@ impl Evaluation {
     pub(super) fn cost_bytes(&self) -> u64 {
         let costs = self.formulas.iter().map(|formula| cost(formula, &self.operands, &self.range));
         costs.fold(0, u64::saturating_add)
+    }
+}
+
+/// What formulas are to come to over values in the bitmap codec; an absent one is empty.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    pub(crate) formulas: Vec<Formula>,
+    pub(crate) values: Vec<Option<Bytes>>,
+    pub(crate) range: (u64, u64),
+    pub(crate) want: Want,
+}
+
+impl Encoded {
+    pub(super) fn run(self) -> Made {
+        let decode = |value: &Option<Bytes>| value.as_deref().map_or(Ok(Bitmap::new()), decoded);
+        let operands = self.values.iter().map(decode).collect::<Result<_, CommandError>>();
+        let evaluation = operands
+            .and_then(|operands| Evaluation::new(self.formulas, operands, self.range, self.want));
+        match evaluation {
+            Ok(evaluation) => evaluation.run(),
+            Err(error) => Made::Outcome(error.into()),
+        }
+    }
+
+    pub(super) fn cost_bytes(&self) -> u64 {
+        self.values.iter().flatten().map(|bytes| bytes.len() as u64).sum()
     }
 }
 

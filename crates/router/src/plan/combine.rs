@@ -163,6 +163,7 @@ pub(crate) async fn remove(call: &Call, target: &Key) -> Step<Reply> {
 
 /// BITOPCARD.
 pub(crate) async fn count(call: &Call, logic: BitLogic, sources: &[Key]) -> Step<Reply> {
+    let call = &call.noting();
     let operands = Operands::open(call, logic, sources).await?;
     if operands.len_bytes == 0 {
         return Ok(Reply::Integer(0));
@@ -302,6 +303,9 @@ impl<'a> Operands<'a> {
         let end = call.map.width().bits().min(self.len_bytes * 8);
         let shares = self.shares(call);
         let steps = shares.steps(self.logic);
+        if steps.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(0);
+        }
         if let Some(Ok(formula)) = steps.map(|steps| Formula::new(steps, shares.asks.len())) {
             let values = shares.asks.iter().map(|ask| (ask.home, self.ask_for(ask, end)));
             if let Some(count) = call.fold(values.collect(), formula, (0, end)).await {

@@ -299,12 +299,13 @@ impl Transport for Cluster {
             engine.apply(&WriteOp::Tick);
             outcome = engine.read(&op, now);
         }
+        reading.note_shown(to.group, engine.applied().0);
         ready(Ok(outcome)).boxed()
     }
 
     fn fold(&self, fold: Fold, _deadline: Deadline) -> BoxFuture<'_, Option<Outcome>> {
         let Fold { epoch, values, evaluate } = fold;
-        let is_away = |(group, _): &(GroupId, ReadOp)| {
+        let is_away = |(group, _, _): &(GroupId, u64, ReadOp)| {
             self.check(Target { group: *group, epoch }).is_err() || self.is_asleep(*group, true)
         };
         let is_declined = !self.folds.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
@@ -312,8 +313,9 @@ impl Transport for Cluster {
             return ready(None).boxed();
         }
         // By the log's time, as a replica that does not lead.
-        let answer = |(group, op): &(GroupId, ReadOp)| {
+        let answer = |(group, applied, op): &(GroupId, u64, ReadOp)| {
             let engine = self.groups[group].lock().unwrap();
+            assert!(engine.applied().0 >= *applied && *applied > 0);
             engine.read(op, engine.time())
         };
         let values: Vec<Outcome> = values.iter().map(answer).collect();

@@ -12,7 +12,7 @@ use bitroster_router::{Reading, Target, TransportError};
 use bitroster_types::Deadline;
 use tokio::time::{sleep, timeout_at};
 
-use super::{busy, has_passed, unknown};
+use super::{busy, has_passed, read::Told, unknown};
 use crate::{
     dispatcher::Dispatcher,
     request::{Body, Request, Response},
@@ -53,8 +53,9 @@ impl<'a> Alone<'a> {
         let Target { group, epoch } = self.to;
         let (consistency, supporters) = (reading.consistency, Vec::new());
         let request = Request::Read { group, epoch, consistency, supporters, ops };
-        let (outcomes, age_ms) = self.ask(request, deadline).await?;
+        let Told { outcomes, age_ms, applied } = self.ask(request, deadline).await?;
         reading.note_age(age_ms);
+        reading.note_shown(group, applied);
         Ok(outcomes)
     }
 
@@ -64,16 +65,12 @@ impl<'a> Alone<'a> {
         deadline: Deadline,
     ) -> Result<Vec<Outcome>, TransportError> {
         let Target { group, epoch } = self.to;
-        let (outcomes, _) = self.ask(Request::Write { group, epoch, ops }, deadline).await?;
-        Ok(outcomes)
+        let told = self.ask(Request::Write { group, epoch, ops }, deadline).await?;
+        Ok(told.outcomes)
     }
 
     /// Asks until the replica leads or the deadline passes.
-    async fn ask(
-        &self,
-        request: Request,
-        deadline: Deadline,
-    ) -> Result<(Vec<Outcome>, u64), TransportError> {
+    async fn ask(&self, request: Request, deadline: Deadline) -> Result<Told, TransportError> {
         let started = Instant::now();
         loop {
             let answered = self.dispatcher.handle(request.clone(), deadline);
@@ -81,9 +78,9 @@ impl<'a> Alone<'a> {
             let Response { status, detail, reason, body } =
                 answered.map_err(|_| unknown(started))?;
             match (status, body) {
-                (Status::Ok, Body::Outcomes { outcomes, age_ms, .. }) => {
+                (Status::Ok, Body::Outcomes { outcomes, age_ms, applied, .. }) => {
                     let outcomes = outcomes.decode().map_err(|_| unknown(started))?;
-                    return Ok((outcomes, age_ms));
+                    return Ok(Told { outcomes, age_ms, applied });
                 }
                 (Status::StaleEpoch, _) => return Err(TransportError::StaleMap { epoch: detail }),
                 (Status::Busy, _) => return Err(busy("the group's only replica is busy")),

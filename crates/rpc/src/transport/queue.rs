@@ -75,10 +75,12 @@ impl<T: Item> Queue<T> {
         inner.bytes = bytes;
         inner.waiting.push_back(item);
         let (waiting, is_much) = (inner.waiting.len(), bytes >= SENDER_GATHER_BYTES_MAX);
+        let is_gathered = inner.wanted.is_some();
         if inner.wanted.take_if(|wanted| waiting >= *wanted || is_much).is_some() {
             self.are_enough.notify_waiters();
         }
-        let is_load = inner.bytes >= SENDER_LOAD_BYTES;
+        // What a flight gathers leaves with it.
+        let is_load = inner.bytes >= SENDER_LOAD_BYTES && !is_gathered;
         if inner.flights == 0 || is_load && inner.flights < SENDER_FLIGHTS_MAX {
             inner.flights += 1;
             Pushed::Launch

@@ -1,9 +1,6 @@
 //! Reads on their way. They change nothing, and are asked again freely.
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bitroster_command::{CommandError, OpBatch, Outcome, PartQuery, ReadCommand, ReadOp};
 use bitroster_proto::{convert, internal::Status};
@@ -18,7 +15,7 @@ use super::{
     busy,
     queue::Item,
     sender::Sender,
-    supporters::{Asked, hear},
+    supporters::{Asked, Word, hear},
 };
 use crate::request::{Body, Request};
 
@@ -37,7 +34,17 @@ pub(super) struct WaitingRead {
     pub(super) consistency: Consistency,
     pub(super) epoch: u64,
     pub(super) deadline: Deadline,
-    pub(super) reply: oneshot::Sender<Result<(Vec<Outcome>, u64), TransportError>>,
+    pub(super) reply: oneshot::Sender<Result<Told, TransportError>>,
+}
+
+/// What a replica answered to reads.
+pub(super) struct Told {
+    /// One outcome an op.
+    pub(super) outcomes: Vec<Outcome>,
+    /// How old they may be.
+    pub(super) age_ms: u64,
+    /// The last log entry that they may show; 0 where it does not say.
+    pub(super) applied: u64,
 }
 
 impl Item for WaitingRead {
@@ -111,11 +118,11 @@ pub(super) async fn fly(sender: Arc<Sender>) {
         sender.figures().read_batch.record(ops.len() as u64);
         let ask = Ask { epoch, consistency, deadline, is_short: true };
         match ask.run(&sender, ops).await {
-            Ok((outcomes, age_ms)) => {
-                let mut outcomes = outcomes.into_iter();
+            Ok(Told { outcomes, age_ms, applied }) => {
+                let mut rest = outcomes.into_iter();
                 for (caller, count) in callers.into_iter().zip(counts) {
-                    let own = outcomes.by_ref().take(count).collect();
-                    drop(caller.reply.send(Ok((own, age_ms))));
+                    let outcomes = rest.by_ref().take(count).collect();
+                    drop(caller.reply.send(Ok(Told { outcomes, age_ms, applied })));
                 }
             }
             Err(error) => {
@@ -137,12 +144,8 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    /// Asks until a replica answers: one outcome an op, and how old they may be.
-    pub(super) async fn run(
-        self,
-        sender: &Sender,
-        ops: OpBatch,
-    ) -> Result<(Vec<Outcome>, u64), TransportError> {
+    /// Asks until a replica answers.
+    pub(super) async fn run(self, sender: &Sender, ops: OpBatch) -> Result<Told, TransportError> {
         let Self { epoch, consistency, deadline, is_short } = self;
         let (group, count) = (sender.group, ops.len());
         let mut refusal = TransportError::NoLeader { group };
@@ -158,14 +161,14 @@ impl Ask {
             let supporters = asked.supporters.iter().map(|supporter| supporter.replica).collect();
             let request = Request::Read { group, epoch, consistency, supporters, ops: ops.clone() };
             let answer = sender.ask(node, request, deadline, patience);
-            let (answer, holds) = hear(&sender.links, group, &asked, deadline, answer).await;
+            let (answer, word) = hear(&sender.links, group, &asked, deadline, answer).await;
             let Ok(response) = answer else {
                 refusal = TransportError::NoLeader { group };
                 patience = patience.saturating_mul(2);
                 continue;
             };
             match (response.status, response.body) {
-                (Status::Ok, Body::Outcomes { .. }) if !holds && asks_supporters => {
+                (Status::Ok, Body::Outcomes { .. }) if word == Word::Missing && asks_supporters => {
                     // It is asked to see to that itself.
                     sender.supporters.tried(&asked, false);
                     sender.figures().retried(Retry::Unavailable);
@@ -174,13 +177,15 @@ impl Ask {
                 }
                 (Status::Ok, Body::Outcomes { outcomes, age_ms, applied, .. }) => {
                     match outcomes.decode() {
-                        Ok(outcomes) if outcomes.len() == count && holds => {
-                            sender.supporters.tried(&asked, true);
+                        Ok(outcomes) if outcomes.len() == count && word != Word::Missing => {
+                            // A leader that did not need them says nothing of them.
+                            if word == Word::Confirmed {
+                                sender.supporters.tried(&asked, true);
+                            }
                             if consistency != Consistency::Stale {
                                 sender.lead.found(node);
-                                sender.seen.fetch_max(applied, Relaxed);
                             }
-                            return Ok((outcomes, age_ms));
+                            return Ok(Told { outcomes, age_ms, applied });
                         }
                         _ => return Err(busy("a read had an answer of no sense")),
                     }

@@ -1,7 +1,7 @@
 //! What one group's requests share.
 
 use std::{
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -9,16 +9,18 @@ use bitroster_command::{OpBatch, Outcome, ReadOp};
 use bitroster_proto::internal::Status;
 use bitroster_router::{Reading, Retry, TransportError, TransportFigures};
 use bitroster_types::{Deadline, GroupId, NodeId};
+use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::timeout_at};
 
 use super::{
     busy, has_passed,
     mark::{Mark, Standing},
     queue::{Pushed, Queue},
-    read::{self, WaitingRead},
+    read::{self, Told, WaitingRead},
     search::{Lead, Search},
     session::Session,
     supporters::Supporters,
+    tries::Tries,
     unknown, within,
     write::{self, WaitingWrite},
 };
@@ -34,8 +36,7 @@ pub(super) struct Sender {
     pub(super) links: Links,
     pub(super) lead: Lead,
     pub(super) supporters: Supporters,
-    /// Index of the newest log entry that an answered read may have shown; 0 before the first.
-    pub(super) seen: AtomicU64,
+    pub(super) folds: Mutex<Tries>,
     pub(super) session: Session,
     pub(super) writes: Queue<WaitingWrite>,
     pub(super) reads: Queue<WaitingRead>,
@@ -48,7 +49,7 @@ impl Sender {
             links,
             lead: Lead::default(),
             supporters: Supporters::default(),
-            seen: AtomicU64::new(0),
+            folds: Mutex::default(),
             session: Session::default(),
             writes: Queue::new(),
             reads: Queue::new(),
@@ -112,9 +113,8 @@ impl Sender {
         } else {
             let consistency = reading.consistency;
             let ask = read::Ask { epoch, consistency, deadline, is_short: false };
-            let (outcomes, age_ms) = ask.run(&self, ops).await?;
-            reading.note_age(age_ms);
-            outcomes
+            let told = ask.run(&self, ops).await?;
+            self.note(reading, told)
         };
         outcomes.pop().ok_or_else(|| busy("a read had no outcome"))
     }
@@ -138,13 +138,16 @@ impl Sender {
             }
         }
         match timeout_at(deadline.instant().into(), answer).await {
-            Ok(Ok(result)) => {
-                let (outcomes, age_ms) = result?;
-                reading.note_age(age_ms);
-                Ok(outcomes)
-            }
+            Ok(Ok(told)) => Ok(self.note(reading, told?)),
             Ok(Err(_)) | Err(_) => Err(TransportError::NoLeader { group: self.group }),
         }
+    }
+
+    /// The outcomes of an answer, with what else it tells noted.
+    fn note(&self, reading: &Reading, told: Told) -> Vec<Outcome> {
+        reading.note_age(told.age_ms);
+        reading.note_shown(self.group, told.applied);
+        told.outcomes
     }
 
     /// Asks one node, at most for `patience`, and notes what that says of the group's leader.

@@ -110,34 +110,48 @@ pub(super) struct Supporter {
     pub(super) replica: ReplicaId,
 }
 
-/// Waits for the leader's `answer` while its supporters are asked, and says whether the outcomes in
-/// it hold: they need no confirmation, or all supporters have given it in time.
+/// What the supporters say of the outcomes in a leader's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// They hold without one, or there are no outcomes.
+    Unneeded,
+    /// All supporters have confirmed them in time.
+    Confirmed,
+    /// They need it, and not all have given it.
+    Missing,
+}
+
+/// Waits for the leader's `answer` while its supporters are asked, and says what came of that.
 pub(super) async fn hear(
     links: &Links,
     group: GroupId,
     Asked { supporters, .. }: &Asked,
     deadline: Deadline,
     answer: impl Future<Output = Result<Response, CallError>>,
-) -> (Result<Response, CallError>, bool) {
+) -> (Result<Response, CallError>, Word) {
+    let word = |term: Option<u64>, promised: Option<u64>| match (term, promised) {
+        (None, _) => Word::Unneeded,
+        (Some(term), Some(promised)) if promised <= term => Word::Confirmed,
+        (Some(_), _) => Word::Missing,
+    };
     if supporters.is_empty() {
         let answer = answer.await;
-        let holds = term_of(&answer).is_none();
-        return (answer, holds);
+        let word = word(term_of(&answer), None);
+        return (answer, word);
     }
     let questions = supporters.iter().map(|supporter| promised(links, group, *supporter, deadline));
     let promised = async { try_join_all(questions).await.ok()?.into_iter().max() };
     tokio::pin!(promised, answer);
     match select(answer, promised).await {
         Either::Left((answer, promised)) => {
-            let Some(term) = term_of(&answer) else { return (answer, true) };
+            let Some(term) = term_of(&answer) else { return (answer, Word::Unneeded) };
             let promised = timeout(PATIENCE, promised).await.ok().flatten();
-            (answer, promised.is_some_and(|promised| promised <= term))
+            (answer, word(Some(term), promised))
         }
         Either::Right((promised, answer)) => {
             let answer = answer.await;
-            let holds = term_of(&answer)
-                .is_none_or(|term| promised.is_some_and(|promised| promised <= term));
-            (answer, holds)
+            let word = word(term_of(&answer), promised);
+            (answer, word)
         }
     }
 }

@@ -292,8 +292,10 @@ impl Backend for Replica {
     ) -> BoxFuture<'static, Result<Outcome, Refusal>> {
         let group = Arc::clone(&self.group);
         group.folds.lock().unwrap().push((self.node.0, parts));
-        if let Act::Refuse(status, detail) = group.act() {
-            return ready(Err(refusal(status, detail))).boxed();
+        match group.act() {
+            Act::Refuse(status, detail) => return ready(Err(refusal(status, detail))).boxed(),
+            Act::ApplyAndHang => return pending().boxed(),
+            _ => {}
         }
         let count = i64::try_from(ops.len()).unwrap();
         ready(Ok(Outcome::Reply(Reply::Integer(count)))).boxed()

@@ -8,6 +8,7 @@ use bitroster_engine::{ReadStep, Work};
 use bitroster_types::planted::Fault;
 use bitroster_types::{Consistency, Deadline, ReplicaId, UnixMillis};
 use futures_util::future;
+use tokio::time::timeout;
 
 use super::Group;
 use super::role::Role;
@@ -17,6 +18,10 @@ use crate::raft::replica::Replica;
 
 /// Ops answered before a waiting write gets its turn.
 const OPS_PER_LOCK: usize = 512;
+
+/// How long a read that must see an entry waits for it on a replica that does not lead: some rounds
+/// of a busy group. Whoever asks can ask the leader.
+const LAG_MAX: Duration = Duration::from_millis(50);
 
 /// What a read is answered whose deadline passed.
 pub(super) const LATE_READ: Error =
@@ -38,7 +43,7 @@ pub struct Answered {
     /// hold only if none of them, asked after the reads came, has promised itself to a later term.
     /// `None` where the outcomes hold.
     pub term: Option<u64>,
-    /// The index of the last log entry that the answers of light reads may show.
+    /// The index of the last log entry that the answers may show.
     pub applied: u64,
 }
 
@@ -185,15 +190,20 @@ impl Group {
     }
 
     /// Answers a read from a state that shows all entries up to the one at `applied`, whoever
-    /// leads; by the log's time, so that a key past its expiry may still be seen.
+    /// leads; by the log's time, so that a key past its expiry may still be seen. Waits for what is
+    /// behind, but not long.
     pub(crate) async fn read_after(
         &self,
         op: &ReadOp,
         applied: u64,
         deadline: Deadline,
     ) -> Result<Outcome, Error> {
+        if !self.is_ready() {
+            return Err(Error::Loading { group: self.id() });
+        }
         let mut changes = self.applied.changes();
-        let reached = changes.wait_for(|index| *index >= applied).await;
+        let reached = timeout(LAG_MAX, changes.wait_for(|index| *index >= applied)).await;
+        let reached = reached.map_err(|_| Error::Busy { what: "the replica here is behind" })?;
         drop(reached.map_err(|_| Error::ShuttingDown)?);
         let step = {
             let engine = self.keyspace.read();
@@ -205,10 +215,14 @@ impl Group {
         }
     }
 
+    /// Room of the pool for what is held for computations, until it is dropped.
+    pub(crate) fn room(&self, bytes: u64) -> Result<Room, Error> {
+        self.pool.admit(1, bytes).map_err(|refusal| refused(refusal, LATE_READ))
+    }
+
     /// Computes on the pool, if it has room.
     pub(crate) async fn work(&self, work: Work, deadline: Deadline) -> Result<Outcome, Error> {
-        let room = self.pool.admit(1, work.cost_bytes());
-        let room = room.map_err(|refusal| refused(refusal, LATE_READ))?;
+        let room = self.room(work.cost_bytes())?;
         let outcome = self.compute(room, work, deadline).await;
         outcome.map_err(|refusal| refused(refusal, LATE_READ))
     }
@@ -242,6 +256,7 @@ impl Group {
                 Answer::Done(outcome) => outcomes.push(&outcome),
                 Answer::Heavy(_) | Answer::Unsettled => {
                     outcomes.push(&self.read(op, consistency, deadline).await?);
+                    applied = self.keyspace.read().applied().0;
                 }
             }
         }

@@ -374,9 +374,9 @@ fn garbage_from_a_peer_is_refused_and_changes_nothing() {
 
 /// Ops that count what replicas hold of a key: `&` of the value of each group, here one group
 /// asked twice.
-fn overlap(name: &str) -> OpBatch {
+fn overlap(name: &str, end: u64) -> OpBatch {
     let source = SourceRef { key: key(name), version: None };
-    let query = PartQuery::Value { start: 0, end: 1000 };
+    let query = PartQuery::Value { start: 0, end };
     let value = ReadOp::Part { key: key(name), version: None, query };
     let steps = vec![Step::Operand(0), Step::Operand(1), Step::And];
     let evaluate = ReadOp::Evaluate {
@@ -397,7 +397,7 @@ fn a_replica_that_does_not_lead_folds_once_it_has_applied_what_was_seen() {
     let fold = |node: NodeId, applied: &[u64], deadline| {
         let part = |applied: &u64| FoldPart { group: ONE, applied: *applied };
         let parts: Vec<_> = applied.iter().map(part).collect();
-        cluster.block(cluster.shard(node).fold(&parts, overlap("k"), deadline))
+        cluster.block(cluster.shard(node).fold(&parts, overlap("k", 1000), deadline))
     };
     let counts = |count| Outcome::Reply(Reply::Array(vec![Reply::Integer(count)]));
     let mut seen = 0;
@@ -419,10 +419,12 @@ fn a_replica_that_does_not_lead_folds_once_it_has_applied_what_was_seen() {
         let count = i64::try_from(bit + 1).unwrap();
         assert_eq!(fold(follower, &[seen, seen], soon()).unwrap(), counts(count));
     }
-    let malformed = [fold(follower, &[seen], soon()), fold(follower, &[], soon())];
+    let many = vec![seen; 300];
+    let malformed = [&[seen][..], &[], &many].map(|applied| fold(follower, applied, soon()));
     assert!(malformed.iter().all(|one| matches!(one, Err(Error::Malformed { .. }))));
     let elsewhere =
         [FoldPart { group: ONE, applied: 0 }, FoldPart { group: GroupId(9), applied: 0 }];
-    let lacking = cluster.block(cluster.shard(follower).fold(&elsewhere, overlap("k"), soon()));
+    let lacking =
+        cluster.block(cluster.shard(follower).fold(&elsewhere, overlap("k", 1000), soon()));
     assert!(matches!(lacking, Err(Error::Loading { group: GroupId(9) })), "{lacking:?}");
 }
