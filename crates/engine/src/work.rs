@@ -44,10 +44,11 @@ impl Work {
         range: (u64, u64),
         want: Want,
     ) -> Result<Self, Outcome> {
-        let values = values.into_iter().map(|value| match value {
-            Outcome::Reply(Reply::Bulk(bytes)) => Ok(Some(bytes)),
-            Outcome::Reply(Reply::Nil) => Ok(None),
-            outcome => Err(outcome),
+        let values = values.into_iter().map(|value| {
+            if let Outcome::Reply(Reply::Bulk(bytes)) = value {
+                return Ok(Some(bytes));
+            }
+            if value == Outcome::Reply(Reply::Nil) { Ok(None) } else { Err(value) }
         });
         let job = Job::EvaluateEncoded(Encoded {
             formulas,

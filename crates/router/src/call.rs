@@ -321,13 +321,10 @@ impl Call {
         let evaluate = ReadOp::Evaluate { formulas: vec![formula], sources, range, want };
         let fold = Fold { epoch: self.map.epoch(), values, evaluate };
         let transport = self.inner.requests.transport();
-        match transport.fold(fold, self.deadline).await? {
-            Outcome::Reply(Reply::Array(counts)) => match counts.as_slice() {
-                [Reply::Integer(count)] => u64::try_from(*count).ok(),
-                _ => None,
-            },
-            _ => None,
-        }
+        let outcome = transport.fold(fold, self.deadline).await?;
+        let Outcome::Reply(Reply::Array(counts)) = outcome else { return None };
+        let [Reply::Integer(count)] = counts.as_slice() else { return None };
+        u64::try_from(*count).ok()
     }
 
     /// Commits one op in a group.

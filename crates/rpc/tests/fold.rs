@@ -1,5 +1,5 @@
-//! Goal: a fold is asked of one node that has a replica of every group; reads tell which log entries
-//! they may show; one that nobody answers leaves time to ask the groups.
+//! Goal: a fold is asked of one node that has a replica of every group; reads tell which log
+//! entries they may show; one that nobody answers leaves time to ask the groups.
 //!
 //! Method: as in `transport.rs`; the node answers how many ops it was sent. Kills these mutants: an
 //! answer that does not tell taken for one that shows nothing; a fold of a node that lacks a group,

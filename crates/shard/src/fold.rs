@@ -85,11 +85,11 @@ impl Shard {
 
 /// Whether a read answers with bits below `end`, as a value.
 const fn is_value_within(read: &ReadOp, end: u64) -> bool {
-    match read {
+    matches!(
+        read,
         ReadOp::Part { query: PartQuery::Value { end: last, .. }, .. }
-        | ReadOp::CombineValue { range: (_, last), .. } => *last <= end,
-        _ => false,
-    }
+        | ReadOp::CombineValue { range: (_, last), .. } if *last <= end
+    )
 }
 
 fn malformed(what: &str) -> Error {

@@ -14,6 +14,7 @@ use bitroster_command::{
     BitLogic, Header, PartQuery, ReadOp, Reply, Seen, SourceRef, StageFrom, WriteCommand,
 };
 use bitroster_types::{GroupId, Key};
+use futures_util::future::try_join;
 
 use super::{
     gather,
@@ -169,7 +170,6 @@ pub(crate) async fn count(call: &Call, logic: BitLogic, sources: &[Key]) -> Step
         return Ok(Reply::Integer(0));
     }
     let common = operands.common_home(call);
-    let mut sum = 0;
     let mut asks: Vec<(GroupId, Range<u64>)> = operands
         .groups_beyond_first(call)
         .into_iter()
@@ -178,18 +178,16 @@ pub(crate) async fn count(call: &Call, logic: BitLogic, sources: &[Key]) -> Step
         .collect();
     if let Some(home) = common {
         asks.push((home, 0..operands.len_bytes * 8));
-    } else {
-        sum += operands.count_first(call).await?;
     }
+    let first = async { if common.is_some() { Ok(0) } else { operands.count_first(call).await } };
     call.inner.metrics.fanned_out(asks.len());
-    let counts = call
-        .each(asks, |(group, range)| {
-            let ask = operands.count(range);
-            async move { count_of(call.ask(group, ask).await?) }
-        })
-        .await?;
+    let counts = call.each(asks, |(group, range)| {
+        let ask = operands.count(range);
+        async move { count_of(call.ask(group, ask).await?) }
+    });
+    let (first, counts) = try_join(first, counts).await?;
     operands.confirm(call).await?;
-    sum += counts.iter().sum::<u64>();
+    let sum = first + counts.iter().sum::<u64>();
     Ok(gather::number(sum))
 }
 

@@ -292,10 +292,12 @@ impl Backend for Replica {
     ) -> BoxFuture<'static, Result<Outcome, Refusal>> {
         let group = Arc::clone(&self.group);
         group.folds.lock().unwrap().push((self.node.0, parts));
-        match group.act() {
-            Act::Refuse(status, detail) => return ready(Err(refusal(status, detail))).boxed(),
-            Act::ApplyAndHang => return pending().boxed(),
-            _ => {}
+        let act = group.act();
+        if let Act::Refuse(status, detail) = act {
+            return ready(Err(refusal(status, detail))).boxed();
+        }
+        if matches!(act, Act::ApplyAndHang) {
+            return pending().boxed();
         }
         let count = i64::try_from(ops.len()).unwrap();
         ready(Ok(Outcome::Reply(Reply::Integer(count)))).boxed()
