@@ -310,6 +310,29 @@ fn a_connection_chooses_how_fresh_its_reads_are() {
 }
 
 #[test]
+fn a_count_over_several_homes_sees_every_write_that_was_answered() {
+    let cluster = three_and_two().start();
+    cluster.wait_settled();
+    let (mut writer, mut reader) = (cluster.client(), cluster.client_of(4));
+    let keys = key_of_each_group(&cluster);
+    for seen in 0..400 {
+        // The replicas that count do not lead all of these groups, and are told of writes later.
+        let (key, bit) = (&keys[seen % keys.len()], (seen * 97).to_string());
+        let old = writer.call(&["SETBIT", key, &bit, "1"]).expect("an answer");
+        assert_eq!(old, Frame::Integer(0));
+        let words = ["BITOPCARD", "OR"].into_iter().chain(keys.iter().map(String::as_str));
+        let count = reader.call(&words.collect::<Vec<_>>()).expect("an answer");
+        assert_eq!(count, Frame::Integer(i64::try_from(seen + 1).expect("few bits")));
+    }
+    let (_, page) = cluster.node(4).admin("/metrics").expect("its metrics");
+    let row = page
+        .lines()
+        .find_map(|line| line.strip_prefix("bitroster_router_folds_total{outcome=\"answered\"} "));
+    let folds: u64 = row.expect("a row of folds").parse().expect("a number");
+    assert!(folds > 100, "hardly any of them was counted by one node: {folds}");
+}
+
+#[test]
 fn routers_refuse_what_takes_memory_while_a_shard_node_has_none_left() {
     const LIMIT: u64 = 96 << 20;
     let cluster = three_and_two().set(&[&format!("storage.maxmemory={LIMIT}")]).start();
