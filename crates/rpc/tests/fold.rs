@@ -14,31 +14,14 @@ use std::{
 };
 
 use bitroster_command::{Outcome, PartQuery, ReadOp, Reply};
-use bitroster_placement::ClusterState;
-use bitroster_proto::internal::{Role, Status};
+use bitroster_proto::internal::Status;
 use bitroster_router::{Fold, Reading, Target, Transport};
-use bitroster_rpc::{ClusterTransport, Dispatcher, Identity, Links, StateCell};
+use bitroster_rpc::ClusterTransport;
 use bitroster_shard::FoldPart;
 use bitroster_types::{Consistency, GroupId, NodeId};
-use support::{Act, GROUP, Group, Tasks, cluster, increment, key, length, soon, until};
+use support::{Act, GROUP, Group, cluster, increment, key, length, router, soon, until};
 
 const BOTH: [GroupId; 2] = [GROUP, GroupId(2)];
-
-/// The links of a router, and the state that they follow.
-async fn router(state: &ClusterState) -> (Links, StateCell) {
-    let states = StateCell::new();
-    states.offer(Arc::new(state.clone()));
-    let identity = Identity {
-        cluster: state.cluster,
-        node: None,
-        role: Role::Router,
-        address: "router:1".to_owned(),
-    };
-    let dispatcher = Arc::new(Dispatcher::new(states.clone()));
-    let links = Links::open(identity, states.clone(), dispatcher, Arc::new(Tasks));
-    until("the router is linked", || links.linked().len() == 3).await;
-    (links, states)
-}
 
 /// Reads something of these groups, and says which log entries that may show.
 async fn read(transport: &ClusterTransport, groups: &[GroupId]) -> Vec<Option<u64>> {
@@ -98,7 +81,8 @@ async fn reads_tell_what_they_may_show_and_one_that_does_not_is_remembered() {
 #[tokio::test]
 async fn one_node_with_all_groups_is_asked() {
     let (nodes, group, state) = cluster(3).await;
-    let (links, states) = router(&state).await;
+    let (links, states) = router(&state, "router:1");
+    until("the router is linked", || links.linked().len() == 3).await;
     let routers = ClusterTransport::new(links);
     let own = ClusterTransport::new(nodes[1].links.clone());
     // A router asks who leads, a node with replicas itself.
@@ -123,7 +107,9 @@ async fn one_node_with_all_groups_is_asked() {
 #[tokio::test]
 async fn a_fold_that_nobody_answers_is_left_to_its_groups_for_a_while() {
     let (_nodes, group, state) = cluster(3).await;
-    let transport = ClusterTransport::new(router(&state).await.0);
+    let (links, _) = router(&state, "router:1");
+    until("the router is linked", || links.linked().len() == 3).await;
+    let transport = ClusterTransport::new(links);
     let (one, other) = (parts(&BOTH[..1], 70), parts(&BOTH[1..], 70));
     for status in [Status::Unavailable, Status::StaleEpoch, Status::Busy] {
         group.script([Act::Refuse(status, 2)]);

@@ -15,17 +15,14 @@ use std::{
 };
 
 use bitroster_command::{Outcome, Reply};
-use bitroster_placement::ClusterState;
-use bitroster_proto::internal::{Role, StateRequest, Status, StatusRequest};
-use bitroster_rpc::{
-    Body, CallError, Dispatcher, Identity, Links, Request, Response, StateCell, client,
-};
+use bitroster_proto::internal::{StateRequest, Status, StatusRequest};
+use bitroster_rpc::{Body, CallError, Request, Response, client};
 use bitroster_shard::{Destination, MessageKind, PeerError, Peers};
 use bitroster_types::{NodeId, ReplicaId, limits::RPC_PIECE_BYTES};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, future::pending, stream::FuturesOrdered};
 use support::{
-    Act, GROUP, Group, Node, Tasks, cluster, increment, listeners, soon, state_of, until,
+    Act, GROUP, Group, Node, cluster, increment, listeners, router, soon, state_of, until,
     with_newer_map,
 };
 use tokio::{
@@ -207,24 +204,10 @@ async fn a_node_under_another_number_is_refused() {
     assert!(why.ends_with("is node 1, not 2"), "{why}");
 }
 
-/// The links of a router, and what they follow.
-fn router(state: &ClusterState) -> (Links, StateCell) {
-    let states = StateCell::new();
-    states.offer(Arc::new(state.clone()));
-    let identity = Identity {
-        cluster: state.cluster,
-        node: None,
-        role: Role::Router,
-        address: "router:1".to_owned(),
-    };
-    let dispatcher = Arc::new(Dispatcher::new(states.clone()));
-    (Links::open(identity, states.clone(), dispatcher, Arc::new(Tasks)), states)
-}
-
 #[tokio::test]
 async fn a_newer_state_reaches_every_node_and_router() {
     let (nodes, _, state) = cluster(3).await;
-    let (router, states) = router(&state);
+    let (router, states) = router(&state, "router:1");
     until("the router is linked", || router.linked().len() == 3).await;
     until("it is known", || nodes[0].host.routers() == ["router:1"]).await;
     nodes[2].states.offer(Arc::new(with_newer_map(&state)));
@@ -264,7 +247,7 @@ async fn a_graceful_end_answers_what_is_open() {
     let (mut nodes, group, state) = cluster(1).await;
     let gate = Arc::new(Notify::new());
     group.script([Act::Wait(gate.clone())]);
-    let (links, _) = router(&state);
+    let (links, _) = router(&state, "router:1");
     let open = tokio::spawn(async move { links.call(NodeId(1), write("k"), soon(19_000)).await });
     until("the call is open", || group.writes.load(SeqCst) == 1).await;
     let mut node = nodes.remove(0);

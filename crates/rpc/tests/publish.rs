@@ -11,11 +11,10 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use bitroster_placement::ClusterState;
-use bitroster_proto::internal::Role;
-use bitroster_rpc::{Audience, Dispatcher, Identity, Links, PeerHost, StateCell};
+use bitroster_rpc::{Audience, Links, PeerHost};
 use bitroster_types::limits::RELAY_MESSAGE_BYTES_MAX;
 use bytes::Bytes;
-use support::{Tasks, cluster, until};
+use support::{cluster, router, until};
 
 /// What one node has heard.
 #[derive(Default)]
@@ -42,18 +41,9 @@ impl Audience for Ear {
     }
 }
 
-/// A router at an address of its own.
-fn router(state: &ClusterState, address: &str) -> (Links, Arc<PeerHost>) {
-    let states = StateCell::new();
-    states.offer(Arc::new(state.clone()));
-    let identity = Identity {
-        cluster: state.cluster,
-        node: None,
-        role: Role::Router,
-        address: address.to_owned(),
-    };
-    let dispatcher = Arc::new(Dispatcher::new(states.clone()));
-    let links = Links::open(identity, states, dispatcher, Arc::new(Tasks));
+/// A router at an address of its own, and what other routers are told through.
+fn host(state: &ClusterState, address: &str) -> (Links, Arc<PeerHost>) {
+    let (links, _) = router(state, address);
     let host = PeerHost::new();
     host.admit(links.clone());
     (links, host)
@@ -62,8 +52,8 @@ fn router(state: &ClusterState, address: &str) -> (Links, Arc<PeerHost>) {
 #[tokio::test]
 async fn a_message_of_any_node_is_heard_once_at_every_other() {
     let (nodes, _, state) = cluster(3).await;
-    let (first, first_host) = router(&state, "router:1");
-    let (second, _) = router(&state, "router:2");
+    let (first, first_host) = host(&state, "router:1");
+    let (second, _) = host(&state, "router:2");
     until("the routers are linked", || {
         [&first, &second].iter().all(|links| links.linked().len() == 3)
             && nodes

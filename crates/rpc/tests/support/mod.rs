@@ -404,6 +404,20 @@ impl Node {
     }
 }
 
+/// The links of a router at this address, and the state that they follow.
+pub fn router(state: &ClusterState, address: &str) -> (Links, StateCell) {
+    let states = StateCell::new();
+    states.offer(Arc::new(state.clone()));
+    let identity = Identity {
+        cluster: state.cluster,
+        node: None,
+        role: Role::Router,
+        address: address.to_owned(),
+    };
+    let dispatcher = Arc::new(Dispatcher::new(states.clone()));
+    (Links::open(identity, states.clone(), dispatcher, Arc::new(Tasks)), states)
+}
+
 /// The state of a cluster of nodes at these addresses, with two groups of three replicas.
 pub fn state_of(cluster: u128, addresses: &[String]) -> ClusterState {
     let member = |(at, address): (usize, &String)| Member {
