@@ -2,7 +2,8 @@
 //!
 //! Later segments lie where every key's same range lies, so each group combines its own and ships
 //! a count or stages its part. First segments lie by key: each home combines those it has, and the
-//! router what the homes send, compressed, unless all lie in one group.
+//! router what the homes send, compressed, unless all lie in one group. A count is left to one node
+//! that has replicas of all homes, where there is one.
 //!
 //! The result shows at once; the operands are each read at one version, but not at one instant. A
 //! destination that is an operand is held, so that no write to it is lost.
