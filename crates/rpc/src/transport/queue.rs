@@ -39,6 +39,8 @@ struct Inner<T> {
     cohort: Cohort,
     /// A flight waits until so many wait.
     wanted: Option<usize>,
+    /// What waits leaves with a flight that has waited for it.
+    is_gathered: bool,
 }
 
 /// What to do after a push.
@@ -60,6 +62,7 @@ impl<T: Item> Queue<T> {
             flights: 0,
             cohort: Cohort::default(),
             wanted: None,
+            is_gathered: false,
         };
         Self { inner: Mutex::new(inner), are_enough: Notify::new() }
     }
@@ -75,12 +78,10 @@ impl<T: Item> Queue<T> {
         inner.bytes = bytes;
         inner.waiting.push_back(item);
         let (waiting, is_much) = (inner.waiting.len(), bytes >= SENDER_GATHER_BYTES_MAX);
-        let is_gathered = inner.wanted.is_some();
         if inner.wanted.take_if(|wanted| waiting >= *wanted || is_much).is_some() {
             self.are_enough.notify_waiters();
         }
-        // What a flight gathers leaves with it.
-        let is_load = inner.bytes >= SENDER_LOAD_BYTES && !is_gathered;
+        let is_load = inner.bytes >= SENDER_LOAD_BYTES && !inner.is_gathered;
         if inner.flights == 0 || is_load && inner.flights < SENDER_FLIGHTS_MAX {
             inner.flights += 1;
             Pushed::Launch
@@ -110,6 +111,7 @@ impl<T: Item> Queue<T> {
                 return;
             };
             inner.wanted = Some(wanted);
+            inner.is_gathered = true;
             are_enough.as_mut().enable();
             (now, patience)
         };
@@ -131,6 +133,7 @@ impl<T: Item> Queue<T> {
     /// requests and `bytes_max` bytes. Empty: nothing waits, and the flight that asked has ended.
     pub(super) fn take(&self, count_max: usize, bytes_max: usize) -> Vec<T> {
         let mut inner = self.inner.lock();
+        inner.is_gathered = false;
         if inner.wanted.take().is_some() {
             // Another flight takes them.
             self.are_enough.notify_waiters();
@@ -196,6 +199,24 @@ mod tests {
         assert_eq!(queue.take(100, SENDER_LOAD_BYTES).len(), 2);
         assert_eq!(SENDER_FLIGHTS_MAX, 2, "both are out");
         assert_eq!(queue.push(Parcel(SENDER_LOAD_BYTES, 1)), Pushed::Waits);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_gathered_leaves_with_the_flight_that_waited_for_it() {
+        let queue = Queue::new();
+        assert_eq!(queue.push(Parcel(10, 1)), Pushed::Launch);
+        queue.answered(9, Duration::from_secs(60));
+        {
+            let mut gather = std::pin::pin!(queue.gather());
+            assert!(futures_util::poll!(gather.as_mut()).is_pending());
+            assert_eq!(queue.push(Parcel(SENDER_LOAD_BYTES, 1)), Pushed::Waits);
+            assert_eq!(queue.push(Parcel(SENDER_GATHER_BYTES_MAX, 1)), Pushed::Waits);
+            // The flight was told, and has not taken anything yet.
+            assert_eq!(queue.push(Parcel(10, 1)), Pushed::Waits);
+            gather.await;
+        }
+        assert_eq!(queue.take(100, usize::MAX).len(), 4);
+        assert_eq!(queue.push(Parcel(SENDER_LOAD_BYTES, 1)), Pushed::Launch);
     }
 
     #[tokio::test(start_paused = true)]
