@@ -276,7 +276,7 @@ fn and_few<'a>(blocks: &[&Block], enough: usize, scratch: &mut Scratch<'_>) -> O
     scratch.pages.push(page);
     for other in others {
         if scratch.values.is_empty() {
-            return Out::Empty;
+            break;
         }
         pair::keep(&mut scratch.values, |value| bits::get(*other, usize::from(value)));
     }
@@ -294,7 +294,7 @@ fn or_most<'a>(blocks: &[&Block], enough: usize, scratch: &mut Scratch<'_>) -> O
         let card = kernels::fold_in_place(Fold::Or, &mut page.0, others);
         return Out::Page(page, card);
     }
-    page.0.iter_mut().for_each(|byte| *byte = !*byte);
+    bits::flip(&mut page.0, 0, CHUNK_BITS as usize);
     collect(&page, CHUNK_BITS - card, &mut scratch.values);
     for other in others {
         pair::keep(&mut scratch.values, |value| !bits::get(*other, usize::from(value)));

@@ -205,12 +205,16 @@ fn encode_tree(tree: &Tree, out: &mut Vec<u8>) {
 fn encode_array(values: &[u16], out: &mut Vec<u8>) {
     out.push(ARRAY);
     put_varint(out, values.len() as u64);
+    put_values(values, out);
+}
+
+/// Appends values, little-endian.
+pub(crate) fn put_values(values: &[u16], out: &mut Vec<u8>) {
     out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
 }
 
 fn is_shorter_as_array(card: u32, chunk: u64, len: u64) -> bool {
-    let card = card as usize;
-    card <= ARRAY_MAX && 2 * card < dense_bytes(chunk, len)
+    2 * (card as usize) < dense_bytes(chunk, len)
 }
 
 /// The bytes of a dense chunk, which the value's end may cut.

@@ -11,7 +11,7 @@ use bitroster_types::limits::BITMAP_BITS_MAX;
 
 use crate::address::{CHUNK_BYTES, narrow, narrow16, size};
 use crate::bitmap::Bitmap;
-use crate::codec::{array_from, runs_from};
+use crate::codec::{array_from, put_values, runs_from};
 use crate::container::Container;
 use crate::kernels::Page;
 use crate::tree::Builder;
@@ -208,8 +208,7 @@ fn write32(containers: &[(u16, &Container)], out: &mut Vec<u8>) {
 fn write_payload(container: &Container, out: &mut Vec<u8>) {
     match container {
         Container::Tiny { .. } | Container::Array(_) => {
-            let values = container.values().unwrap_or_default();
-            out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            put_values(container.values().unwrap_or_default(), out);
         }
         Container::Dense { card, page } if *card as usize > ARRAY_MAX => {
             out.extend(page.0.iter().map(|byte| byte.reverse_bits()));
@@ -217,7 +216,7 @@ fn write_payload(container: &Container, out: &mut Vec<u8>) {
         Container::Dense { card, page } => {
             let mut values = Vec::new();
             crate::container::collect(page, *card, &mut values);
-            out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            put_values(&values, out);
         }
         Container::Runs { runs, .. } => {
             out.extend_from_slice(&narrow16(narrow(runs.len() as u64)).to_le_bytes());
