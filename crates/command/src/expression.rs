@@ -32,7 +32,7 @@ use bitroster_types::{
 use crate::{CommandError, composite::Expression};
 use token::{Lexer, Name, Token};
 
-pub use logic::combined;
+pub use logic::{combined, steps_of};
 
 /// Reads an expression. `universe` is what complements are taken of, where they need it.
 ///

@@ -9,7 +9,7 @@ use std::{
 use bitroster_bitmap::{Bitmap, Formula};
 use bitroster_command::{
     Command, CommandError, Composite, Grant, Header, OpBatch, Outcome, ReadCommand, ReadOp, Reply,
-    SourceRef, Want, WriteCommand, WriteOp,
+    WriteCommand, WriteOp,
 };
 use bitroster_placement::ClusterMap;
 use bitroster_types::{
@@ -315,16 +315,8 @@ impl Call {
         }
         let shown = |(group, op)| Some((group, self.reading.shown(group)?, op));
         let values = values.into_iter().map(shown).collect::<Option<Vec<_>>>()?;
-        // Its operands are the values; what stands here only says how many.
-        let nothing = SourceRef { key: Key::new(b"")?, version: None };
-        let (sources, want) = (vec![nothing; values.len()], Want::Counts);
-        let evaluate = ReadOp::Evaluate { formulas: vec![formula], sources, range, want };
-        let fold = Fold { epoch: self.map.epoch(), values, evaluate };
-        let transport = self.inner.requests.transport();
-        let outcome = transport.fold(fold, self.deadline).await?;
-        let Outcome::Reply(Reply::Array(counts)) = outcome else { return None };
-        let [Reply::Integer(count)] = counts.as_slice() else { return None };
-        u64::try_from(*count).ok()
+        let fold = Fold { epoch: self.map.epoch(), values, formula, range };
+        self.inner.requests.transport().fold(fold, self.deadline).await
     }
 
     /// Commits one op in a group.

@@ -91,6 +91,7 @@ impl Metrics {
         )
         .row(&[], self.reads_in_place.load(Relaxed));
         self.publish_retries(transport, page);
+        Self::publish_folds(transport, page);
         page.counter(
             "bitroster_router_plans_total",
             "Commands that took more than one request to a group",
@@ -124,6 +125,9 @@ impl Metrics {
         for (reason, count) in ["slot_moved", "key_changed"].iter().zip(&self.restarts) {
             family.row(&[("reason", reason)], count.load(Relaxed));
         }
+    }
+
+    fn publish_folds(transport: Option<&TransportFigures>, page: &mut Page) {
         let mut family = page.counter(
             "bitroster_router_folds_total",
             "Evaluations over several groups that one node was asked for, by outcome",

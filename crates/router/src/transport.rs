@@ -9,9 +9,10 @@ use std::{
     time::Duration,
 };
 
-use bitroster_command::{CommandError, Op, OpBatch, Outcome, ReadOp};
+use bitroster_bitmap::Formula;
+use bitroster_command::{CommandError, Op, OpBatch, Outcome, ReadOp, SourceRef, Want};
 use bitroster_telemetry::metric::Histogram;
-use bitroster_types::{Consistency, Deadline, GroupId};
+use bitroster_types::{Consistency, Deadline, GroupId, Key};
 use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 
@@ -73,25 +74,30 @@ impl Reading {
     }
 }
 
-/// One evaluation over values that several groups give.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A count of what a formula comes to over values that several groups give.
+#[derive(Debug)]
 pub struct Fold {
     /// The epoch of the cluster map that it was routed by.
     pub epoch: u64,
     /// Who gives the values: a group, the last log entry that must show in the value, and a read
     /// that answers `Bulk`, in the bitmap codec.
     pub values: Vec<(GroupId, u64, ReadOp)>,
-    /// A [`ReadOp::Evaluate`] whose operands are the values, in this order; its own sources say
-    /// nothing but how many there are.
-    pub evaluate: ReadOp,
+    /// What to count, of the values as its operands.
+    pub formula: Formula,
+    /// Half-open range of bits.
+    pub range: (u64, u64),
 }
 
 impl Fold {
-    /// The reads of the values and then the evaluation.
-    pub fn ops(&self) -> OpBatch {
+    /// The reads of the values and then a [`ReadOp::Evaluate`], whose sources say nothing but how
+    /// many values there are.
+    pub fn ops(self) -> OpBatch {
+        let Self { values, formula, range, .. } = self;
         let mut ops = OpBatch::new();
-        self.values.iter().for_each(|(_, _, value)| ops.push_read(value));
-        ops.push_read(&self.evaluate);
+        values.iter().for_each(|(_, _, value)| ops.push_read(value));
+        let value = SourceRef { key: Key::new(b"").expect("no bytes are few"), version: None };
+        let (sources, want) = (vec![value; values.len()], Want::Counts);
+        ops.push_read(&ReadOp::Evaluate { formulas: vec![formula], sources, range, want });
         ops
     }
 }
@@ -154,14 +160,13 @@ pub trait Transport: Send + Sync + 'static {
         })
     }
 
-    /// Has one node that holds all groups of a fold evaluate it, so that no value travels.
+    /// Has one node that holds all groups of a fold count it, so that no value travels.
     ///
-    /// `None` where no node has all of them, or it does not answer: whoever asks can do the same
-    /// with the groups' own answers. What is no answer to the evaluation is what a group gave in
-    /// place of a value.
+    /// `None` where no node has all of them, or it gives no count: whoever asks can do the same with
+    /// the groups' own answers.
     ///
     /// Unless an implementation has a way, there is none.
-    fn fold(&self, fold: Fold, deadline: Deadline) -> BoxFuture<'_, Option<Outcome>> {
+    fn fold(&self, fold: Fold, deadline: Deadline) -> BoxFuture<'_, Option<u64>> {
         let _ = (fold, deadline);
         Box::pin(ready(None))
     }

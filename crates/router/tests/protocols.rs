@@ -13,7 +13,7 @@ use std::{
 };
 
 use bitroster_command::{
-    Command, Expiry, ExpiryCondition, ReadCommand, Reply, SetReply, WriteCommand,
+    BitLogic, Command, Expiry, ExpiryCondition, ReadCommand, Reply, SetReply, WriteCommand,
 };
 use bitroster_placement::ClusterMap;
 use bitroster_router::Router;
@@ -131,6 +131,46 @@ fn a_read_does_not_overtake_one_of_its_group_that_waits() {
     block_on(turn.flush());
     turn.try_push(get_bit("big", 5)).unwrap();
     assert_eq!(turn.waiting(), 0);
+}
+
+#[test]
+fn one_node_counts_the_first_segments_of_several_homes() {
+    use BitLogic::{And, AndOr, Diff, Diff1, One, Or, Xor};
+    let (router, cluster) = fresh(&MAP);
+    cluster.in_place.store(false, Ordering::Relaxed);
+    let bits = [("a", &[1, 2, 3, 9][..]), ("b", &[2, 3, 4]), ("c", &[3, 5])];
+    for (name, offsets) in bits {
+        offsets.iter().for_each(|offset| drop(run(&router, set_bit(name, *offset))));
+    }
+    let homes: BTreeSet<_> = bits.iter().map(|(name, _)| MAP.home(&key(name))).collect();
+    assert_eq!(homes.len(), 3, "the point of it");
+    // How many folds are asked for: none where an operand is not there that all needs.
+    for (logic, keys, bits, folds) in [
+        (And, &["a", "b", "c"][..], 1, 1),
+        (And, &["a", "nobody", "c"], 0, 0),
+        (Or, &["a", "b", "nobody", "c"], 6, 1),
+        (Xor, &["a", "b", "c"], 5, 1),
+        (Diff, &["a", "b", "c"], 2, 1),
+        (Diff, &["a", "nobody", "c"], 3, 1),
+        (Diff, &["nobody", "a", "c"], 0, 0),
+        (Diff1, &["a", "b", "c"], 2, 1),
+        (Diff1, &["nobody", "a", "c"], 5, 0),
+        (Diff1, &["a", "nobody", "gone"], 0, 0),
+        (AndOr, &["a", "b", "c"], 2, 1),
+        (AndOr, &["nobody", "b", "c"], 0, 0),
+        (AndOr, &["a", "nobody", "gone"], 0, 0),
+        (One, &["a", "b", "c"], 4, 1),
+        (One, &["a", "b", "a", "c"], 2, 1),
+    ] {
+        let sources: Vec<_> = keys.iter().map(|name| key(name)).collect();
+        // Every second fold fails.
+        for _ in 0..2 {
+            let ask = Command::Read(ReadCommand::BitOpCard { logic, sources: sources.clone() });
+            let before = cluster.folds.load(Ordering::Relaxed);
+            assert_eq!(run(&router, ask), Reply::Integer(bits), "{logic:?} {keys:?}");
+            assert_eq!(cluster.folds.load(Ordering::Relaxed) - before, folds, "{logic:?} {keys:?}");
+        }
+    }
 }
 
 #[test]

@@ -121,7 +121,7 @@ impl Transport for ClusterTransport {
         Box::pin(async move { sender.read_short(to.epoch, ops, &reading, deadline).await })
     }
 
-    fn fold(&self, fold: Fold, deadline: Deadline) -> BoxFuture<'_, Option<Outcome>> {
+    fn fold(&self, fold: Fold, deadline: Deadline) -> BoxFuture<'_, Option<u64>> {
         Box::pin(self.folded(fold, deadline))
     }
 

@@ -13,7 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bitroster_command::{Outcome, PartQuery, ReadOp, Reply};
+use bitroster_bitmap::{Formula, Step};
+use bitroster_command::{PartQuery, ReadOp};
 use bitroster_proto::internal::Status;
 use bitroster_router::{Fold, Reading, Target, Transport};
 use bitroster_rpc::ClusterTransport;
@@ -37,8 +38,10 @@ async fn read(transport: &ClusterTransport, groups: &[GroupId]) -> Vec<Option<u6
 fn fold_of(parts: &[FoldPart]) -> Fold {
     let query = PartQuery::Value { start: 0, end: 9 };
     let value = ReadOp::Part { key: key("k"), version: None, query };
-    let values = parts.iter().map(|part| (part.group, part.applied, value.clone())).collect();
-    Fold { epoch: 1, values, evaluate: value }
+    let values: Vec<_> =
+        parts.iter().map(|part| (part.group, part.applied, value.clone())).collect();
+    let formula = Formula::new(vec![Step::Operand(0)], parts.len()).unwrap();
+    Fold { epoch: 1, values, formula, range: (0, 9) }
 }
 
 /// The answer to a fold, and who was asked for what.
@@ -46,17 +49,13 @@ async fn fold(
     transport: &ClusterTransport,
     parts: &[FoldPart],
     group: &Group,
-) -> (Option<Outcome>, Vec<(u64, Vec<FoldPart>)>) {
+) -> (Option<u64>, Vec<(u64, Vec<FoldPart>)>) {
     let answer = transport.fold(fold_of(parts), soon(9_000)).await;
     (answer, std::mem::take(&mut *group.folds.lock().unwrap()))
 }
 
 fn parts(groups: &[GroupId], applied: u64) -> Vec<FoldPart> {
     groups.iter().map(|group| FoldPart { group: *group, applied }).collect()
-}
-
-fn ops(count: i64) -> Option<Outcome> {
-    Some(Outcome::Reply(Reply::Integer(count)))
 }
 
 #[tokio::test]
@@ -91,7 +90,7 @@ async fn one_node_with_all_groups_is_asked() {
         for (groups, count) in [(&BOTH[..], 3), (&BOTH[..1], 2)] {
             let wanted = parts(groups, 70);
             let asked = vec![(by, wanted.clone())];
-            assert_eq!(fold(transport, &wanted, &group).await, (ops(count), asked));
+            assert_eq!(fold(transport, &wanted, &group).await, (Some(count), asked));
         }
     }
     // The replicas of one group leave two nodes: the third is left, whoever leads.
@@ -100,8 +99,13 @@ async fn one_node_with_all_groups_is_asked() {
         replica.leaving = replica.node != NodeId(3);
     }
     fewer.revision += 1;
-    states.offer(Arc::new(fewer));
+    states.offer(Arc::new(fewer.clone()));
     assert_eq!(fold(&routers, &parts(&BOTH, 70), &group).await.1[0].0, 3);
+    let mut none = fewer.clone();
+    none.groups.get_mut(&GroupId(2)).unwrap().iter_mut().for_each(|replica| replica.leaving = true);
+    none.revision += 1;
+    states.offer(Arc::new(none));
+    assert_eq!(fold(&routers, &parts(&BOTH, 70), &group).await, (None, Vec::new()));
 }
 
 #[tokio::test]
@@ -110,16 +114,17 @@ async fn a_fold_that_nobody_answers_is_left_to_its_groups_for_a_while() {
     let (links, _) = router(&state, "router:1");
     until("the router is linked", || links.linked().len() == 3).await;
     let transport = ClusterTransport::new(links);
-    let (one, other) = (parts(&BOTH[..1], 70), parts(&BOTH[1..], 70));
+    // A group that gives two values fails once with both.
+    let (one, other) = (parts(&[GROUP, GROUP], 70), parts(&BOTH[1..], 70));
     for status in [Status::Unavailable, Status::StaleEpoch, Status::Busy] {
         group.script([Act::Refuse(status, 2)]);
         let mut asked = Vec::new();
         for _ in 0..4 {
             let (answer, folds) = fold(&transport, &one, &group).await;
             asked.push((answer, folds.len()));
-            assert_eq!(fold(&transport, &other, &group).await.0, ops(2), "it is not their fault");
+            assert_eq!(fold(&transport, &other, &group).await.0, Some(2), "it is not their fault");
         }
-        assert_eq!(asked, [(None, 1), (None, 0), (None, 0), (ops(2), 1)], "{status:?}");
+        assert_eq!(asked, [(None, 1), (None, 0), (None, 0), (Some(3), 1)], "{status:?}");
     }
     // One that hangs leaves time to ask the groups.
     group.script([Act::ApplyAndHang]);

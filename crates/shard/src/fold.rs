@@ -15,7 +15,7 @@ use futures_util::future::try_join_all;
 use tokio::time::timeout_at;
 
 use crate::error::Error;
-use crate::group::{GroupHandle, LATE_READS, reads_of};
+use crate::group::{LATE_READS, reads_of};
 use crate::shard::Shard;
 
 /// A group that gives a fold a value.
@@ -55,7 +55,8 @@ impl Shard {
         if reads.len() != parts.len() {
             return Err(malformed("a fold with another number of values than of groups"));
         }
-        let first = self.held(first.group)?.group;
+        let replica = |group| self.held(group).ok_or(Error::Loading { group });
+        let first = replica(first.group)?;
         let width = first.width();
         let held = width.bytes().saturating_mul(parts.len() as u64);
         if parts.len() > FOLD_VALUES_MAX || held > FOLD_BYTES_MAX {
@@ -67,7 +68,7 @@ impl Shard {
         let _room = first.room(held)?;
         let work = async {
             let asked = parts.iter().zip(&reads).map(|(part, op)| async move {
-                self.held(part.group)?.group.read_after(op, part.applied, deadline).await
+                replica(part.group)?.read_after(op, part.applied, deadline).await
             });
             let values = try_join_all(asked).await?;
             match Work::evaluate(formulas, values, range, want) {
@@ -76,10 +77,6 @@ impl Shard {
             }
         };
         timeout_at(deadline.instant().into(), work).await.unwrap_or(Err(LATE_READS))
-    }
-
-    fn held(&self, group: GroupId) -> Result<GroupHandle, Error> {
-        self.group(group).ok_or(Error::Loading { group })
     }
 }
 

@@ -333,6 +333,11 @@ impl Shard {
         self.groups.get(id).map(GroupHandle::new)
     }
 
+    /// As [`group`](Self::group), for what is no caller's to do.
+    pub(crate) fn held(&self, id: GroupId) -> Option<Arc<Group>> {
+        self.groups.get(id)
+    }
+
     /// The groups that have a replica here, by ascending id.
     pub fn groups(&self) -> impl Iterator<Item = GroupHandle> + use<> {
         self.groups.all().into_iter().map(GroupHandle::new)

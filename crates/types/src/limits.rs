@@ -44,6 +44,7 @@ pub const FOLD_VALUES_MAX: usize = 256;
 /// Most bytes of the segments that one node is asked to evaluate over: all values of the default
 /// width, and eight of the widest.
 pub const FOLD_BYTES_MAX: u64 = 64 << 20;
+const _: () = assert!(FOLD_BYTES_MAX == 8 * (1 << (SEGMENT_WIDTH_BITS_MAX - 3)));
 
 /// Most steps of one histogram, so that an answer stays small.
 pub const HISTOGRAM_STEPS_MAX: u64 = 1 << 16;

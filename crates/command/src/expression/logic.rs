@@ -15,29 +15,40 @@ use crate::{BitLogic, CommandError, composite::Expression};
 /// NOT, which no expression is; no key, or one where the operation needs two; more keys than an
 /// expression may have, or so many that [`BitLogic::One`] takes more steps than it may have.
 pub fn combined(logic: BitLogic, sources: Vec<Key>) -> Result<Expression, CommandError> {
-    let too_many = || CommandError::Text("ERR too many keys for one expression");
     let (keys, places) = distinct(sources);
-    if keys.len() > EXPRESSION_KEYS_MAX || places.len() * 2 > FORMULA_STEPS_MAX {
-        return Err(too_many());
+    if keys.len() > EXPRESSION_KEYS_MAX {
+        return Err(TOO_MANY);
     }
-    let (Some((first, others)), true) = (places.split_first(), logic != BitLogic::Not) else {
-        return Err(CommandError::Syntax);
-    };
+    let formula = Formula::new(steps_of(logic, &places)?, keys.len()).map_err(|_| TOO_MANY)?;
+    Ok(Expression { formula, keys })
+}
+
+/// The steps that combine a formula's operands as BITOP combines keys; `places` tells which
+/// operands, and one may come more than once.
+///
+/// # Errors
+///
+/// As [`combined`]; more than [`FORMULA_STEPS_MAX`] steps in place of more keys.
+pub fn steps_of(logic: BitLogic, places: &[u16]) -> Result<Vec<Step>, CommandError> {
+    if places.len() * 2 > FORMULA_STEPS_MAX {
+        return Err(TOO_MANY);
+    }
+    let (first, others) = places.split_first().ok_or(CommandError::Syntax)?;
     let first = Step::Operand(*first);
-    let steps = match logic {
-        BitLogic::And => chain(&places, Step::And),
-        BitLogic::Or => chain(&places, Step::Or),
-        BitLogic::Xor => chain(&places, Step::Xor),
-        BitLogic::Diff => chain(&places, Step::AndNot),
+    Ok(match logic {
+        BitLogic::And => chain(places, Step::And),
+        BitLogic::Or => chain(places, Step::Or),
+        BitLogic::Xor => chain(places, Step::Xor),
+        BitLogic::Diff => chain(places, Step::AndNot),
         BitLogic::Diff1 | BitLogic::AndOr if others.is_empty() => return Err(CommandError::Syntax),
         BitLogic::Diff1 => [chain(others, Step::Or), vec![first, Step::AndNot]].concat(),
         BitLogic::AndOr => [chain(others, Step::Or), vec![first, Step::And]].concat(),
-        BitLogic::One => one(&places).ok_or_else(too_many)?,
+        BitLogic::One => one(places).ok_or(TOO_MANY)?,
         BitLogic::Not => return Err(CommandError::Syntax),
-    };
-    let formula = Formula::new(steps, keys.len()).map_err(|_| too_many())?;
-    Ok(Expression { formula, keys })
+    })
 }
+
+const TOO_MANY: CommandError = CommandError::Text("ERR too many keys for one expression");
 
 /// Each key once, and where each source is among them.
 fn distinct(sources: Vec<Key>) -> (Vec<Key>, Vec<u16>) {

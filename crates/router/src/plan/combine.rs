@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, ops::Range};
 use bitroster_bitmap::{BitOp, Bitmap, Formula, Step as FormulaStep};
 use bitroster_command::{
     BitLogic, Header, PartQuery, ReadOp, Reply, Seen, SourceRef, StageFrom, WriteCommand,
+    expression::steps_of,
 };
 use bitroster_types::{GroupId, Key};
 use futures_util::future::try_join;
@@ -60,56 +61,29 @@ impl Shares {
         self.asks.push(Ask { home, logic, places });
     }
 
-    /// How the answers are combined, as the steps of a formula; no steps where no bit can be set.
-    /// `None` where there is no such formula.
-    fn steps(&self, logic: BitLogic) -> Option<Vec<FormulaStep>> {
-        let (first, others) = self.operands.split_first()?;
-        Some(match logic {
-            BitLogic::And => joined(&self.operands, FormulaStep::And),
-            BitLogic::Or => joined(&self.operands, FormulaStep::Or),
-            BitLogic::Xor => joined(&self.operands, FormulaStep::Xor),
-            BitLogic::Diff => {
-                join(answer(first), joined(others, FormulaStep::Or), FormulaStep::AndNot)
-            }
-            BitLogic::Diff1 => {
-                join(joined(others, FormulaStep::Or), answer(first), FormulaStep::AndNot)
-            }
-            BitLogic::AndOr => {
-                join(answer(first), joined(others, FormulaStep::Or), FormulaStep::And)
-            }
-            BitLogic::Not | BitLogic::One => return None,
-        })
-    }
-}
-
-/// The steps to the answer to an ask.
-fn answer(place: &usize) -> Vec<FormulaStep> {
-    // No formula has as many operands: a place past them is refused with it.
-    let step = |place| FormulaStep::Operand(u16::try_from(place).unwrap_or(u16::MAX));
-    if *place == NOTHING { Vec::new() } else { vec![step(*place)] }
-}
-
-/// The steps to all answers joined by one operation.
-fn joined(places: &[usize], step: FormulaStep) -> Vec<FormulaStep> {
-    let answers = places.iter().map(answer);
-    answers.reduce(|older, newer| join(older, newer, step)).unwrap_or_default()
-}
-
-/// The steps to what two others come to, either of which may come to nothing.
-fn join(
-    mut older: Vec<FormulaStep>,
-    newer: Vec<FormulaStep>,
-    step: FormulaStep,
-) -> Vec<FormulaStep> {
-    match (older.is_empty(), newer.is_empty(), step) {
-        (false, false, _) => {
-            older.extend(newer);
-            older.push(step);
-            older
+    /// What the answers come to, as a formula of them. `None` where there is no such formula, or
+    /// an operand without a bit.
+    fn formula(&self, logic: BitLogic) -> Option<Formula> {
+        let steps = |logic, places: &[usize]| {
+            let places: Result<Vec<u16>, _> = places.iter().copied().map(u16::try_from).collect();
+            steps_of(logic, &places.ok()?).ok()
+        };
+        let mut all = steps(logic, &self.operands)?;
+        if !self.ones.is_empty() {
+            all.extend(steps(BitLogic::Or, &self.ones)?);
+            all.push(FormulaStep::And);
         }
-        (_, _, FormulaStep::And) => Vec::new(),
-        (_, _, FormulaStep::AndNot) | (_, true, _) => older,
-        (true, _, _) => newer,
+        Formula::new(all, self.asks.len()).ok()
+    }
+
+    /// Whether no bit can be set, for want of an operand.
+    fn is_void(&self, logic: BitLogic) -> bool {
+        match logic {
+            BitLogic::And | BitLogic::AndOr => self.operands.contains(&NOTHING),
+            BitLogic::Diff => self.operands.first() == Some(&NOTHING),
+            BitLogic::Diff1 => self.operands.get(1) == Some(&NOTHING),
+            BitLogic::Or | BitLogic::Xor | BitLogic::Not | BitLogic::One => false,
+        }
     }
 }
 
@@ -299,26 +273,31 @@ impl<'a> Operands<'a> {
     /// Set bits of the result's first segment. One node that has all homes counts them, where
     /// there is one.
     async fn count_first(&self, call: &Call) -> Step<u64> {
-        let end = call.map.width().bits().min(self.len_bytes * 8);
-        let shares = self.shares(call);
-        let steps = shares.steps(self.logic);
-        if steps.as_ref().is_some_and(Vec::is_empty) {
+        let (shares, end) = (self.shares(call), self.first_end(call));
+        if shares.is_void(self.logic) {
             return Ok(0);
         }
-        if let Some(Ok(formula)) = steps.map(|steps| Formula::new(steps, shares.asks.len())) {
+        if let Some(formula) = shares.formula(self.logic) {
             let values = shares.asks.iter().map(|ask| (ask.home, self.ask_for(ask, end)));
             if let Some(count) = call.fold(values.collect(), formula, (0, end)).await {
                 return Ok(count);
             }
         }
-        Ok(self.first_segment(call).await?.cardinality())
+        Ok(self.gather_first(call, &shares, end).await?.cardinality())
     }
 
     /// The result's first segment. Each home combines what it has and sends that, so that what
     /// travels does not grow with the number of operands.
     async fn first_segment(&self, call: &Call) -> Step<Bitmap> {
-        let end = call.map.width().bits().min(self.len_bytes * 8);
-        let shares = self.shares(call);
+        self.gather_first(call, &self.shares(call), self.first_end(call)).await
+    }
+
+    /// The bit after the result's first segment.
+    fn first_end(&self, call: &Call) -> u64 {
+        call.map.width().bits().min(self.len_bytes * 8)
+    }
+
+    async fn gather_first(&self, call: &Call, shares: &Shares, end: u64) -> Step<Bitmap> {
         let mut values = call
             .each(&shares.asks, |ask| async move {
                 bitmap_of(call.ask(ask.home, self.ask_for(ask, end)).await?)

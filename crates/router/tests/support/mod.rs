@@ -22,7 +22,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bitroster_command::{Command, Op, OpBatch, Outcome, Pending, ReadOp, Reply, WriteOp};
+use bitroster_command::{Command, Op, OpBatch, Outcome, Pending, ReadOp, Reply, Want, WriteOp};
 use bitroster_engine::{Engine, EngineConfig, Work};
 use bitroster_placement::ClusterMap;
 use bitroster_router::{Fold, Reading, Router, RouterOptions, Target, Transport, TransportError};
@@ -303,8 +303,8 @@ impl Transport for Cluster {
         ready(Ok(outcome)).boxed()
     }
 
-    fn fold(&self, fold: Fold, _deadline: Deadline) -> BoxFuture<'_, Option<Outcome>> {
-        let Fold { epoch, values, evaluate } = fold;
+    fn fold(&self, fold: Fold, _deadline: Deadline) -> BoxFuture<'_, Option<u64>> {
+        let Fold { epoch, values, formula, range } = fold;
         let is_away = |(group, _, _): &(GroupId, u64, ReadOp)| {
             self.check(Target { group: *group, epoch }).is_err() || self.is_asleep(*group, true)
         };
@@ -319,12 +319,14 @@ impl Transport for Cluster {
             engine.read(op, engine.time())
         };
         let values: Vec<Outcome> = values.iter().map(answer).collect();
-        let ReadOp::Evaluate { formulas, sources, range, want } = evaluate else {
-            panic!("a fold of {evaluate:?}");
+        let Ok(work) = Work::evaluate(vec![formula], values, range, Want::Counts) else {
+            return ready(None).boxed();
         };
-        assert_eq!(sources.len(), values.len());
-        let done = Work::evaluate(formulas, values, range, want);
-        ready(Some(done.map_or_else(|outcome| outcome, |work| work.run().into_outcome()))).boxed()
+        let Outcome::Reply(Reply::Array(counts)) = work.run().into_outcome() else {
+            panic!("a fold that is no count");
+        };
+        let [Reply::Integer(count)] = counts[..] else { panic!("a fold of {counts:?}") };
+        ready(u64::try_from(count).ok()).boxed()
     }
 
     fn write(

@@ -5,28 +5,31 @@
 //! not in time, is asked less often for the groups that it was asked for.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bitroster_command::Outcome;
+use bitroster_command::{Outcome, Reply};
 use bitroster_proto::internal::Status;
 use bitroster_router::Fold;
 use bitroster_shard::FoldPart;
 use bitroster_types::{Deadline, GroupId, NodeId};
 
 use super::{ClusterTransport, sender::Sender, within};
-use crate::request::{Body, Request};
+use crate::request::{Body, Outcomes, Request};
 
 /// How long a node may take before the groups are asked instead.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
 
 impl ClusterTransport {
-    pub(super) async fn folded(&self, fold: Fold, deadline: Deadline) -> Option<Outcome> {
+    pub(super) async fn folded(&self, fold: Fold, deadline: Deadline) -> Option<u64> {
         let part = |(group, applied, _): &_| FoldPart { group: *group, applied: *applied };
         let parts: Vec<FoldPart> = fold.values.iter().map(part).collect();
         let node = self.holder(&parts)?;
-        let senders: Vec<Arc<Sender>> = parts.iter().map(|part| self.sender(part.group)).collect();
+        // One group may give two values.
+        let groups: BTreeSet<GroupId> = parts.iter().map(|part| part.group).collect();
+        let senders: Vec<Arc<Sender>> = groups.iter().map(|group| self.sender(*group)).collect();
         // Each of them counts this time.
         let due = senders.iter().filter(|sender| sender.folds.lock().is_due()).count();
         if due < senders.len() {
@@ -36,8 +39,8 @@ impl ClusterTransport {
         // What is left is for asking the groups.
         let patience = (deadline.left(Instant::now()) / 4).min(PATIENCE_MAX);
         let answer = self.links.call(node, request, within(deadline, patience)).await;
-        let outcome = match answer.map(|response| (response.status, response.body)) {
-            Ok((Status::Ok, Body::Outcomes { outcomes, .. })) => outcomes.decode().ok(),
+        let count = match answer.map(|response| (response.status, response.body)) {
+            Ok((Status::Ok, Body::Outcomes { outcomes, .. })) => count_of(outcomes),
             Ok((status, _)) => {
                 tracing::debug!(?status, node = node.0, "a fold was refused");
                 None
@@ -47,14 +50,13 @@ impl ClusterTransport {
                 None
             }
         };
-        let outcome = outcome.and_then(|mut outcomes| outcomes.pop());
-        self.links.metrics().figures.folded(outcome.is_some());
-        senders.iter().for_each(|sender| sender.folds.lock().tried(outcome.is_some()));
-        outcome
+        self.links.metrics().figures.folded(count.is_some());
+        senders.iter().for_each(|sender| sender.folds.lock().tried(count.is_some()));
+        count
     }
 
-    /// A node that has a replica of each group: this one, or the one that leads most of them, for
-    /// the others have to send it nothing that it does not have.
+    /// A node that has a replica of each group: this one, or the one that leads most of them, which
+    /// lags least.
     fn holder(&self, parts: &[FoldPart]) -> Option<NodeId> {
         let states = self.links.states().subscribe();
         let state = states.borrow();
@@ -71,4 +73,11 @@ impl ClusterTransport {
             .filter(|node| parts.iter().all(|part| holds(*node, part.group)))
             .max_by_key(|node| (self.links.is_here(*node), leads(*node)))
     }
+}
+
+/// The count in the answer to a fold; `None` where a group gave something else than a value.
+fn count_of(outcomes: Outcomes) -> Option<u64> {
+    let Outcome::Reply(Reply::Array(counts)) = outcomes.decode().ok()?.pop()? else { return None };
+    let [Reply::Integer(count)] = counts.as_slice() else { return None };
+    u64::try_from(*count).ok()
 }

@@ -300,7 +300,7 @@ impl Backend for Replica {
             return pending().boxed();
         }
         let count = i64::try_from(ops.len()).unwrap();
-        ready(Ok(Outcome::Reply(Reply::Integer(count)))).boxed()
+        ready(Ok(Outcome::Reply(Reply::Array(vec![Reply::Integer(count)])))).boxed()
     }
 
     fn read_now(&self, _group: GroupId, _op: &ReadOp) -> Option<Outcome> {

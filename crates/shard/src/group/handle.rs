@@ -17,7 +17,7 @@ use crate::error::Error;
 /// A group of this node. Cheap to clone; clones are the same group.
 #[derive(Clone, Debug)]
 pub struct GroupHandle {
-    pub(crate) group: Arc<Group>,
+    pub(super) group: Arc<Group>,
 }
 
 impl GroupHandle {
