@@ -26,6 +26,9 @@ const GATHER_MAX: usize = 96;
 /// for memory, some ten at a time; a block that is folded is streamed: it takes as long as seventy.
 const FEW_EXPECTED: f64 = 96.0;
 
+/// Blocks whose bits are fetched before they are looked up.
+const LOOKED_AHEAD: usize = 3;
+
 /// Bits that they may leave in fact.
 const FEW_MAX: u32 = 160;
 
@@ -162,10 +165,10 @@ pub(crate) fn eval<'a>(
 }
 
 /// The containers that are present.
-type Present<'a> = SmallVec<[&'a Container; 16]>;
+type Present<'a> = SmallVec<[&'a Container; 32]>;
 
 /// The blocks of dense containers.
-type Blocks<'a> = SmallVec<[&'a Block; 16]>;
+pub(crate) type Blocks<'a> = SmallVec<[&'a Block; 32]>;
 
 fn present<'a>(operands: &[Option<&'a Container>]) -> Present<'a> {
     operands.iter().flatten().copied().collect()
@@ -240,7 +243,7 @@ fn and<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch<'_>, want: 
         }
         return if scratch.values.is_empty() { Out::Empty } else { Out::Values };
     }
-    if list.len() > 2 {
+    if are_unlike(&list, Container::card) {
         list.sort_unstable_by_key(|container| container.card());
     }
     let Some(blocks) = blocks(&list) else { return fold_pages(Fold::And, &list, scratch) };
@@ -248,6 +251,15 @@ fn and<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch<'_>, want: 
         enough if enough + 2 <= blocks.len() => and_few(&blocks, enough, scratch),
         _ => fold_blocks(Fold::And, blocks[0], &blocks[1..], scratch, want),
     }
+}
+
+/// Whether it matters in which order containers are joined, some of which leave more bits than
+/// others. Where it does not, the same operands are read in every chunk, one page after the other.
+fn are_unlike(list: &[&Container], leaves: impl Fn(&Container) -> u32) -> bool {
+    let left = list.iter().map(|container| leaves(container));
+    let (least, most) =
+        left.fold((u32::MAX, 0), |(least, most), left| (least.min(left), most.max(left)));
+    list.len() > 2 && most - least > least / 4
 }
 
 /// How many of these containers leave few bits, each as many of those before as `leaves` says of a
@@ -274,13 +286,22 @@ fn and_few<'a>(blocks: &[&Block], enough: usize, scratch: &mut Scratch<'_>) -> O
     }
     collect(&page, card, &mut scratch.values);
     scratch.pages.push(page);
-    for other in others {
-        if scratch.values.is_empty() {
+    look_up(&mut scratch.values, others, true);
+    if scratch.values.is_empty() { Out::Empty } else { Out::Values }
+}
+
+/// Keeps the values whose bit is `wanted` in all blocks.
+fn look_up(values: &mut Vec<u16>, blocks: &[&Block], wanted: bool) {
+    blocks.iter().take(LOOKED_AHEAD).for_each(|block| kernels::fetch_bits(block, values));
+    for (at, block) in blocks.iter().enumerate() {
+        if values.is_empty() {
             break;
         }
-        pair::keep(&mut scratch.values, |value| bits::get(*other, usize::from(value)));
+        if let Some(later) = blocks.get(at + LOOKED_AHEAD) {
+            kernels::fetch_bits(later, values);
+        }
+        pair::keep(values, |value| bits::get(*block, usize::from(value)) == wanted);
     }
-    if scratch.values.is_empty() { Out::Empty } else { Out::Values }
 }
 
 /// The bits that any block has, of which the first `enough` are expected to leave out few: those
@@ -296,9 +317,7 @@ fn or_most<'a>(blocks: &[&Block], enough: usize, scratch: &mut Scratch<'_>) -> O
     }
     bits::flip(&mut page.0, 0, CHUNK_BITS as usize);
     collect(&page, CHUNK_BITS - card, &mut scratch.values);
-    for other in others {
-        pair::keep(&mut scratch.values, |value| !bits::get(*other, usize::from(value)));
-    }
+    look_up(&mut scratch.values, others, false);
     let left = narrow_size(scratch.values.len());
     if left == 0 {
         scratch.pages.push(page);
@@ -327,7 +346,7 @@ fn or<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch<'_>, want: W
     if gather(&list, scratch, |times| times > 0) {
         return if scratch.values.is_empty() { Out::Empty } else { Out::Values };
     }
-    if list.len() > 2 {
+    if are_unlike(&list, |container| CHUNK_BITS - container.card()) {
         list.sort_unstable_by_key(|container| Reverse(container.card()));
     }
     let Some(blocks) = blocks(&list) else { return fold_pages(Fold::Or, &list, scratch) };

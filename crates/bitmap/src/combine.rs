@@ -10,7 +10,6 @@ use crate::algebra::{self, Out, Scratch, Want};
 use crate::bitmap::Bitmap;
 use crate::bits;
 use crate::container::Container;
-use crate::kernels::Block;
 use crate::node::Node;
 use crate::tree::{Builder, Tree};
 
@@ -213,7 +212,7 @@ fn list_ahead<'a>(
     nodes: &[Option<&'a Arc<Node>>],
     wanted: u64,
     slot: u32,
-    ahead: &mut SmallVec<[&'a Block; 16]>,
+    ahead: &mut algebra::Blocks<'a>,
 ) {
     ahead.clear();
     let later = wanted & (u64::MAX << slot) & !(1 << slot);

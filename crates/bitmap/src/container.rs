@@ -405,12 +405,9 @@ pub(crate) fn collect(page: &Page, card: u32, values: &mut Vec<u16>) {
     // Room for the second bit of the last word, whether there is one or not.
     values.resize(card as usize + 1, 0);
     let mut at = 0;
-    for (group, bytes) in page.0.as_chunks::<512>().0.iter().enumerate() {
+    let groups = page.0.as_chunks::<512>().0.iter().zip(kernels::filled(page));
+    for (group, (bytes, mut filled)) in groups.enumerate() {
         let words = bytes.as_chunks::<8>().0;
-        let mut filled = 0u64;
-        for (i, word) in words.iter().enumerate() {
-            filled |= u64::from(u64::from_ne_bytes(*word) != 0) << i;
-        }
         while filled != 0 {
             let index = filled.trailing_zeros();
             filled &= filled - 1;

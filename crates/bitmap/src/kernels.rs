@@ -165,13 +165,57 @@ pub(crate) fn fold_count(fold: Fold, operands: Operands<'_>) -> u32 {
     unsafe { dispatch(Level::best(), fold, first, rest, ahead, std::ptr::null_mut()) }
 }
 
-/// Runs one fold with the instructions of `level`.
+/// So many blocks are read side by side; more are folded in passes, for the hardware follows no
+/// more at once.
+const STREAMS_MAX: usize = 8;
+
+/// Folds with the instructions of `level`, in as many passes as it takes.
 ///
 /// # Safety
 ///
 /// `first` is good for reads of a block; `out` is null, or good for writes of a block that overlaps
 /// none of `rest` and is either `first` or disjoint from it. The CPU has `level`.
 unsafe fn dispatch(
+    level: Level,
+    fold: Fold,
+    first: *const Block,
+    rest: &[&Block],
+    ahead: &[&Block],
+    out: *mut u8,
+) -> u32 {
+    let is_long = rest.len() >= STREAMS_MAX;
+    let mut room = MaybeUninit::<Page>::uninit();
+    let page = room.as_mut_ptr().cast::<u8>();
+    // SAFETY: the caller's promises are those of a pass; `page` is disjoint from all operands, and
+    // the first pass over it writes all of it.
+    unsafe {
+        match fold {
+            Fold::And | Fold::Or | Fold::Xor | Fold::Diff if is_long => {
+                let to = if out.is_null() { page } else { out };
+                let (head, tail) = rest.split_at(STREAMS_MAX - 1);
+                pass(level, fold, first, head, &[], to);
+                let (tail, last) = tail.split_at((tail.len() - 1) / STREAMS_MAX * STREAMS_MAX);
+                for group in tail.chunks(STREAMS_MAX) {
+                    pass(level, fold, to.cast_const().cast(), group, &[], to);
+                }
+                pass(level, fold, to.cast_const().cast(), last, ahead, out)
+            }
+            Fold::Diff1 | Fold::AndOr if is_long => {
+                dispatch(level, Fold::Or, rest[0], &rest[1..], &[], page);
+                let any = page.cast_const().cast::<Block>();
+                pass(level, fold, first, &[&*any], ahead, out)
+            }
+            _ => pass(level, fold, first, rest, ahead, out),
+        }
+    }
+}
+
+/// Folds in one pass.
+///
+/// # Safety
+///
+/// As for [`dispatch`].
+unsafe fn pass(
     level: Level,
     fold: Fold,
     first: *const Block,
@@ -206,6 +250,28 @@ pub(crate) fn count_above(fields: &[[u8; 4]], threshold: u32) -> u32 {
 fn as_uninit(page: Box<Page>) -> Box<MaybeUninit<Page>> {
     // SAFETY: the layout is the same, and every page is also a possibly uninitialised one.
     unsafe { Box::from_raw(Box::into_raw(page).cast()) }
+}
+
+/// For each group of 64 words of a page, which of them have a set bit.
+pub(crate) fn filled(page: &Page) -> [u64; 16] {
+    filled_at(Level::best(), page)
+}
+
+/// [`filled`] with the instructions of `level`, which the CPU must have.
+fn filled_at(level: Level, page: &Page) -> [u64; 16] {
+    match level {
+        Level::Portable => body::filled::<lanes::Words>(page),
+        // SAFETY: `level` comes from `Level::available`, which detected AVX2 for both.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Avx512 => unsafe { body::filled_avx2(page) },
+    }
+}
+
+/// Asks the CPU to fetch the bytes of these bits, which are looked up soon.
+pub(crate) fn fetch_bits(block: &Block, places: &[u16]) {
+    for place in places {
+        fetch(&raw const block[usize::from(*place / 8)]);
+    }
 }
 
 /// Asks the CPU to fetch a line that is needed soon.

@@ -4,7 +4,7 @@
 //! and only that one is counted by table.
 
 use super::lanes::Lanes;
-use super::{Block, Fold, fetch};
+use super::{Block, Fold, Page, fetch};
 
 /// Vectors of one step.
 const STEP: usize = 8;
@@ -232,6 +232,27 @@ pub(super) unsafe fn fold<L: Lanes>(
         Fold::One => run!(Fold::One),
     };
     u32::try_from(total).expect("a block has 65536 bits")
+}
+
+/// For each group of 64 words of a page, which of them have a set bit.
+#[inline(always)]
+pub(super) fn filled<L: Lanes>(page: &Page) -> [u64; 16] {
+    let mut groups = [0; 16];
+    for (group, bytes) in groups.iter_mut().zip(page.0.as_chunks::<512>().0) {
+        for (at, step) in bytes.chunks_exact(L::BYTES).enumerate() {
+            // SAFETY: reached only with the features of `L`; the chunk is a vector long.
+            let words = unsafe { L::nonzero(L::load(step.as_ptr())) };
+            *group |= u64::from(words) << (at * L::BYTES / 8);
+        }
+    }
+    groups
+}
+
+/// [`filled`] for AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+pub(super) fn filled_avx2(page: &Page) -> [u64; 16] {
+    filled::<super::lanes::Avx2>(page)
 }
 
 /// Counts the big-endian numbers that are above a threshold.

@@ -31,6 +31,8 @@ pub(super) trait Lanes {
     unsafe fn shift<const SHIFT: u32>(a: Self::Vector) -> Self::Vector;
     /// The sum of the lanes.
     unsafe fn sum(a: Self::Vector) -> u64;
+    /// Which 64-bit lanes have a set bit, the first in the lowest bit.
+    unsafe fn nonzero(a: Self::Vector) -> u8;
 }
 
 /// The methods of a kind of lanes that are one expression each.
@@ -64,6 +66,7 @@ impl Lanes for Words {
         count(a: u64) -> u64 = u64::from(a.count_ones());
         add(a: u64, b: u64) -> u64 = a + b;
         sum(a: u64) -> u64 = a;
+        nonzero(a: u64) -> u8 = u8::from(a != 0);
     }
 
     #[inline(always)]
@@ -91,6 +94,10 @@ impl Lanes for Avx2 {
             let mut lanes = [0u64; 4];
             _mm256_storeu_si256(lanes.as_mut_ptr().cast(), a);
             lanes.iter().sum()
+        };
+        nonzero(a: __m256i) -> u8 = {
+            let zero = _mm256_cmpeq_epi64(a, _mm256_setzero_si256());
+            _mm256_movemask_pd(_mm256_castsi256_pd(zero)).to_le_bytes()[0] ^ 0x0F
         };
         count(a: __m256i) -> __m256i = {
             // Mula: the count of each nibble by a table in a register, then sums of bytes.
@@ -132,6 +139,7 @@ impl Lanes for Avx512 {
             _mm512_storeu_si512(lanes.as_mut_ptr().cast(), a);
             lanes.iter().sum()
         };
+        nonzero(a: __m512i) -> u8 = _mm512_test_epi64_mask(a, a);
     }
 
     #[inline(always)]

@@ -46,11 +46,30 @@ fn every_level_counts_as_single_bytes_do() {
 }
 
 #[test]
+fn every_level_finds_the_words_with_a_bit() {
+    let bytes: &Block = &blocks(1)[0];
+    // A third of the words has a few bits.
+    let page = Page(std::array::from_fn(|at| match bytes[at / 8] % 3 {
+        0 if at % 8 == usize::from(bytes[at / 8] / 32) => bytes[at],
+        _ => 0,
+    }));
+    let expected: [u64; 16] = std::array::from_fn(|group| {
+        let words = page.0[group * 512..][..512].chunks(8).enumerate();
+        words.map(|(i, word)| u64::from(word.iter().any(|byte| *byte != 0)) << i).sum()
+    });
+    for level in Level::available() {
+        assert_eq!(filled_at(level, &page), expected, "{level:?}");
+        assert_eq!(filled_at(level, &Page([1; 8192])), [u64::MAX; 16], "{level:?}");
+    }
+    assert!(expected.iter().all(|words| *words != 0 && *words != u64::MAX));
+}
+
+#[test]
 fn every_level_folds_as_single_bytes_do() {
-    let blocks = blocks(6);
+    let blocks = blocks(26);
     let kinds = [Fold::And, Fold::Or, Fold::Xor, Fold::Diff, Fold::Diff1, Fold::AndOr, Fold::One];
     for kind in kinds {
-        for operands in 1..=6 {
+        for operands in [1, 2, 3, 4, 5, 6, 8, 9, 10, 16, 17, 18, 26] {
             let rest: Vec<&Block> = blocks[1..operands].iter().map(|block| &**block).collect();
             let expected: Vec<u8> = (0..8192)
                 .map(|i| {
