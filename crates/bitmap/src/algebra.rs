@@ -22,15 +22,15 @@ use many::{fold_pages, gather};
 /// Lists with up to this many values in all are sorted; longer ones go over a page.
 const GATHER_MAX: usize = 96;
 
-/// Bits that some blocks are expected to leave when these are looked up in the others. Each waits
-/// for memory, some ten at a time; a block that is folded is streamed: it takes as long as seventy.
-const FEW_EXPECTED: f64 = 96.0;
+/// Bits that some blocks are expected to leave when these are looked up in the others. A block that
+/// is folded is streamed; a bit that is looked up fetches a line of it.
+const FEW_EXPECTED: f64 = 40.0;
+
+/// Bits that they may leave in fact.
+const FEW_MAX: u32 = 100;
 
 /// Blocks whose bits are fetched before they are looked up.
 const LOOKED_AHEAD: usize = 3;
-
-/// Bits that they may leave in fact.
-const FEW_MAX: u32 = 160;
 
 /// What the caller needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -174,18 +174,19 @@ fn present<'a>(operands: &[Option<&'a Container>]) -> Present<'a> {
     operands.iter().flatten().copied().collect()
 }
 
+/// The block of a dense container.
+fn block(container: &Container) -> Option<&Block> {
+    match container {
+        Container::Dense { page, .. } => Some(&page.0),
+        Container::Tiny { .. } | Container::Array(_) | Container::Runs { .. } | Container::Full => {
+            None
+        }
+    }
+}
+
 /// The blocks of the operands, where all are dense.
 fn blocks<'a>(operands: &[&'a Container]) -> Option<Blocks<'a>> {
-    operands
-        .iter()
-        .map(|container| match container {
-            Container::Dense { page, .. } => Some(&page.0),
-            Container::Tiny { .. }
-            | Container::Array(_)
-            | Container::Runs { .. }
-            | Container::Full => None,
-        })
-        .collect()
+    operands.iter().map(|container| block(container)).collect()
 }
 
 /// Folds dense blocks, storing only where bits are wanted.
@@ -246,11 +247,35 @@ fn and<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch<'_>, want: 
     if are_unlike(&list, Container::card) {
         list.sort_unstable_by_key(|container| container.card());
     }
-    let Some(blocks) = blocks(&list) else { return fold_pages(Fold::And, &list, scratch) };
-    match enough_for_few(&list, Container::card) {
-        enough if enough + 2 <= blocks.len() => and_few(&blocks, enough, scratch),
-        _ => fold_blocks(Fold::And, blocks[0], &blocks[1..], scratch, want),
+    let enough = enough_for_few(&list, Container::card);
+    match split_dense(&list, enough) {
+        Some((first, others)) => and_few(&first, others, scratch),
+        None => fold_list(Fold::And, &list, scratch, want),
     }
+}
+
+/// Folds containers of any form, storing only where bits are wanted.
+fn fold_list<'a>(
+    fold: Fold,
+    list: &[&Container],
+    scratch: &mut Scratch<'_>,
+    want: Want,
+) -> Out<'a> {
+    match blocks(list) {
+        Some(blocks) => fold_blocks(fold, blocks[0], &blocks[1..], scratch, want),
+        None => fold_pages(fold, list, scratch),
+    }
+}
+
+/// The first `enough` blocks of dense containers, and the containers after them, where there are
+/// some that need not be looked at.
+fn split_dense<'a, 'l>(
+    list: &'l [&'a Container],
+    enough: usize,
+) -> Option<(Blocks<'a>, &'l [&'a Container])> {
+    let are_dense = list.iter().all(|container| matches!(container, Container::Dense { .. }));
+    let (first, others) = list.split_at_checked(enough).filter(|_| are_dense)?;
+    if others.len() < 2 { None } else { Some((blocks(first)?, others)) }
 }
 
 /// Whether it matters in which order containers are joined, some of which leave more bits than
@@ -273,15 +298,15 @@ fn enough_for_few(list: &[&Container], leaves: impl Fn(&Container) -> u32) -> us
     few.map_or(list.len(), |at| at + 1).max(2)
 }
 
-/// The bits that all blocks have, of which the first `enough` are expected to have few in common:
-/// those are looked up in the others.
-fn and_few<'a>(blocks: &[&Block], enough: usize, scratch: &mut Scratch<'_>) -> Out<'a> {
-    let (first, others) = blocks.split_at(enough);
+/// The bits that all blocks have, of which the first are expected to have few in common: those are
+/// looked up in the others.
+fn and_few<'a>(first: &[&Block], others: &[&Container], scratch: &mut Scratch<'_>) -> Out<'a> {
     let operands = Operands { first: first[0], rest: &first[1..], ahead: &[] };
     let (mut page, card) = kernels::fold(Fold::And, operands, scratch.pages.pop());
     if card > FEW_MAX {
         // They are alike.
-        let card = kernels::fold_in_place(Fold::And, &mut page.0, others);
+        let others = blocks(others).unwrap_or_default();
+        let card = kernels::fold_in_place(Fold::And, &mut page.0, &others);
         return Out::Page(page, card);
     }
     collect(&page, card, &mut scratch.values);
@@ -290,29 +315,33 @@ fn and_few<'a>(blocks: &[&Block], enough: usize, scratch: &mut Scratch<'_>) -> O
     if scratch.values.is_empty() { Out::Empty } else { Out::Values }
 }
 
-/// Keeps the values whose bit is `wanted` in all blocks.
-fn look_up(values: &mut Vec<u16>, blocks: &[&Block], wanted: bool) {
-    blocks.iter().take(LOOKED_AHEAD).for_each(|block| kernels::fetch_bits(block, values));
-    for (at, block) in blocks.iter().enumerate() {
+/// Keeps the values whose bit is `wanted` in all these dense containers.
+fn look_up(values: &mut Vec<u16>, list: &[&Container], wanted: bool) {
+    let block = |at: usize| list.get(at).and_then(|container| block(container));
+    let fetch = |at, values: &[u16]| {
+        if let Some(block) = block(at) {
+            kernels::fetch_bits(block, values);
+        }
+    };
+    (0..LOOKED_AHEAD).for_each(|at| fetch(at, values));
+    for (at, block) in (0..).map_while(|at| Some((at, block(at)?))) {
         if values.is_empty() {
             break;
         }
-        if let Some(later) = blocks.get(at + LOOKED_AHEAD) {
-            kernels::fetch_bits(later, values);
-        }
-        pair::keep(values, |value| bits::get(*block, usize::from(value)) == wanted);
+        fetch(at + LOOKED_AHEAD, values);
+        pair::keep(values, |value| bits::get(block, usize::from(value)) == wanted);
     }
 }
 
-/// The bits that any block has, of which the first `enough` are expected to leave out few: those
-/// are looked up in the others.
-fn or_most<'a>(blocks: &[&Block], enough: usize, scratch: &mut Scratch<'_>) -> Out<'a> {
-    let (first, others) = blocks.split_at(enough);
+/// The bits that any block has, of which the first are expected to leave out few: those are looked
+/// up in the others.
+fn or_most<'a>(first: &[&Block], others: &[&Container], scratch: &mut Scratch<'_>) -> Out<'a> {
     let operands = Operands { first: first[0], rest: &first[1..], ahead: &[] };
     let (mut page, card) = kernels::fold(Fold::Or, operands, scratch.pages.pop());
     if CHUNK_BITS - card > FEW_MAX {
         // They are alike.
-        let card = kernels::fold_in_place(Fold::Or, &mut page.0, others);
+        let others = blocks(others).unwrap_or_default();
+        let card = kernels::fold_in_place(Fold::Or, &mut page.0, &others);
         return Out::Page(page, card);
     }
     bits::flip(&mut page.0, 0, CHUNK_BITS as usize);
@@ -349,10 +378,10 @@ fn or<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch<'_>, want: W
     if are_unlike(&list, |container| CHUNK_BITS - container.card()) {
         list.sort_unstable_by_key(|container| Reverse(container.card()));
     }
-    let Some(blocks) = blocks(&list) else { return fold_pages(Fold::Or, &list, scratch) };
-    match enough_for_few(&list, |container| CHUNK_BITS - container.card()) {
-        enough if enough + 2 <= blocks.len() => or_most(&blocks, enough, scratch),
-        _ => fold_blocks(Fold::Or, blocks[0], &blocks[1..], scratch, want),
+    let enough = enough_for_few(&list, |container| CHUNK_BITS - container.card());
+    match split_dense(&list, enough) {
+        Some((first, others)) => or_most(&first, others, scratch),
+        None => fold_list(Fold::Or, &list, scratch, want),
     }
 }
 
@@ -366,10 +395,7 @@ fn xor<'a>(operands: &[Option<&'a Container>], scratch: &mut Scratch<'_>, want: 
     if gather(&list, scratch, |times| times % 2 == 1) {
         return if scratch.values.is_empty() { Out::Empty } else { Out::Values };
     }
-    if let Some(blocks) = blocks(&list) {
-        return fold_blocks(Fold::Xor, blocks[0], &blocks[1..], scratch, want);
-    }
-    fold_pages(Fold::Xor, &list, scratch)
+    fold_list(Fold::Xor, &list, scratch, want)
 }
 
 /// The complement of a container; the caller cuts it at the value's length.

@@ -205,7 +205,13 @@ unsafe fn dispatch(
                 let any = page.cast_const().cast::<Block>();
                 pass(level, fold, first, &[&*any], ahead, out)
             }
-            _ => pass(level, fold, first, rest, ahead, out),
+            Fold::And
+            | Fold::Or
+            | Fold::Xor
+            | Fold::Diff
+            | Fold::Diff1
+            | Fold::AndOr
+            | Fold::One => pass(level, fold, first, rest, ahead, out),
         }
     }
 }
