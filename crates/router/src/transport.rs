@@ -162,8 +162,8 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Has one node that holds all groups of a fold count it, so that no value travels.
     ///
-    /// `None` where no node has all of them, or it gives no count: whoever asks can do the same with
-    /// the groups' own answers.
+    /// `None` where no node has all of them, or it gives no count: whoever asks can do the same
+    /// with the groups' own answers.
     ///
     /// Unless an implementation has a way, there is none.
     fn fold(&self, fold: Fold, deadline: Deadline) -> BoxFuture<'_, Option<u64>> {

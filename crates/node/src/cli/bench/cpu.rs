@@ -1,11 +1,36 @@
 //! What processes, and the machine as a whole, used of the processors' time, from `/proc`.
 
-use std::{fs, time::Instant};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 /// Ticks a second in `/proc`: `USER_HZ`, 100 on every Linux that Rust's std supports but Alpha.
 const TICKS_A_SECOND: f64 = 100.0;
+
+/// Processes are at rest that used so little of a core for as long: heartbeats and timers.
+const REST_CORES: f64 = 0.2;
+const REST_TIME: Duration = Duration::from_secs(1);
+const REST_TRIES: usize = 60;
+
+/// Waits until processes have done what they do after they have answered, such as snapshots.
+///
+/// # Errors
+///
+/// If they have not within a minute, or one is gone.
+pub(super) fn wait_rest(processes: &[u32]) -> Result<()> {
+    for _ in 0..REST_TRIES {
+        let meter = Meter::start(processes)?;
+        thread::sleep(REST_TIME);
+        let used = meter.stop()?;
+        if used.by_process.iter().sum::<f64>() < REST_CORES * used.elapsed_seconds {
+            return Ok(());
+        }
+    }
+    bail!("the servers do not come to rest")
+}
 
 /// The processors' time between two moments, in seconds.
 #[derive(Clone, Debug)]

@@ -25,7 +25,7 @@ use self::{
     report::Figures,
     servers::{Programs, Running, Shape},
 };
-use super::{BenchArgs, algebra::Bits, connection::Connection};
+use super::{BenchArgs, algebra::Bits, connection::Connection, cpu};
 
 /// Keys of an operation: a month of days.
 const DAYS: usize = 30;
@@ -162,6 +162,7 @@ fn each_set(
         // The last copies of what was loaded.
         links.wait_quiet()?;
     }
+    cpu::wait_rest(&running.pids())?;
     for set in sets {
         figures.jobs.extend(jobs::run(shape, &running.target, &redis.target, set)?);
         if let Some(links) = &links {
