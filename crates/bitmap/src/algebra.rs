@@ -23,13 +23,13 @@ use many::{fold_pages, gather};
 const GATHER_MAX: usize = 96;
 
 /// Bits that some blocks are expected to leave when these are looked up in the others. A block that
-/// is folded is streamed; a bit that is looked up fetches a line of it.
+/// is folded is streamed; a bit that is looked up fetches a line of it. See `docs/performance.md`.
 const FEW_EXPECTED: f64 = 40.0;
 
-/// Bits that they may leave in fact.
+/// Bits that they may leave in fact: chance alone does not leave as many.
 const FEW_MAX: u32 = 100;
 
-/// Blocks whose bits are fetched before they are looked up.
+/// Blocks whose bits are fetched before they are looked up: as many lines as are fetched at once.
 const LOOKED_AHEAD: usize = 3;
 
 /// What the caller needs.
@@ -305,7 +305,7 @@ fn and_few<'a>(first: &[&Block], others: &[&Container], scratch: &mut Scratch<'_
     let (mut page, card) = kernels::fold(Fold::And, operands, scratch.pages.pop());
     if card > FEW_MAX {
         // They are alike.
-        let others = blocks(others).unwrap_or_default();
+        let others = blocks(others).expect("all are dense");
         let card = kernels::fold_in_place(Fold::And, &mut page.0, &others);
         return Out::Page(page, card);
     }
@@ -317,7 +317,7 @@ fn and_few<'a>(first: &[&Block], others: &[&Container], scratch: &mut Scratch<'_
 
 /// Keeps the values whose bit is `wanted` in all these dense containers.
 fn look_up(values: &mut Vec<u16>, list: &[&Container], wanted: bool) {
-    let block = |at: usize| list.get(at).and_then(|container| block(container));
+    let block = |at: usize| list.get(at).map(|container| block(container).expect("all are dense"));
     let fetch = |at, values: &[u16]| {
         if let Some(block) = block(at) {
             kernels::fetch_bits(block, values);
@@ -340,7 +340,7 @@ fn or_most<'a>(first: &[&Block], others: &[&Container], scratch: &mut Scratch<'_
     let (mut page, card) = kernels::fold(Fold::Or, operands, scratch.pages.pop());
     if CHUNK_BITS - card > FEW_MAX {
         // They are alike.
-        let others = blocks(others).unwrap_or_default();
+        let others = blocks(others).expect("all are dense");
         let card = kernels::fold_in_place(Fold::Or, &mut page.0, &others);
         return Out::Page(page, card);
     }

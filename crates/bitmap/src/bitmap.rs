@@ -237,6 +237,13 @@ impl Bitmap {
         }
     }
 
+    /// Asks the CPU to fetch what a write of the bit at `offset` will touch.
+    pub fn fetch(&self, offset: u64) {
+        if let Repr::Tree(tree) = &self.repr {
+            tree.fetch(offset);
+        }
+    }
+
     /// Writes the bit at `offset` and returns the old one. Extends the length to cover the bit,
     /// even to write a zero. Source: Redis `SETBIT`.
     ///

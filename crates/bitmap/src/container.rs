@@ -261,6 +261,15 @@ impl Container {
         old
     }
 
+    /// Asks the CPU to fetch what a write of the bit will touch.
+    pub(crate) fn fetch(&self, low: u16) {
+        match self {
+            Self::Dense { page, .. } => kernels::fetch_bits(&page.0, &[low]),
+            Self::Array(values) => search::fetch(values, low),
+            Self::Tiny { .. } | Self::Runs { .. } | Self::Full => {}
+        }
+    }
+
     /// Gives a dense container whose cardinality changed the form that suits it.
     pub(crate) fn settle(&mut self) {
         if let Self::Dense { card, page } = self

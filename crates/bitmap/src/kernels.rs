@@ -165,8 +165,8 @@ pub(crate) fn fold_count(fold: Fold, operands: Operands<'_>) -> u32 {
     unsafe { dispatch(Level::best(), fold, first, rest, ahead, std::ptr::null_mut()) }
 }
 
-/// So many blocks are read side by side; more are folded in passes, for the hardware follows no
-/// more at once.
+/// So many blocks are read side by side, besides the page that they are folded over; more are
+/// folded in passes, for the hardware follows no more at once. ONE needs two pages, and has none.
 const STREAMS_MAX: usize = 8;
 
 /// Folds with the instructions of `level`, in as many passes as it takes.
@@ -267,9 +267,12 @@ pub(crate) fn filled(page: &Page) -> [u64; 16] {
 fn filled_at(level: Level, page: &Page) -> [u64; 16] {
     match level {
         Level::Portable => body::filled::<lanes::Words>(page),
-        // SAFETY: `level` comes from `Level::available`, which detected AVX2 for both.
+        // SAFETY: `level` comes from `Level::available`, which detected AVX2.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => unsafe { body::filled_avx2(page) },
+        Level::Avx2 => unsafe { body::filled_avx2(page) },
+        // SAFETY: as above, for AVX-512F.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { body::filled_avx512(page) },
     }
 }
 
@@ -277,6 +280,13 @@ fn filled_at(level: Level, page: &Page) -> [u64; 16] {
 pub(crate) fn fetch_bits(block: &Block, places: &[u16]) {
     for place in places {
         fetch(&raw const block[usize::from(*place / 8)]);
+    }
+}
+
+/// Asks the CPU to fetch a value that is looked at soon, if there is one.
+pub(crate) fn fetch_value(values: &[u16], at: usize) {
+    if let Some(value) = values.get(at) {
+        fetch(std::ptr::from_ref(value).cast());
     }
 }
 

@@ -102,6 +102,13 @@ impl Tree {
         self.node(node_of(offset))?.container(slot_of(offset))
     }
 
+    /// Asks the CPU to fetch what a write of the bit at `offset` will touch.
+    pub(crate) fn fetch(&self, offset: u64) {
+        if let Some(container) = self.container(offset >> 16) {
+            container.fetch(low_of(offset));
+        }
+    }
+
     pub(crate) fn get(&self, offset: u64) -> bool {
         let container = self.node(node_of(offset)).and_then(|node| node.container(slot_of(offset)));
         container.is_some_and(|container| container.get(low_of(offset)))

@@ -203,6 +203,11 @@ impl EntryReader {
         self.count
     }
 
+    /// The ops, none of which has been read if none was read here.
+    pub fn into_ops(self) -> OpReader {
+        self.ops
+    }
+
     /// The next op if it is a `SETBIT`; see [`OpReader::next_set_bit`].
     ///
     /// # Errors

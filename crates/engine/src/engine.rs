@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use bitroster_command::{Outcome, Pending, ReadOp, WriteOp};
+use bitroster_command::{
+    CommandError, Outcome, Pending, ReadOp, Reply, SetBitRef, WriteCommand, WriteOp,
+};
 use bitroster_types::{
     GroupId, Key, LogIndex, SegmentWidth, Slot, UnixMillis,
     limits::{BULK_BYTES_MAX, EXPIRED_DROPPED_MAX, WORK_BYTES_MIN},
@@ -10,7 +12,7 @@ use bitroster_types::{
 
 use crate::{
     Forms, ReadStep, Survey, Work, WorkDone,
-    entry::{Entry, View},
+    entry::{Entry, Value, View},
     leaf::MODIFIED_END,
     read::Reader,
     session::Sessions,
@@ -147,6 +149,27 @@ impl Engine {
     /// Costs what the op costs; see [`Engine::prepare`] for those that cost much.
     pub fn apply(&mut self, op: &WriteOp) -> Outcome {
         self.apply_made(op, None)
+    }
+
+    /// Applies a SETBIT, as [`apply`](Self::apply) does its op: most ops are these, and making one
+    /// of what was read takes as long as applying it.
+    pub fn apply_set_bit(&mut self, bit: SetBitRef<'_>) -> Outcome {
+        if let Some(old) = self.set_bit_in_place(bit) {
+            return Reply::Integer(i64::from(old)).into();
+        }
+        let SetBitRef { key, offset, value } = bit;
+        let Some(key) = Key::new(key) else {
+            return CommandError::Text("ERR key is too long").into();
+        };
+        self.apply(&WriteOp::Command(WriteCommand::SetBit { key, offset, value }))
+    }
+
+    /// Asks the CPU to fetch what a SETBIT that comes soon will touch.
+    pub fn fetch(&self, bit: SetBitRef<'_>) {
+        let view = self.store.find(Spot::of(bit.key), bit.key);
+        if let Some(View { value: Value::Whole(bitmap), .. }) = view {
+            bitmap.fetch(bit.offset);
+        }
     }
 
     /// As [`Engine::apply`], with the value that [`Engine::prepare`] asked to be made. If the

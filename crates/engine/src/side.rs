@@ -125,6 +125,11 @@ impl Side {
 
     // ---- what is staged ----
 
+    /// Whether anything is staged.
+    pub(crate) fn has_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
     /// Whether something is staged for the key. Costs one load while nothing is staged at all.
     #[inline]
     pub(crate) fn is_staged(&self, key: &Key) -> bool {

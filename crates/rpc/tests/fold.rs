@@ -126,6 +126,10 @@ async fn a_fold_that_nobody_answers_is_left_to_its_groups_for_a_while() {
         }
         assert_eq!(asked, [(None, 1), (None, 0), (None, 0), (Some(3), 1)], "{status:?}");
     }
+    // What a group has no value for is no fault of the node's.
+    group.script([Act::NoCount]);
+    let answers = [fold(&transport, &one, &group).await.0, fold(&transport, &one, &group).await.0];
+    assert_eq!(answers, [None, Some(3)]);
     // One that hangs leaves time to ask the groups.
     group.script([Act::ApplyAndHang]);
     let started = Instant::now();

@@ -333,7 +333,7 @@ impl Shard {
         self.groups.get(id).map(GroupHandle::new)
     }
 
-    /// As [`group`](Self::group), for what is no caller's to do.
+    /// The group itself, in place of what callers may do with it.
     pub(crate) fn held(&self, id: GroupId) -> Option<Arc<Group>> {
         self.groups.get(id)
     }

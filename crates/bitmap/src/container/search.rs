@@ -4,6 +4,8 @@
 //! then searched for in growing steps around the guess: about two cache lines instead of the
 //! dozen that halving touches. Uneven arrays cost at most twice the steps of halving.
 
+use crate::kernels;
+
 /// Below this many values all of them are in a line or two, and halving is best.
 const GUESS_FROM: usize = 48;
 
@@ -36,6 +38,14 @@ pub(super) fn place(values: &[u16], low: u16) -> usize {
         }
     }
     from + values[from..to].partition_point(|value| *value < low)
+}
+
+/// Asks the CPU to fetch the lines in which `low` is found, unless the array is uneven.
+pub(super) fn fetch(values: &[u16], low: u16) {
+    let guess = (usize::from(low) * values.len()) >> 16;
+    for at in [guess.saturating_sub(2 * STEP), guess, guess + 2 * STEP] {
+        kernels::fetch_value(values, at);
+    }
 }
 
 /// Whether `low` is among the values.

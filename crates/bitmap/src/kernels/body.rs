@@ -255,6 +255,13 @@ pub(super) fn filled_avx2(page: &Page) -> [u64; 16] {
     filled::<super::lanes::Avx2>(page)
 }
 
+/// [`filled`] for AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+pub(super) fn filled_avx512(page: &Page) -> [u64; 16] {
+    filled::<super::lanes::Avx512>(page)
+}
+
 /// Counts the big-endian numbers that are above a threshold.
 #[inline(always)]
 pub(super) fn count_above(fields: &[[u8; 4]], threshold: u32) -> u32 {

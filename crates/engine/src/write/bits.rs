@@ -1,6 +1,6 @@
 //! SETBIT and BITFIELD.
 
-use bitroster_command::{CommandError, FieldAction, FieldOp, Grant, Outcome, Reply};
+use bitroster_command::{CommandError, FieldAction, FieldOp, Grant, Outcome, Reply, SetBitRef};
 use bitroster_types::{Key, limits::BITMAP_BITS_MAX};
 
 use crate::{
@@ -46,6 +46,26 @@ impl Engine {
             }
         };
         Ok(Reply::Integer(i64::from(old)).into())
+    }
+
+    /// Writes a bit of a key that is there and has room for it, and returns the old one; `None`,
+    /// with nothing changed, where there is more to do.
+    pub(crate) fn set_bit_in_place(&mut self, bit: SetBitRef<'_>) -> Option<bool> {
+        let spot = Spot::of(bit.key);
+        let segment = self.config.width.segment_of(bit.offset);
+        let is_home = self.store.owned.acts_as_home(spot.slot, segment);
+        let is_ours = self.store.owned.takes_segment(is_home, segment);
+        if bit.offset >= BITMAP_BITS_MAX || !is_ours || !is_home && self.side.has_staged() {
+            return None;
+        }
+        let now = (self.time, self.applied);
+        match self.store.set_bit(spot, bit.key, (bit.offset, bit.value), now) {
+            BitWrite::Done(old) => {
+                self.stamp += 1;
+                Some(old)
+            }
+            BitWrite::Absent | BitWrite::Expired | BitWrite::Grow => None,
+        }
     }
 
     pub(super) fn bit_field(

@@ -13,7 +13,7 @@ use bitroster_placement::ClusterMap;
 use bitroster_types::{GroupId, Key, LogIndex, SegmentWidth, UnixMillis, Version};
 use bytes::Bytes;
 
-use super::{START, is_walk, twin::Twin};
+use super::{START, apply, is_walk, twin::Twin};
 
 pub struct Cluster {
     pub engines: BTreeMap<GroupId, Engine>,
@@ -38,7 +38,7 @@ impl Cluster {
     pub fn write(&mut self, group: GroupId, op: WriteOp) -> Outcome {
         let engine = self.engines.get_mut(&group).unwrap();
         engine.begin(LogIndex(engine.applied().0 + 1), self.now);
-        let outcome = engine.apply(&op);
+        let outcome = apply(engine, &op);
         engine.end();
         outcome
     }

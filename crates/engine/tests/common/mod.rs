@@ -16,12 +16,26 @@ pub mod finish;
 pub mod scene;
 pub mod twin;
 
-use bitroster_command::{Op, Outcome, ReadCommand, ReadOp, Reply, WriteCommand, WriteOp};
+use bitroster_command::{
+    Op, Outcome, ReadCommand, ReadOp, Reply, SetBitRef, WriteCommand, WriteOp,
+};
 use bitroster_engine::{Engine, EngineConfig};
 use bitroster_types::{GroupId, Key, LogIndex, SegmentWidth, Slot, UnixMillis};
 
 /// When every test starts.
 pub const START: UnixMillis = UnixMillis(1_700_000_000_000);
+
+/// Applies an op; every other SETBIT by its short cut.
+pub fn apply(engine: &mut Engine, op: &WriteOp) -> Outcome {
+    match op {
+        WriteOp::Command(WriteCommand::SetBit { key, offset, value }) if offset % 2 == 1 => {
+            let bit = SetBitRef { key, offset: *offset, value: *value };
+            engine.fetch(bit);
+            engine.apply_set_bit(bit)
+        }
+        op => engine.apply(op),
+    }
+}
 
 /// An engine with its log's next place and its clock.
 pub struct Lone {
@@ -41,7 +55,7 @@ impl Lone {
     /// Applies one op as an entry of its own.
     pub fn op(&mut self, op: &WriteOp) -> Outcome {
         self.engine.begin(LogIndex(self.engine.applied().0 + 1), self.now);
-        let outcome = self.engine.apply(op);
+        let outcome = apply(&mut self.engine, op);
         self.engine.end();
         outcome
     }

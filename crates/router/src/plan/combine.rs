@@ -68,7 +68,10 @@ impl Shares {
             let places: Result<Vec<u16>, _> = places.iter().copied().map(u16::try_from).collect();
             steps_of(logic, &places.ok()?).ok()
         };
-        let mut all = steps(logic, &self.operands)?;
+        let mut all = match (logic, self.operands.split_first()?) {
+            (BitLogic::Diff1, (&NOTHING, others)) => steps(BitLogic::Or, others)?,
+            _ => steps(logic, &self.operands)?,
+        };
         if !self.ones.is_empty() {
             all.extend(steps(BitLogic::Or, &self.ones)?);
             all.push(FormulaStep::And);
@@ -79,10 +82,9 @@ impl Shares {
     /// Whether no bit can be set, for want of an operand.
     fn is_void(&self, logic: BitLogic) -> bool {
         match logic {
-            BitLogic::And | BitLogic::AndOr => self.operands.contains(&NOTHING),
-            BitLogic::Diff => self.operands.first() == Some(&NOTHING),
-            BitLogic::Diff1 => self.operands.get(1) == Some(&NOTHING),
-            BitLogic::Or | BitLogic::Xor | BitLogic::Not | BitLogic::One => false,
+            BitLogic::And => self.operands.contains(&NOTHING),
+            BitLogic::Diff | BitLogic::AndOr => self.operands.first() == Some(&NOTHING),
+            BitLogic::Or | BitLogic::Xor | BitLogic::Not | BitLogic::Diff1 | BitLogic::One => false,
         }
     }
 }

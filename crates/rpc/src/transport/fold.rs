@@ -26,9 +26,9 @@ impl ClusterTransport {
     pub(super) async fn folded(&self, fold: Fold, deadline: Deadline) -> Option<u64> {
         let part = |(group, applied, _): &_| FoldPart { group: *group, applied: *applied };
         let parts: Vec<FoldPart> = fold.values.iter().map(part).collect();
-        let node = self.holder(&parts)?;
         // One group may give two values.
         let groups: BTreeSet<GroupId> = parts.iter().map(|part| part.group).collect();
+        let node = self.holder(&groups)?;
         let senders: Vec<Arc<Sender>> = groups.iter().map(|group| self.sender(*group)).collect();
         // Each of them counts this time.
         let due = senders.iter().filter(|sender| sender.folds.lock().is_due()).count();
@@ -39,8 +39,8 @@ impl ClusterTransport {
         // What is left is for asking the groups.
         let patience = (deadline.left(Instant::now()) / 4).min(PATIENCE_MAX);
         let answer = self.links.call(node, request, within(deadline, patience)).await;
-        let count = match answer.map(|response| (response.status, response.body)) {
-            Ok((Status::Ok, Body::Outcomes { outcomes, .. })) => count_of(outcomes),
+        let outcomes = match answer.map(|response| (response.status, response.body)) {
+            Ok((Status::Ok, Body::Outcomes { outcomes, .. })) => Some(outcomes),
             Ok((status, _)) => {
                 tracing::debug!(?status, node = node.0, "a fold was refused");
                 None
@@ -50,14 +50,14 @@ impl ClusterTransport {
                 None
             }
         };
-        self.links.metrics().figures.folded(count.is_some());
-        senders.iter().for_each(|sender| sender.folds.lock().tried(count.is_some()));
-        count
+        self.links.metrics().figures.folded(outcomes.is_some());
+        senders.iter().for_each(|sender| sender.folds.lock().tried(outcomes.is_some()));
+        count_of(outcomes?)
     }
 
     /// A node that has a replica of each group: this one, or the one that leads most of them, which
     /// lags least.
-    fn holder(&self, parts: &[FoldPart]) -> Option<NodeId> {
+    fn holder(&self, groups: &BTreeSet<GroupId>) -> Option<NodeId> {
         let states = self.links.states().subscribe();
         let state = states.borrow();
         let state = state.as_ref()?;
@@ -65,12 +65,11 @@ impl ClusterTransport {
             let mut stays = state.replicas(group).iter().filter(|replica| !replica.leaving);
             stays.any(|replica| replica.node == node)
         };
-        let leads = |node: NodeId| {
-            parts.iter().filter(|part| self.leader(part.group) == Some(node)).count()
-        };
-        let nodes = state.replicas(parts.first()?.group).iter().map(|replica| replica.node);
+        let leads =
+            |node: NodeId| groups.iter().filter(|group| self.leader(**group) == Some(node)).count();
+        let nodes = state.replicas(*groups.first()?).iter().map(|replica| replica.node);
         nodes
-            .filter(|node| parts.iter().all(|part| holds(*node, part.group)))
+            .filter(|node| groups.iter().all(|group| holds(*node, *group)))
             .max_by_key(|node| (self.links.is_here(*node), leads(*node)))
     }
 }

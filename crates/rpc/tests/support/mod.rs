@@ -69,6 +69,8 @@ pub enum Act {
     EndSessions,
     /// Applies, ends all sessions, and says that nobody knows.
     ApplyAndEndSessions,
+    /// Answers a fold with what is no count.
+    NoCount,
     /// Waits until the test says so, then serves.
     Wait(Arc<Notify>),
 }
@@ -227,7 +229,11 @@ impl Backend for Replica {
                 Act::Refuse(status, detail) => return Err(refusal(status, detail)),
                 Act::Wait(notify) => notify.notified().await,
                 Act::ApplyAndHang => pending().await,
-                Act::Serve | Act::ApplyAndForget | Act::EndSessions | Act::ApplyAndEndSessions => {}
+                Act::Serve
+                | Act::NoCount
+                | Act::ApplyAndForget
+                | Act::EndSessions
+                | Act::ApplyAndEndSessions => {}
             }
             let mut writer = OutcomeWriter::new();
             let mut reader = ops.into_reader();
@@ -261,7 +267,7 @@ impl Backend for Replica {
             }
             group.writes.fetch_add(1, SeqCst);
             match group.act() {
-                Act::Serve => {}
+                Act::Serve | Act::NoCount => {}
                 Act::Refuse(status, detail) => return Err(refusal(status, detail)),
                 Act::ApplyAndForget => {
                     group.apply(ops);
@@ -298,6 +304,9 @@ impl Backend for Replica {
         }
         if matches!(act, Act::ApplyAndHang) {
             return pending().boxed();
+        }
+        if matches!(act, Act::NoCount) {
+            return ready(Ok(Outcome::NotOwner)).boxed();
         }
         let count = i64::try_from(ops.len()).unwrap();
         ready(Ok(Outcome::Reply(Reply::Array(vec![Reply::Integer(count)])))).boxed()

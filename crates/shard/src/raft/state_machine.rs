@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bitroster_command::{
     BitLogic, CommandError, EntryError, EntryReader, NumberedOutcome, Op, OpReader, Outcome,
-    OutcomeWriter, ReadCommand, ReadOp, WriteCommand, WriteOp,
+    OutcomeWriter, ReadCommand, ReadOp, SetBitRef, WriteCommand, WriteOp,
 };
 use bitroster_engine::{Batch, Engine, ReadStep, Work, WorkDone};
 use bitroster_types::{GroupId, LogIndex, SessionId};
@@ -30,6 +30,9 @@ use crate::pool::Pool;
 /// Ops applied before waiting readers get their turn: a fraction of a millisecond. What a client
 /// may rely on is one op (a transaction is one), so readers may see an entry half applied.
 const OPS_PER_LOCK: usize = 512;
+
+/// SETBITs that are fetched before they are applied.
+const FETCHED_AHEAD: u32 = 8;
 
 /// Outcomes are collected for at most this many ops without growing.
 const OUTCOMES_EXPECTED_MAX: u32 = 1024;
@@ -53,7 +56,7 @@ pub(crate) struct StateMachine {
 
 /// What is left of an entry, and what came of the rest.
 struct Progress {
-    reader: EntryReader,
+    ops: Feed,
     /// The numbered batch among its ops that is under way.
     nested: Option<Nested>,
     /// Collected only if somebody waits for them.
@@ -64,21 +67,53 @@ struct Progress {
 struct Nested {
     session: SessionId,
     number: u64,
-    reader: OpReader,
+    ops: Feed,
     outcomes: OutcomeWriter,
+}
+
+/// Ops, and how far the engine was told what is to come.
+struct Feed {
+    reader: OpReader,
+    scout: OpReader,
+}
+
+impl Feed {
+    fn new(reader: OpReader) -> Self {
+        Self { scout: reader.clone(), reader }
+    }
+
+    /// The next op if it is a SETBIT that can be read. Those after it are fetched meanwhile, for
+    /// what they touch is seldom in the cache.
+    fn next_set_bit(&mut self, engine: &Engine) -> Option<SetBitRef<'_>> {
+        if self.scout.left() > self.reader.left() {
+            self.scout = self.reader.clone();
+        }
+        while self.scout.left() + FETCHED_AHEAD > self.reader.left()
+            && let Ok(Some(bit)) = self.scout.next_set_bit()
+        {
+            engine.fetch(bit);
+        }
+        self.reader.next_set_bit().ok().flatten()
+    }
 }
 
 impl Progress {
     /// The next op; `None` at the end of the numbered batch under way, or of the entry.
     fn next_op(&mut self) -> Result<Option<Op>, EntryError> {
         match &mut self.nested {
-            None => self.reader.next_op(),
-            Some(nested) => Ok(nested.reader.next_op().unwrap_or_else(|_| {
+            None => self.ops.reader.next_op(),
+            Some(nested) => Ok(nested.ops.reader.next_op().unwrap_or_else(|_| {
                 // Nothing after it can be read either.
                 nested.outcomes.push(&UNREADABLE_BATCH.into());
                 None
             })),
         }
+    }
+
+    /// The next op if it is a SETBIT.
+    fn next_set_bit(&mut self, engine: &Engine) -> Option<SetBitRef<'_>> {
+        let nested = self.nested.as_mut().map(|nested| &mut nested.ops);
+        nested.unwrap_or(&mut self.ops).next_set_bit(engine)
     }
 
     /// Whether the next outcome is for anybody.
@@ -116,7 +151,8 @@ impl StateMachine {
         let time = reader.time();
         let room = reader.count().min(OUTCOMES_EXPECTED_MAX) as usize;
         let outcomes = wanted.then(|| Vec::with_capacity(room));
-        let mut progress = Progress { reader, nested: None, outcomes };
+        let ops = Feed::new(reader.into_ops());
+        let mut progress = Progress { ops, nested: None, outcomes };
         self.keyspace.write().begin(LogIndex(index), time);
         loop {
             match self.apply_light(index, &mut progress)? {
@@ -136,6 +172,11 @@ impl StateMachine {
     fn apply_light(&self, index: u64, progress: &mut Progress) -> io::Result<Step> {
         let mut engine = self.keyspace.write();
         for _ in 0..OPS_PER_LOCK {
+            if let Some(bit) = progress.next_set_bit(&engine) {
+                let outcome = engine.apply_set_bit(bit);
+                progress.push(outcome);
+                continue;
+            }
             let op = progress.next_op().map_err(|error| self.unreadable(index, error))?;
             let outcome = match op {
                 None => match progress.nested.take() {
@@ -155,9 +196,9 @@ impl StateMachine {
                     match engine.begin_batch(batch.session, batch.number, batch.answered) {
                         Batch::Fresh => {
                             let (session, number) = (batch.session, batch.number);
-                            let reader = batch.ops.into_reader();
+                            let ops = Feed::new(batch.ops.into_reader());
                             let outcomes = OutcomeWriter::new();
-                            progress.nested = Some(Nested { session, number, reader, outcomes });
+                            progress.nested = Some(Nested { session, number, ops, outcomes });
                             continue;
                         }
                         Batch::Repeat(outcome) => Outcome::Numbered(outcome),
