@@ -1,6 +1,6 @@
 //! Goal: every level of every kernel agrees with a naive loop over bytes.
-//! Method: pseudo-random blocks, up to 26 of them, each level that this CPU has. Every block decides
-//! some bits: those of AND are full, those of the other operations but XOR are sparse.
+//! Method: pseudo-random blocks, up to 26 of them, each level that this CPU has. Every block
+//! decides some bits: those of AND are full, those of the other operations but XOR are sparse.
 
 use super::*;
 
@@ -79,7 +79,9 @@ fn every_level_folds_as_single_bytes_do() {
                 match kind {
                     Fold::And => with(|a, b| a | b),
                     Fold::Xor => with(|_, b| b),
-                    _ => with(|a, b| a & b),
+                    Fold::Or | Fold::Diff | Fold::Diff1 | Fold::AndOr | Fold::One => {
+                        with(|a, b| a & b)
+                    }
                 }
             })
             .collect();
