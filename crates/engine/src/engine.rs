@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use bitroster_command::{
-    CommandError, Outcome, Pending, ReadOp, Reply, SetBitRef, WriteCommand, WriteOp,
-};
+use bitroster_command::{Outcome, Pending, ReadOp, Reply, SetBitRef, WriteCommand, WriteOp};
 use bitroster_types::{
     GroupId, Key, LogIndex, SegmentWidth, Slot, UnixMillis,
     limits::{BULK_BYTES_MAX, EXPIRED_DROPPED_MAX, WORK_BYTES_MIN},
@@ -153,14 +151,16 @@ impl Engine {
 
     /// Applies a SETBIT, as [`apply`](Self::apply) does its op: most ops are these, and making one
     /// of what was read takes as long as applying it.
+    ///
+    /// # Panics
+    ///
+    /// If the key is longer than a key may be.
     pub fn apply_set_bit(&mut self, bit: SetBitRef<'_>) -> Outcome {
         if let Some(old) = self.set_bit_in_place(bit) {
             return Reply::Integer(i64::from(old)).into();
         }
         let SetBitRef { key, offset, value } = bit;
-        let Some(key) = Key::new(key) else {
-            return CommandError::Text("ERR key is too long").into();
-        };
+        let key = Key::new(key).expect("no longer than a key, as wherever ops are read");
         self.apply(&WriteOp::Command(WriteCommand::SetBit { key, offset, value }))
     }
 

@@ -51,11 +51,14 @@ impl Engine {
     /// Writes a bit of a key that is there and has room for it, and returns the old one; `None`,
     /// with nothing changed, where there is more to do.
     pub(crate) fn set_bit_in_place(&mut self, bit: SetBitRef<'_>) -> Option<bool> {
+        if bit.offset >= BITMAP_BITS_MAX {
+            return None;
+        }
         let spot = Spot::of(bit.key);
         let segment = self.config.width.segment_of(bit.offset);
         let is_home = self.store.owned.acts_as_home(spot.slot, segment);
         let is_ours = self.store.owned.takes_segment(is_home, segment);
-        if bit.offset >= BITMAP_BITS_MAX || !is_ours || !is_home && self.side.has_staged() {
+        if !is_ours || !is_home && self.side.has_staged() {
             return None;
         }
         let now = (self.time, self.applied);

@@ -17,7 +17,7 @@ use bitroster_shard::FoldPart;
 use bitroster_types::{Deadline, GroupId, NodeId};
 
 use super::{ClusterTransport, sender::Sender, within};
-use crate::request::{Body, Outcomes, Request};
+use crate::request::{Body, Request};
 
 /// How long a node may take before the groups are asked instead.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
@@ -50,9 +50,14 @@ impl ClusterTransport {
                 None
             }
         };
-        self.links.metrics().figures.folded(outcomes.is_some());
-        senders.iter().for_each(|sender| sender.folds.lock().tried(outcomes.is_some()));
-        count_of(outcomes?)
+        let outcome = outcomes.and_then(|outcomes| outcomes.decode().ok()?.pop());
+        let count = outcome.as_ref().and_then(count_of);
+        // What a group answers in place of a value is no fault of the node's.
+        let is_answered =
+            count.is_some() || outcome.is_some_and(|other| !matches!(other, Outcome::Reply(_)));
+        self.links.metrics().figures.folded(is_answered);
+        senders.iter().for_each(|sender| sender.folds.lock().tried(is_answered));
+        count
     }
 
     /// A node that has a replica of each group: this one, or the one that leads most of them, which
@@ -74,9 +79,9 @@ impl ClusterTransport {
     }
 }
 
-/// The count in the answer to a fold; `None` where a group gave something else than a value.
-fn count_of(outcomes: Outcomes) -> Option<u64> {
-    let Outcome::Reply(Reply::Array(counts)) = outcomes.decode().ok()?.pop()? else { return None };
+/// The count in the answer to a fold.
+fn count_of(outcome: &Outcome) -> Option<u64> {
+    let Outcome::Reply(Reply::Array(counts)) = outcome else { return None };
     let [Reply::Integer(count)] = counts.as_slice() else { return None };
     u64::try_from(*count).ok()
 }

@@ -88,7 +88,7 @@ impl Feed {
         if self.scout.left() > self.reader.left() {
             self.scout = self.reader.clone();
         }
-        while self.scout.left() + FETCHED_AHEAD > self.reader.left()
+        while self.reader.left() - self.scout.left() < FETCHED_AHEAD
             && let Ok(Some(bit)) = self.scout.next_set_bit()
         {
             engine.fetch(bit);
@@ -377,10 +377,12 @@ impl StateMachine {
 
 #[cfg(test)]
 mod tests {
-    use bitroster_command::{Expiry, SetReply};
+    use bitroster_command::entry::encode_entry;
+    use bitroster_command::{Expiry, OpBatch, SetReply};
     use bitroster_engine::EngineConfig;
     use bitroster_types::limits::{BULK_BYTES_MAX, SLOTS, WORK_BYTES_MIN};
     use bitroster_types::{Key, SegmentWidth, Slot, UnixMillis};
+    use bytes::Bytes;
 
     use super::*;
 
@@ -400,13 +402,62 @@ mod tests {
         WriteOp::Command(WriteCommand::BitOp { logic: BitLogic::Or, target: key(target), sources })
     }
 
-    #[test]
-    fn a_large_value_outlives_the_op_that_replaces_it_and_a_small_one_does_not() {
+    fn engine() -> Engine {
         let value_bytes_max = BULK_BYTES_MAX as u64;
         let width = SegmentWidth::DEFAULT;
         let mut engine = Engine::new(EngineConfig { group: GroupId(1), width, value_bytes_max });
         engine.begin(LogIndex(1), UnixMillis(1));
         engine.apply(&WriteOp::Adopt { slots: (0..SLOTS).filter_map(Slot::new).collect() });
+        engine
+    }
+
+    /// What a feed gives: SETBITs' offsets, and 0 for any other op; whether all could be read.
+    fn fed(entry: Bytes, engine: &Engine) -> (Vec<u64>, bool) {
+        let (mut feed, mut seen) = (Feed::new(EntryReader::new(entry).unwrap().into_ops()), vec![]);
+        loop {
+            if let Some(bit) = feed.next_set_bit(engine) {
+                seen.push(bit.offset);
+                continue;
+            }
+            match feed.reader.next_op() {
+                Ok(Some(Op::Write(WriteOp::Tick))) => seen.push(0),
+                Ok(None) => return (seen, true),
+                Ok(op) => panic!("nobody sent {op:?}"),
+                Err(_) => return (seen, false),
+            }
+        }
+    }
+
+    #[test]
+    fn a_feed_gives_every_op_once_and_in_order() {
+        let (mut engine, key) = (engine(), Key::new(b"k").unwrap());
+        engine.apply(&set("k", 10_000));
+        let mut state = 1u64;
+        for len in 0..60 {
+            let mut batch = OpBatch::new();
+            let mut offsets = Vec::new();
+            for place in 1..=len {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(len);
+                let is_bit = (state >> 60) < 13;
+                offsets.push(if is_bit { place } else { 0 });
+                if is_bit {
+                    batch.push_set_bit(&key, place, true);
+                } else {
+                    batch.push_write(&WriteOp::Tick);
+                }
+            }
+            let entry = encode_entry(UnixMillis(1), [&batch]);
+            assert_eq!(fed(entry.clone(), &engine), (offsets.clone(), true), "{len}");
+            // One that says it holds more than it does.
+            let mut more = entry.to_vec();
+            more[9..13].fill(0xFF);
+            assert_eq!(fed(more.into(), &engine), (offsets, false), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_large_value_outlives_the_op_that_replaces_it_and_a_small_one_does_not() {
+        let mut engine = engine();
         let large = 16 * WORK_BYTES_MIN;
         engine.apply(&set("large", large));
         engine.apply(&set("small", 100));
