@@ -183,62 +183,45 @@ unsafe fn dispatch(
     ahead: &[&Block],
     out: *mut u8,
 ) -> u32 {
-    let is_long = rest.len() >= STREAMS_MAX;
+    let pass = |fold, first: *const Block, rest: &[&Block], ahead: &[&Block], out| {
+        let first = first.cast();
+        // SAFETY: whoever calls it has the promises above, which are those of the bodies.
+        unsafe {
+            match level {
+                Level::Portable => body::fold::<lanes::Words>(fold, first, rest, ahead, out),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 => body::fold_avx2(fold, first, rest, ahead, out),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512 => body::fold_avx512(fold, first, rest, ahead, out),
+            }
+        }
+    };
+    if rest.len() < STREAMS_MAX {
+        return pass(fold, first, rest, ahead, out);
+    }
     let mut room = MaybeUninit::<Page>::uninit();
     let page = room.as_mut_ptr().cast::<u8>();
-    // SAFETY: the caller's promises are those of a pass; `page` is disjoint from all operands, and
-    // the first pass over it writes all of it.
-    unsafe {
-        match fold {
-            Fold::And | Fold::Or | Fold::Xor | Fold::Diff if is_long => {
-                let to = if out.is_null() { page } else { out };
-                let (head, tail) = rest.split_at(STREAMS_MAX - 1);
-                pass(level, fold, first, head, &[], to);
-                let (tail, last) = tail.split_at((tail.len() - 1) / STREAMS_MAX * STREAMS_MAX);
-                for group in tail.chunks(STREAMS_MAX) {
-                    pass(level, fold, to.cast_const().cast(), group, &[], to);
-                }
-                pass(level, fold, to.cast_const().cast(), last, ahead, out)
+    match fold {
+        Fold::And | Fold::Or | Fold::Xor | Fold::Diff => {
+            let to = if out.is_null() { page } else { out };
+            let so_far = to.cast_const().cast();
+            let (head, tail) = rest.split_at(STREAMS_MAX - 1);
+            pass(fold, first, head, &[], to);
+            let (tail, last) = tail.split_at((tail.len() - 1) / STREAMS_MAX * STREAMS_MAX);
+            for group in tail.chunks(STREAMS_MAX) {
+                pass(fold, so_far, group, &[], to);
             }
-            Fold::Diff1 | Fold::AndOr if is_long => {
+            pass(fold, so_far, last, ahead, out)
+        }
+        Fold::Diff1 | Fold::AndOr => {
+            // SAFETY: `page` is disjoint from all operands, and all of it is written.
+            let any = unsafe {
                 dispatch(level, Fold::Or, rest[0], &rest[1..], &[], page);
-                let any = page.cast_const().cast::<Block>();
-                pass(level, fold, first, &[&*any], ahead, out)
-            }
-            Fold::And
-            | Fold::Or
-            | Fold::Xor
-            | Fold::Diff
-            | Fold::Diff1
-            | Fold::AndOr
-            | Fold::One => pass(level, fold, first, rest, ahead, out),
+                room.assume_init_ref()
+            };
+            pass(fold, first, &[&any.0], ahead, out)
         }
-    }
-}
-
-/// Folds in one pass.
-///
-/// # Safety
-///
-/// As for [`dispatch`].
-unsafe fn pass(
-    level: Level,
-    fold: Fold,
-    first: *const Block,
-    rest: &[&Block],
-    ahead: &[&Block],
-    out: *mut u8,
-) -> u32 {
-    let first = first.cast();
-    // SAFETY: the caller's promises are those of the bodies.
-    unsafe {
-        match level {
-            Level::Portable => body::fold::<lanes::Words>(fold, first, rest, ahead, out),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => body::fold_avx2(fold, first, rest, ahead, out),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => body::fold_avx512(fold, first, rest, ahead, out),
-        }
+        Fold::One => pass(fold, first, rest, ahead, out),
     }
 }
 
