@@ -208,15 +208,6 @@ impl EntryReader {
         self.ops
     }
 
-    /// The next op if it is a `SETBIT`; see [`OpReader::next_set_bit`].
-    ///
-    /// # Errors
-    ///
-    /// If the bytes are not what was encoded.
-    pub fn next_set_bit(&mut self) -> Result<Option<SetBitRef<'_>>, EntryError> {
-        self.ops.next_set_bit()
-    }
-
     /// The next op, or `None` after the last; see [`OpReader::next_op`].
     ///
     /// # Errors

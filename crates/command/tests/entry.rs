@@ -25,7 +25,7 @@ use proptest::{collection::vec, prelude::*};
 
 /// As [`read_all`], with the short cut for SETBIT wherever it applies.
 fn read_all_short(entry: Bytes) -> Result<Vec<Op>, EntryError> {
-    let mut reader = EntryReader::new(entry)?;
+    let mut reader = EntryReader::new(entry)?.into_ops();
     let mut ops = Vec::new();
     loop {
         if let Some(SetBitRef { key, offset, value }) = reader.next_set_bit()? {

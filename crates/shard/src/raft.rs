@@ -11,6 +11,7 @@
 //! | [`types`]         | the types that openraft is run with                        |
 //! | [`log_store`]     | the log: in memory for reading, in the log file for keeping |
 //! | [`state_machine`] | committed entries on their way into the engine             |
+//! | [`feed`]          | the ops of an entry, fetched before they are applied       |
 //! | [`snapshot`]      | snapshot files                                             |
 //! | [`incoming`]      | a snapshot that a leader sends, as it arrives              |
 //! | [`network`]       | the replicas on other nodes                                |
@@ -23,6 +24,7 @@
 
 mod appends;
 mod codec;
+mod feed;
 mod incoming;
 pub(crate) mod lead;
 pub(crate) mod log_store;

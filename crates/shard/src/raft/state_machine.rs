@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bitroster_command::{
-    BitLogic, CommandError, EntryError, EntryReader, NumberedOutcome, Op, OpReader, Outcome,
-    OutcomeWriter, ReadCommand, ReadOp, SetBitRef, WriteCommand, WriteOp,
+    BitLogic, CommandError, EntryError, EntryReader, NumberedOutcome, Op, Outcome, OutcomeWriter,
+    ReadCommand, ReadOp, SetBitRef, WriteCommand, WriteOp,
 };
 use bitroster_engine::{Batch, Engine, ReadStep, Work, WorkDone};
 use bitroster_types::{GroupId, LogIndex, SessionId};
@@ -19,6 +19,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::RwLockWriteGuard;
 
+use super::feed::Feed;
 use super::snapshot::{SnapshotBuilder, SnapshotFile, Snapshots};
 use super::types::{Applied, LogId, Proposal, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::error::invalid_data;
@@ -30,9 +31,6 @@ use crate::pool::Pool;
 /// Ops applied before waiting readers get their turn: a fraction of a millisecond. What a client
 /// may rely on is one op (a transaction is one), so readers may see an entry half applied.
 const OPS_PER_LOCK: usize = 512;
-
-/// SETBITs that are fetched before they are applied.
-const FETCHED_AHEAD: u32 = 8;
 
 /// Outcomes are collected for at most this many ops without growing.
 const OUTCOMES_EXPECTED_MAX: u32 = 1024;
@@ -69,32 +67,6 @@ struct Nested {
     number: u64,
     ops: Feed,
     outcomes: OutcomeWriter,
-}
-
-/// Ops, and how far the engine was told what is to come.
-struct Feed {
-    reader: OpReader,
-    scout: OpReader,
-}
-
-impl Feed {
-    fn new(reader: OpReader) -> Self {
-        Self { scout: reader.clone(), reader }
-    }
-
-    /// The next op if it is a SETBIT that can be read. Those after it are fetched meanwhile, for
-    /// what they touch is seldom in the cache.
-    fn next_set_bit(&mut self, engine: &Engine) -> Option<SetBitRef<'_>> {
-        if self.scout.left() > self.reader.left() {
-            self.scout = self.reader.clone();
-        }
-        while self.reader.left() - self.scout.left() < FETCHED_AHEAD
-            && let Ok(Some(bit)) = self.scout.next_set_bit()
-        {
-            engine.fetch(bit);
-        }
-        self.reader.next_set_bit().ok().flatten()
-    }
 }
 
 impl Progress {
@@ -377,12 +349,10 @@ impl StateMachine {
 
 #[cfg(test)]
 mod tests {
-    use bitroster_command::entry::encode_entry;
-    use bitroster_command::{Expiry, OpBatch, SetReply};
+    use bitroster_command::{Expiry, SetReply};
     use bitroster_engine::EngineConfig;
     use bitroster_types::limits::{BULK_BYTES_MAX, SLOTS, WORK_BYTES_MIN};
     use bitroster_types::{Key, SegmentWidth, Slot, UnixMillis};
-    use bytes::Bytes;
 
     use super::*;
 
@@ -402,62 +372,13 @@ mod tests {
         WriteOp::Command(WriteCommand::BitOp { logic: BitLogic::Or, target: key(target), sources })
     }
 
-    fn engine() -> Engine {
+    #[test]
+    fn a_large_value_outlives_the_op_that_replaces_it_and_a_small_one_does_not() {
         let value_bytes_max = BULK_BYTES_MAX as u64;
         let width = SegmentWidth::DEFAULT;
         let mut engine = Engine::new(EngineConfig { group: GroupId(1), width, value_bytes_max });
         engine.begin(LogIndex(1), UnixMillis(1));
         engine.apply(&WriteOp::Adopt { slots: (0..SLOTS).filter_map(Slot::new).collect() });
-        engine
-    }
-
-    /// What a feed gives: SETBITs' offsets, and 0 for any other op; whether all could be read.
-    fn fed(entry: Bytes, engine: &Engine) -> (Vec<u64>, bool) {
-        let (mut feed, mut seen) = (Feed::new(EntryReader::new(entry).unwrap().into_ops()), vec![]);
-        loop {
-            if let Some(bit) = feed.next_set_bit(engine) {
-                seen.push(bit.offset);
-                continue;
-            }
-            match feed.reader.next_op() {
-                Ok(Some(Op::Write(WriteOp::Tick))) => seen.push(0),
-                Ok(None) => return (seen, true),
-                Ok(op) => panic!("nobody sent {op:?}"),
-                Err(_) => return (seen, false),
-            }
-        }
-    }
-
-    #[test]
-    fn a_feed_gives_every_op_once_and_in_order() {
-        let (mut engine, key) = (engine(), Key::new(b"k").unwrap());
-        engine.apply(&set("k", 10_000));
-        let mut state = 1u64;
-        for len in 0..60 {
-            let mut batch = OpBatch::new();
-            let mut offsets = Vec::new();
-            for place in 1..=len {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(len);
-                let is_bit = (state >> 60) < 13;
-                offsets.push(if is_bit { place } else { 0 });
-                if is_bit {
-                    batch.push_set_bit(&key, place, true);
-                } else {
-                    batch.push_write(&WriteOp::Tick);
-                }
-            }
-            let entry = encode_entry(UnixMillis(1), [&batch]);
-            assert_eq!(fed(entry.clone(), &engine), (offsets.clone(), true), "{len}");
-            // One that says it holds more than it does.
-            let mut more = entry.to_vec();
-            more[9..13].fill(0xFF);
-            assert_eq!(fed(more.into(), &engine), (offsets, false), "{len}");
-        }
-    }
-
-    #[test]
-    fn a_large_value_outlives_the_op_that_replaces_it_and_a_small_one_does_not() {
-        let mut engine = engine();
         let large = 16 * WORK_BYTES_MIN;
         engine.apply(&set("large", large));
         engine.apply(&set("small", 100));
