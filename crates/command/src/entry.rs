@@ -66,10 +66,11 @@ pub enum EntryError {
 ///
 /// let mut batch = OpBatch::new();
 /// batch.push_set_bit(&Key::new(b"k").unwrap(), 7, true);
-/// let mut entry = EntryReader::new(encode_entry(UnixMillis(5), [&batch])).unwrap();
+/// let entry = EntryReader::new(encode_entry(UnixMillis(5), [&batch])).unwrap();
 /// assert_eq!((entry.time(), entry.count()), (UnixMillis(5), 1));
-/// assert!(entry.next_op().unwrap().is_some());
-/// assert!(entry.next_op().unwrap().is_none());
+/// let mut ops = entry.into_ops();
+/// assert!(ops.next_op().unwrap().is_some());
+/// assert!(ops.next_op().unwrap().is_none());
 /// ```
 pub fn encode_entry<'a, I>(time: UnixMillis, batches: I) -> Bytes
 where
@@ -203,18 +204,9 @@ impl EntryReader {
         self.count
     }
 
-    /// The ops, none of which has been read if none was read here.
+    /// The ops.
     pub fn into_ops(self) -> OpReader {
         self.ops
-    }
-
-    /// The next op, or `None` after the last; see [`OpReader::next_op`].
-    ///
-    /// # Errors
-    ///
-    /// If the bytes are not what was encoded.
-    pub fn next_op(&mut self) -> Result<Option<Op>, EntryError> {
-        self.ops.next_op()
     }
 }
 

@@ -41,7 +41,7 @@ fn read_all_short(entry: Bytes) -> Result<Vec<Op>, EntryError> {
 }
 
 fn read_all(entry: Bytes) -> Result<Vec<Op>, EntryError> {
-    let mut reader = EntryReader::new(entry)?;
+    let mut reader = EntryReader::new(entry)?.into_ops();
     let mut ops = Vec::new();
     while let Some(op) = reader.next_op()? {
         ops.push(op);

@@ -91,10 +91,12 @@ fn image(engine: &Engine) -> Vec<u8> {
 
 /// Applies an entry as a state machine does that takes a batch's ops one by one.
 fn deliver(lone: &mut Lone, entry: Bytes, in_slices: bool) -> Outcome {
-    let mut reader = EntryReader::new(entry).unwrap();
+    let reader = EntryReader::new(entry).unwrap();
     let engine = &mut lone.engine;
     engine.begin(LogIndex(engine.applied().0 + 1), reader.time());
-    let Some(Op::Write(op)) = reader.next_op().unwrap() else { panic!("an entry of one write") };
+    let Some(Op::Write(op)) = reader.into_ops().next_op().unwrap() else {
+        panic!("an entry of one write")
+    };
     let outcome = match (op, in_slices) {
         (WriteOp::Numbered(Numbered { session, number, answered, ops }), true) => {
             match engine.begin_batch(session, number, answered) {
