@@ -10,9 +10,11 @@ use anyhow::{Context as _, Result, bail};
 /// Ticks a second in `/proc`: `USER_HZ`, 100 on every Linux that Rust's std supports but Alpha.
 const TICKS_A_SECOND: f64 = 100.0;
 
-/// Processes are at rest that used so little of a core for as long: heartbeats and timers.
+/// Processes are at rest that used so little of a core so many times in a row, for as long each:
+/// heartbeats and timers. One that waits for the disk looks the same, but not for so long.
 const REST_CORES: f64 = 0.2;
 const REST_TIME: Duration = Duration::from_secs(1);
+const REST_TIMES: usize = 3;
 const REST_TRIES: usize = 60;
 
 /// Waits until processes have done what they do after they have answered, such as snapshots.
@@ -21,11 +23,14 @@ const REST_TRIES: usize = 60;
 ///
 /// If they have not within a minute, or one is gone.
 pub(super) fn wait_rest(processes: &[u32]) -> Result<()> {
+    let mut quiet = 0;
     for _ in 0..REST_TRIES {
         let meter = Meter::start(processes)?;
         thread::sleep(REST_TIME);
         let used = meter.stop()?;
-        if used.by_process.iter().sum::<f64>() < REST_CORES * used.elapsed_seconds {
+        let is_quiet = used.by_process.iter().sum::<f64>() < REST_CORES * used.elapsed_seconds;
+        quiet = if is_quiet { quiet + 1 } else { 0 };
+        if quiet == REST_TIMES {
             return Ok(());
         }
     }
