@@ -55,7 +55,7 @@ impl ClusterTransport {
         // What a group answers in place of a value is no fault of the node's.
         let is_answered =
             count.is_some() || outcome.is_some_and(|other| !matches!(other, Outcome::Reply(_)));
-        self.links.metrics().figures.folded(is_answered);
+        self.links.metrics().figures.folded(count.is_some());
         senders.iter().for_each(|sender| sender.folds.lock().tried(is_answered));
         count
     }
