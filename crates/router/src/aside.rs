@@ -1,6 +1,14 @@
-//! Long computations of one request on an async worker's thread.
+//! Work beside a request's own: long computations, and what nobody waits for.
 
-use tokio::runtime::{Handle, RuntimeFlavor};
+use std::{future::Future, sync::Arc};
+
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::Semaphore,
+};
+
+/// Most tasks that a router runs with nobody waiting for them.
+const UNAWAITED_MAX: usize = 1024;
 
 /// Runs what may take longer than a millisecond while the worker's other tasks move to another
 /// thread. Where there is no such thread it runs as it is.
@@ -12,5 +20,34 @@ pub fn aside<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         Ok(_) | Err(_) => work(),
+    }
+}
+
+/// The tasks of a router that nobody waits for.
+pub(crate) struct Unawaited(Arc<Semaphore>);
+
+impl Unawaited {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(UNAWAITED_MAX)))
+    }
+
+    /// Hands a task to other threads. Where there are none, or too many tasks under way, it is run
+    /// to its end here.
+    ///
+    /// # Cancel safety
+    ///
+    /// A task that was handed over goes on when the future is dropped.
+    pub(crate) async fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let handle = Handle::try_current().ok();
+        let handle = handle.filter(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+        match (handle, Arc::clone(&self.0).try_acquire_owned()) {
+            (Some(handle), Ok(permit)) => {
+                handle.spawn(async move {
+                    task.await;
+                    drop(permit);
+                });
+            }
+            (None, _) | (_, Err(_)) => task.await,
+        }
     }
 }

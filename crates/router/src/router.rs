@@ -19,6 +19,7 @@ use futures_util::{
 
 use crate::{
     Reading, Transport, Turn,
+    aside::Unawaited,
     call::Call,
     map::{Maps, NO_EPOCH},
     metrics::Metrics,
@@ -69,6 +70,7 @@ pub(crate) struct Inner {
     /// How a write's plan reads.
     pub(crate) linearizable: Reading,
     pub(crate) metrics: Metrics,
+    pub(crate) unawaited: Unawaited,
 }
 
 impl Router {
@@ -86,7 +88,8 @@ impl Router {
     fn over(maps: Maps, transport: Arc<dyn Transport>, options: RouterOptions) -> Self {
         let (linearizable, metrics) = (Reading::default(), Metrics::new());
         let requests = Requests::new(transport);
-        Self(Arc::new(Inner { maps, requests, options, linearizable, metrics }))
+        let unawaited = Unawaited::new();
+        Self(Arc::new(Inner { maps, requests, options, linearizable, metrics, unawaited }))
     }
 
     /// The cluster map that is followed. Before the first one it is a map of epoch 0 with the meta

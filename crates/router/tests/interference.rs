@@ -396,3 +396,60 @@ fn two_long_appends_to_an_absent_key_lose_nothing() {
         assert_eq!(poll_to_end(router.ask(get)), Reply::bulk(both));
     }
 }
+
+/// A key whose first two segments lie at its home, another key of that home, and one of another.
+fn same_and_apart() -> (Key, Key, Key) {
+    let names = || (0..).map(|n| key(&format!("n{n}")));
+    let is_whole = |name: &Key| MAP.group_of_bit(name, 1 << 16) == MAP.home(name);
+    let whole = names().find(is_whole).expect("some home owns second segments");
+    let near = names().find(|name| *name != whole && MAP.home(name) == MAP.home(&whole));
+    let apart = names().find(|name| MAP.home(name) != MAP.home(&whole));
+    (whole, near.expect("a home has many keys"), apart.expect("three groups have homes"))
+}
+
+#[test]
+fn what_has_no_version_is_combined_as_it_was_at_one_moment() {
+    let (whole, near, apart) = same_and_apart();
+    let set = |key: &Key, value: Vec<u8>| {
+        let (key, value, expiry) = (key.clone(), Bytes::from(value), Expiry::Clear);
+        write(WriteCommand::Set { key, value, existence: None, expiry, reply: SetReply::Status })
+    };
+    let before = [set(&whole, vec![0xFF; 16 << 10]), set(&near, vec![1]), set(&apart, vec![2])];
+    let one_of_all = [whole.clone(), apart.clone()];
+    let long_twice = [whole.clone(), whole.clone(), apart.clone()];
+    let short_twice = [near.clone(), near.clone(), apart.clone()];
+    let two_at_home = [whole.clone(), near.clone(), apart];
+    let seconds = [
+        set(&whole, vec![0; 16 << 10]),
+        write(WriteCommand::SetBit { key: whole, offset: 7, value: false }),
+        write(WriteCommand::SetBit { key: near, offset: 7, value: false }),
+    ];
+    let mut count = 0;
+    for (logic, keys) in [
+        (BitLogic::Or, &one_of_all[..]),
+        (BitLogic::Xor, &one_of_all),
+        (BitLogic::Diff, &long_twice),
+        (BitLogic::Diff, &short_twice),
+        (BitLogic::Diff1, &short_twice),
+        (BitLogic::AndOr, &long_twice),
+        (BitLogic::One, &two_at_home),
+    ] {
+        let sources = keys.to_vec();
+        let firsts = [
+            Command::Read(ReadCommand::BitOpCard { logic, sources: sources.clone() }),
+            write(WriteCommand::BitOp { logic, target: key("a"), sources }),
+        ];
+        for first in &firsts {
+            for second in &seconds {
+                let orders = orders(&before, first, second);
+                let mut at = 0;
+                while let Some(met) = meet(&before, first, second, at) {
+                    let reply = &met.reply;
+                    assert!(orders.contains(&met), "{logic:?} {keys:?}: {reply:?} at call {at}");
+                    (at, count) = (at + 1, count + 1);
+                }
+            }
+        }
+    }
+    assert!(count > 100, "{count} pairs have met");
+}

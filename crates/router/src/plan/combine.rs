@@ -21,7 +21,7 @@ use futures_util::future::try_join;
 use super::{
     gather,
     keys::refusal,
-    publish::{Draft, hold},
+    publish::{Draft, beside, encoded, hold},
 };
 use crate::call::{Call, Step, Stop, bitmap_of, count_of};
 
@@ -96,13 +96,21 @@ pub(crate) async fn store(
     target: &Key,
     sources: &[Key],
 ) -> Step<Reply> {
+    let Some(place) = sources.iter().position(|source| source == target) else {
+        let reserved = Draft::reserve(call, target, false);
+        let (operands, draft) = beside(Operands::open(call, logic, sources), reserved).await?;
+        if operands.len_bytes == 0 {
+            draft.abandon(Stop::Again).await;
+            return remove(call, target).await;
+        }
+        return operands.publish(call, target, draft, Seen::Any).await;
+    };
     let operands = Operands::open(call, logic, sources).await?;
-    let old = sources.iter().position(|source| source == target);
-    if operands.len_bytes == 0 && old.is_none_or(|place| operands.headers[place].is_none()) {
+    if operands.len_bytes == 0 && operands.headers[place].is_none() {
         // A destination that is an operand and not there stays what it is.
-        return if old.is_some() { Ok(Reply::Integer(0)) } else { remove(call, target).await };
+        return Ok(Reply::Integer(0));
     }
-    let (mut draft, seen) = match old.and_then(|place| operands.headers[place].as_ref()) {
+    let (draft, seen) = match &operands.headers[place] {
         // A write to it in the meantime would be neither in the result nor after it.
         Some(header) => {
             let held = hold(call, target, header, None).await?;
@@ -117,18 +125,13 @@ pub(crate) async fn store(
             let seen = held.seen();
             (held.draft, seen)
         }
-        None if old.is_some() => (Draft::reserve(call, target, false).await?, Seen::Absent),
-        None => (Draft::reserve(call, target, false).await?, Seen::Any),
+        None => (Draft::reserve(call, target, false).await?, Seen::Absent),
     };
     if operands.len_bytes == 0 {
         draft.publish_nothing(seen).await?;
         return Ok(Reply::Integer(0));
     }
-    match operands.stage(call, target, &mut draft).await {
-        Ok(()) => draft.publish_value(seen, operands.len_bytes, None).await?,
-        Err(stop) => return Err(draft.abandon(stop).await),
-    };
-    Ok(gather::number(operands.len_bytes))
+    operands.publish(call, target, draft, seen).await
 }
 
 /// A result without length: the destination goes.
@@ -163,7 +166,7 @@ pub(crate) async fn count(call: &Call, logic: BitLogic, sources: &[Key]) -> Step
         async move { count_of(call.ask(group, ask).await?) }
     });
     let (first, counts) = try_join(first, counts).await?;
-    operands.confirm(call).await?;
+    operands.confirm(call, common.is_some()).await?;
     let sum = first + counts.iter().sum::<u64>();
     Ok(gather::number(sum))
 }
@@ -232,6 +235,21 @@ impl<'a> Operands<'a> {
             .collect()
     }
 
+    /// Makes the result the target's value.
+    async fn publish(
+        &self,
+        call: &Call,
+        target: &Key,
+        mut draft: Draft<'_>,
+        seen: Seen,
+    ) -> Step<Reply> {
+        match self.stage(call, target, &mut draft).await {
+            Ok(()) => draft.publish_value(seen, self.len_bytes, None).await?,
+            Err(stop) => return Err(draft.abandon(stop).await),
+        };
+        Ok(gather::number(self.len_bytes))
+    }
+
     /// Stages the result under the target's name, and checks then that the operands still live.
     async fn stage(&self, call: &Call, target: &Key, draft: &mut Draft<'_>) -> Step<()> {
         let target_home = call.map.home(target);
@@ -244,14 +262,15 @@ impl<'a> Operands<'a> {
             .collect();
         if local {
             shares.push((target_home, vec![self.stage_from(0..self.len_bytes * 8)]));
+            draft.stage(shares).await?;
         } else {
-            let first = self.first_segment(call).await?;
+            let ((), first) = try_join(draft.stage(shares), self.first_segment(call)).await?;
             if first.cardinality() > 0 {
-                shares.push((target_home, vec![super::publish::encoded(&first)]));
+                // Home's share travels with the publication.
+                draft.stage(vec![(target_home, vec![encoded(&first)])]).await?;
             }
         }
-        draft.stage(shares).await?;
-        self.confirm(call).await
+        self.confirm(call, local).await
     }
 
     fn stage_from(&self, range: Range<u64>) -> StageFrom {
@@ -389,17 +408,39 @@ impl<'a> Operands<'a> {
 
     /// Checks that every version that was read still lives, and that what was not there still is
     /// not: groups were asked for that, too, and would have counted it.
-    async fn confirm(&self, call: &Call) -> Step<()> {
+    ///
+    /// Without a version to tell it by, a key that a home was asked for more than once must not
+    /// have changed in between, unless this is not the first attempt: bits that come while they
+    /// are counted are no other key.
+    async fn confirm(&self, call: &Call, is_one_look: bool) -> Step<()> {
+        let width = call.map.width().bytes();
+        let is_one_look = |header: &Header| {
+            is_one_look || self.is_asked_once() && header.len_bytes <= width || call.changes > 0
+        };
         let operands = self.keys.iter().zip(&self.headers);
         call.each(operands, |(key, header)| async move {
-            match header {
-                Some(header) => gather::confirm(call, key, header).await,
-                None if call.header(key).await?.is_some() => Err(Stop::Again),
-                None => Ok(()),
+            match (header, call.header(key).await?) {
+                (Some(then), Some(now)) => {
+                    let is_longer = now.len_bytes >= then.len_bytes;
+                    let is_same = is_one_look(then) || now.modified == then.modified;
+                    let is_it = now.version == then.version && is_longer && is_same;
+                    if is_it { Ok(()) } else { Err(Stop::Again) }
+                }
+                (None, None) => Ok(()),
+                (Some(_), None) | (None, Some(_)) => Err(Stop::Again),
             }
         })
         .await?;
         Ok(())
+    }
+
+    /// Whether a home is asked once for the first segments that it has; see
+    /// [`shares`](Self::shares).
+    fn is_asked_once(&self) -> bool {
+        match self.logic {
+            BitLogic::And | BitLogic::Or | BitLogic::Xor | BitLogic::Not => true,
+            BitLogic::Diff | BitLogic::Diff1 | BitLogic::AndOr | BitLogic::One => false,
+        }
     }
 }
 

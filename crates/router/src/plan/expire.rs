@@ -3,15 +3,21 @@
 use bitroster_command::{Expiry, ExpiryCondition, Header, Reply, Seen};
 use bitroster_types::{Key, UnixMillis};
 
-use super::{gather, publish::Draft};
+use super::{
+    gather,
+    publish::{Draft, beside},
+};
 use crate::call::{Call, Step, Stop, wall_clock};
 
 /// DEL and UNLINK.
 pub(crate) async fn delete(call: &Call, key: &Key) -> Step<Reply> {
-    let Some(header) = gather::record(call, key).await? else {
+    let reserved = Draft::reserve(call, key, false);
+    let (header, draft) = beside(gather::record(call, key), reserved).await?;
+    let Some(header) = header else {
+        draft.abandon(Stop::Again).await;
         return Ok(Reply::Integer(0));
     };
-    remove(call, key, &header).await?;
+    remove(draft, &header).await?;
     Ok(Reply::Integer(1))
 }
 
@@ -22,22 +28,28 @@ pub(crate) async fn expire(
     expiry: Expiry,
     condition: ExpiryCondition,
 ) -> Step<Reply> {
-    let Some(header) = gather::record(call, key).await? else {
+    let reserved = Draft::reserve(call, key, false);
+    let (header, draft) = beside(gather::record(call, key), reserved).await?;
+    let Some(header) = header else {
+        draft.abandon(Stop::Again).await;
         return Ok(Reply::Integer(0));
     };
-    let new = time_of(expiry, Some(&header)).ok_or(Stop::Again)?;
+    let Some(new) = time_of(expiry, Some(&header)) else {
+        return Err(draft.abandon(Stop::Again).await);
+    };
     let old = header.expiry;
     let is_refused = (condition.if_none && old.is_some())
         || (condition.if_some && old.is_none())
         || (condition.if_later && old.is_none_or(|old| new <= old))
         || (condition.if_earlier && old.is_some_and(|old| new >= old));
     if is_refused {
+        draft.abandon(Stop::Again).await;
         return Ok(Reply::Integer(0));
     }
     if new <= wall_clock() {
-        remove(call, key, &header).await?;
+        remove(draft, &header).await?;
     } else {
-        change(call, key, &header, Some(new)).await?;
+        change(draft, &header, Some(new)).await?;
     }
     Ok(Reply::Integer(1))
 }
@@ -46,7 +58,7 @@ pub(crate) async fn expire(
 pub(crate) async fn persist(call: &Call, key: &Key) -> Step<Reply> {
     match gather::record(call, key).await? {
         Some(header) if header.expiry.is_some() => {
-            change(call, key, &header, None).await?;
+            change(Draft::reserve(call, key, false).await?, &header, None).await?;
             Ok(Reply::Integer(1))
         }
         Some(_) | None => Ok(Reply::Integer(0)),
@@ -68,16 +80,14 @@ fn seen(header: &Header) -> Seen {
     Seen::Record { version: header.version, expiry: header.expiry }
 }
 
-async fn remove(call: &Call, key: &Key, header: &Header) -> Step<()> {
-    let mut draft = Draft::reserve(call, key, false).await?;
+async fn remove(mut draft: Draft<'_>, header: &Header) -> Step<()> {
     match draft.seal(&header.spread).await {
         Ok(()) => draft.publish_nothing(seen(header)).await,
         Err(stop) => Err(draft.abandon(stop).await),
     }
 }
 
-async fn change(call: &Call, key: &Key, header: &Header, expiry: Option<UnixMillis>) -> Step<()> {
-    let mut draft = Draft::reserve(call, key, false).await?;
+async fn change(mut draft: Draft<'_>, header: &Header, expiry: Option<UnixMillis>) -> Step<()> {
     draft.set_expiry(expiry);
     match draft.seal_expiry(header).await {
         Ok(()) => draft.publish_expiry(seen(header)).await,

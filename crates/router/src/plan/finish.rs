@@ -11,7 +11,8 @@ use crate::call::{Call, Step, Stop, done, unexpected};
 pub(crate) async fn finish(call: &Call, pending: &Pending) -> Step<()> {
     match pending {
         Pending::Published { key, version, groups, moved } => {
-            published(call, key, *version, groups, moved.as_ref()).await.map(drop)
+            published(call, key, *version, groups, moved.as_ref()).await?;
+            forget(call, key, *version).await
         }
         Pending::Abandoned { key, version } => {
             abandoned(call, key, *version, &others(call, key)).await
@@ -32,7 +33,8 @@ pub(crate) async fn finish(call: &Call, pending: &Pending) -> Step<()> {
     }
 }
 
-/// Does what was published in the groups that have staged it. Whether `moved` is gone.
+/// Does what was published in the groups that have staged it. Whether `moved` is gone. Home may
+/// [forget](forget_aside) it then.
 pub(crate) async fn published(
     call: &Call,
     key: &Key,
@@ -43,12 +45,10 @@ pub(crate) async fn published(
     if !Fault::SkipActivation.is_planted() {
         tell_all(call, groups, &WriteOp::Activate { key: key.clone(), version }).await?;
     }
-    let is_gone = match moved {
-        Some(moved) => remove(call, moved).await?,
-        None => true,
-    };
-    forget(call, key, version).await?;
-    Ok(is_gone)
+    match moved {
+        Some(moved) => remove(call, moved).await,
+        None => Ok(true),
+    }
 }
 
 /// Takes a reservation back, and what was staged in `groups` for it.
@@ -119,6 +119,22 @@ async fn remove(call: &Call, moved: &Moved) -> Step<bool> {
         }
         outcome => Err(unexpected(outcome)),
     }
+}
+
+/// Has home forget what all groups have confirmed, without waiting for it: nothing shows of it. If
+/// it cannot be done now, home's leader does it all again.
+pub(crate) async fn forget_aside(call: &Call, key: &Key, version: Version) {
+    let (own, key) = (call.clone(), key.clone());
+    let forgotten = async move {
+        let forget = |call: Call| {
+            let key = key.clone();
+            async move { forget(&call, &key, version).await }
+        };
+        if let Err(error) = own.attempts(forget).await {
+            tracing::debug!(%error, "what is finished is left to home's leader to forget");
+        }
+    };
+    call.inner.unawaited.run(forgotten).await;
 }
 
 /// Lets home forget what all groups have confirmed.

@@ -7,6 +7,8 @@
 //!
 //! What a plan that stopped has staged is taken back by the plan itself, or by home's leader.
 
+use std::future::Future;
+
 use bitroster_bitmap::Bitmap;
 use bitroster_command::{
     Change, CommandError, Header, Moved, OpBatch, Outcome, PartQuery, ReadCommand, ReadOp, Reply,
@@ -15,6 +17,7 @@ use bitroster_command::{
 use bitroster_types::{
     GroupId, Key, LogIndex, UnixMillis, Version, limits::STAGE_BITS_MAX, planted::Fault,
 };
+use futures_util::future::join;
 
 use super::{finish, merge};
 use crate::call::{Call, Step, Stop, count_of, done, unexpected, version_of};
@@ -269,7 +272,10 @@ impl<'a> Draft<'a> {
             finish::published(&call, key, version, staged, moved).await
         });
         match finished.await {
-            Ok(gone) => Ok(gone),
+            Ok(is_gone) => {
+                finish::forget_aside(self.call, key, version).await;
+                Ok(is_gone)
+            }
             Err(error) if moved.is_some() => Err(self.call.after_change(error.into())),
             Err(error) => {
                 tracing::debug!(%error, "a change is published and not active everywhere yet");
@@ -345,6 +351,18 @@ pub(crate) async fn publish(mut draft: Draft<'_>, seen: Seen, value: &Bitmap) ->
     match draft.stage_value(value).await {
         Ok(()) => draft.publish_value(seen, value.len_bytes(), None).await.map(drop),
         Err(stop) => Err(draft.abandon(stop).await),
+    }
+}
+
+/// Looks at something while a version is being drawn. Where the look fails nothing is left of it.
+pub(crate) async fn beside<'a, T>(
+    look: impl Future<Output = Step<T>>,
+    reserved: impl Future<Output = Step<Draft<'a>>>,
+) -> Step<(T, Draft<'a>)> {
+    match join(look, reserved).await {
+        (Ok(seen), Ok(draft)) => Ok((seen, draft)),
+        (Err(stop), Ok(draft)) => Err(draft.abandon(stop).await),
+        (Ok(_) | Err(_), Err(stop)) => Err(stop),
     }
 }
 
