@@ -253,7 +253,7 @@ fn filled_at(level: Level, page: &Page) -> [u64; 16] {
         // SAFETY: `level` comes from `Level::available`, which detected AVX2.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { body::filled_avx2(page) },
-        // SAFETY: as above, for AVX-512F.
+        // SAFETY: as above, for AVX-512F and VPOPCNTDQ.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { body::filled_avx512(page) },
     }
