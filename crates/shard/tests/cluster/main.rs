@@ -13,6 +13,8 @@
 
 mod nodes;
 
+use std::time::Instant;
+
 use bitroster_bitmap::{Formula, Step};
 use bitroster_command::{
     Expiry, NumberedOutcome, OpBatch, Outcome, PartQuery, ReadCommand, ReadOp, Reply, SetReply,
@@ -418,10 +420,14 @@ fn a_replica_that_does_not_lead_folds_once_it_has_applied_what_was_seen() {
         seen = answered.applied;
         let count = i64::try_from(bit + 1).unwrap();
         // It waits for 50 ms at a time, which is about when the leader tries it again.
-        let folded = std::iter::repeat_with(|| fold(follower, &[seen, seen], soon()))
-            .take(400)
-            .find(|folded| !matches!(folded, Err(Error::Busy { .. })));
-        assert_eq!(folded.unwrap().unwrap(), counts(count));
+        let patience = Instant::now() + PATIENCE;
+        let folded = loop {
+            match fold(follower, &[seen, seen], soon()) {
+                Err(Error::Busy { .. }) if Instant::now() < patience => {}
+                folded => break folded,
+            }
+        };
+        assert_eq!(folded.unwrap(), counts(count));
     }
     let many = vec![seen; 300];
     let malformed = [&[seen][..], &[], &many].map(|applied| fold(follower, applied, soon()));
