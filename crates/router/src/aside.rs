@@ -51,3 +51,40 @@ impl Unawaited {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt as _;
+    use tokio::{runtime::Builder, sync::Semaphore};
+
+    use super::*;
+
+    #[test]
+    fn a_task_is_handed_over_where_there_is_a_thread_and_room_for_it() {
+        let (unawaited, gate) = (Unawaited::new(), Arc::new(Semaphore::new(0)));
+        let done = Arc::new(AtomicUsize::new(0));
+        let task = || {
+            let (gate, done) = (Arc::clone(&gate), Arc::clone(&done));
+            async move {
+                gate.acquire().await.unwrap().forget();
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        assert!(unawaited.run(task()).now_or_never().is_none(), "there is no other thread");
+        let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        runtime.block_on(async {
+            for _ in 0..UNAWAITED_MAX {
+                assert!(unawaited.run(task()).now_or_never().is_some(), "nobody waits for it");
+            }
+            assert!(unawaited.run(task()).now_or_never().is_none(), "there is no room");
+            assert_eq!(done.load(Ordering::Relaxed), 0);
+            gate.add_permits(UNAWAITED_MAX);
+            let all = u32::try_from(UNAWAITED_MAX).unwrap();
+            drop(unawaited.0.acquire_many(all).await.unwrap());
+            assert_eq!(done.load(Ordering::Relaxed), UNAWAITED_MAX);
+            assert!(unawaited.run(task()).now_or_never().is_some(), "there is room again");
+        });
+    }
+}
