@@ -22,7 +22,6 @@
 //! | [`tls`]      | TLS for clients, as a trait                                  |
 //! | [`status`]   | what INFO and CONFIG ask of the node, as a trait             |
 //! | [`view`]     | the cluster as CLUSTER, WAIT and INFO tell of it             |
-//! | [`spawn`]    | who starts tasks                                             |
 //! | [`metrics`]  | what is counted                                              |
 //! | [`caller`]   | conversations of clients that the node serves by other ways  |
 //! | [`pubsub`]   | channels, their listeners, and what is told of keys          |
@@ -53,18 +52,17 @@ pub mod pubsub;
 pub mod server;
 mod session;
 mod slowlog;
-pub mod spawn;
 pub mod status;
 pub mod tls;
 pub mod view;
 
 pub use access::{Access, Identity, UserStore, Users};
+pub use bitroster_router::Spawn;
 pub use caller::{Caller, CommandSample, Login, Sample, Sampler};
 pub use metrics::Metrics;
 pub use options::Options;
 pub use pubsub::Relay;
 pub use server::Frontend;
-pub use spawn::Spawn;
 pub use status::{NodeStatus, SpreadStatus, Status};
 pub use tls::Handshake;
 pub use view::{ClusterView, GroupView, NodeView, SlotRange};

@@ -42,10 +42,12 @@ mod range;
 mod requests;
 mod route;
 pub mod router;
+pub mod spawn;
 pub mod transport;
 pub mod turn;
 
 pub use aside::aside;
 pub use router::{Router, RouterOptions, Watched};
+pub use spawn::Spawn;
 pub use transport::{Fold, Reading, Retry, Target, Transport, TransportError, TransportFigures};
 pub use turn::Turn;

@@ -18,7 +18,7 @@ use futures_util::{
 };
 
 use crate::{
-    Reading, Transport, Turn,
+    Reading, Spawn, Transport, Turn,
     aside::Unawaited,
     call::Call,
     map::{Maps, NO_EPOCH},
@@ -85,10 +85,22 @@ impl Router {
         Self::over(Maps::none(), transport, options)
     }
 
+    /// The same router, which has tasks started that no request waits for.
+    ///
+    /// # Panics
+    ///
+    /// If the router was cloned before.
+    #[must_use]
+    pub fn with_spawn(self, spawn: Arc<dyn Spawn>) -> Self {
+        let mut inner = Arc::into_inner(self.0).expect("nobody shares the router yet");
+        inner.unawaited = Unawaited::new(Some(spawn));
+        Self(Arc::new(inner))
+    }
+
     fn over(maps: Maps, transport: Arc<dyn Transport>, options: RouterOptions) -> Self {
         let (linearizable, metrics) = (Reading::default(), Metrics::new());
         let requests = Requests::new(transport);
-        let unawaited = Unawaited::new();
+        let unawaited = Unawaited::new(None);
         Self(Arc::new(Inner { maps, requests, options, linearizable, metrics, unawaited }))
     }
 

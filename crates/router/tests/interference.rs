@@ -418,15 +418,20 @@ fn what_has_no_version_is_combined_as_it_was_at_one_moment() {
     let one_of_all = [whole.clone(), apart.clone()];
     let long_twice = [whole.clone(), whole.clone(), apart.clone()];
     let short_twice = [near.clone(), near.clone(), apart.clone()];
+    let short_of_all = [near.clone(), apart.clone()];
+    let at_home = [near.clone(), near.clone()];
     let two_at_home = [whole.clone(), near.clone(), apart];
     let seconds = [
         set(&whole, vec![0; 16 << 10]),
         write(WriteCommand::SetBit { key: whole, offset: 7, value: false }),
-        write(WriteCommand::SetBit { key: near, offset: 7, value: false }),
+        write(WriteCommand::SetBit { key: near.clone(), offset: 7, value: false }),
+        set(&near, vec![0xFF; 3]),
     ];
     let mut count = 0;
     for (logic, keys) in [
         (BitLogic::Or, &one_of_all[..]),
+        (BitLogic::Or, &short_of_all),
+        (BitLogic::Or, &at_home),
         (BitLogic::Xor, &one_of_all),
         (BitLogic::Diff, &long_twice),
         (BitLogic::Diff, &short_twice),

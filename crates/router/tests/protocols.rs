@@ -8,7 +8,7 @@ mod support;
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, LazyLock, atomic::Ordering},
+    sync::{Arc, LazyLock, Mutex, atomic::Ordering},
     time::Duration,
 };
 
@@ -16,9 +16,10 @@ use bitroster_command::{
     BitLogic, Command, Expiry, ExpiryCondition, ReadCommand, Reply, SetReply, WriteCommand,
 };
 use bitroster_placement::ClusterMap;
-use bitroster_router::Router;
+use bitroster_router::{Router, Spawn};
 use bitroster_types::Key;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use support::{Ask, Cluster, block_on, fresh, key, map, pipeline};
 
 static MAP: LazyLock<ClusterMap> = LazyLock::new(|| map(4));
@@ -291,6 +292,33 @@ fn a_deleted_key_leaves_no_parts() {
     let (router, cluster) = with_big();
     assert_eq!(run(&router, delete("big")), Reply::Integer(1));
     assert_eq!(cluster.parts(), 0);
+    assert_eq!(cluster.unfinished(), vec![]);
+}
+
+/// Keeps what a router wants started.
+#[derive(Default)]
+struct Kept(Mutex<Vec<BoxFuture<'static, ()>>>);
+
+impl Spawn for Kept {
+    fn spawn(&self, _name: &'static str, task: BoxFuture<'static, ()>) {
+        self.0.lock().expect("nobody has panicked").push(task);
+    }
+}
+
+#[test]
+fn a_removal_is_answered_before_its_home_has_forgotten_it() {
+    let (router, cluster) = fresh(&MAP);
+    let kept = Arc::new(Kept::default());
+    let router = router.with_spawn(kept.clone());
+    let bits = [0, away("k") << 16];
+    bits.into_iter().for_each(|bit| drop(run(&router, set_bit("k", bit))));
+    assert_eq!(cluster.parts(), 1);
+    assert_eq!(run(&router, delete("k")), Reply::Integer(1));
+    assert_eq!((cluster.parts(), cluster.staged()), (0, 0), "the parts are gone");
+    assert_eq!(cluster.unfinished().len(), 1, "{:?}", cluster.unfinished());
+    let tasks = std::mem::take(&mut *kept.0.lock().expect("nobody has panicked"));
+    assert_eq!(tasks.len(), 1);
+    tasks.into_iter().for_each(block_on);
     assert_eq!(cluster.unfinished(), vec![]);
 }
 

@@ -33,7 +33,6 @@
 //! | [`server`]     | the node's port                                              |
 //! | [`client`]     | a client of another node's service `Cluster`                 |
 //! | [`tls`]        | certificates on both ends of links                           |
-//! | [`spawn`]      | who starts tasks                                             |
 //! | `metrics`      | what is counted                                              |
 
 pub mod backend;
@@ -50,12 +49,12 @@ mod pressure;
 pub mod publish;
 pub mod request;
 pub mod server;
-pub mod spawn;
 pub mod state;
 pub mod tls;
 pub mod transport;
 
 pub use backend::ShardBackend;
+pub use bitroster_router::Spawn;
 pub use client::ClusterClient;
 pub use dispatcher::{Backend, Dispatcher, Refusal};
 pub use error::{CallError, Error};
@@ -64,7 +63,6 @@ pub use links::Links;
 pub use publish::Audience;
 pub use request::{Body, Outcomes, Request, Response};
 pub use server::{Control, ControlError, PeerHost, Services, serve};
-pub use spawn::Spawn;
 pub use state::StateCell;
 pub use tls::LinkTls;
 pub use transport::ClusterTransport;

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::timeout_at};
 
 use crate::{
+    Spawn,
     dispatcher::Dispatcher,
     error::CallError,
     identity::Identity,
@@ -20,7 +21,6 @@ use crate::{
     metrics::Metrics,
     publish::Audience,
     request::{Request, Response},
-    spawn::Spawn,
     state::StateCell,
     tls::LinkTls,
 };

@@ -38,6 +38,10 @@ pub const EXPRESSION_DEPTH_MAX: usize = 100;
 /// Most formulas that one request counts: a retention matrix of 60 by 60.
 pub const FORMULAS_MAX: usize = 4096;
 
+/// Most tasks of a router that no request waits for: each holds a key, which may have 64 KiB. One
+/// more is waited for by the request that it comes of.
+pub const UNAWAITED_TASKS_MAX: usize = 256;
+
 /// Most values that one node is asked to evaluate over; each is a segment of a group of its own.
 pub const FOLD_VALUES_MAX: usize = 256;
 

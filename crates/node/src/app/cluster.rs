@@ -31,16 +31,15 @@ use std::{
 
 use anyhow::Context as _;
 use bitroster_command::{ReadCommand, ReadOp};
-use bitroster_frontend::Spawn as _;
 use bitroster_placement::{ClusterState, state::ReplicaEntry};
-use bitroster_router::{Reading, Router, Target, Transport};
+use bitroster_router::{Reading, Router, Spawn, Target, Transport};
 use bitroster_rpc::{
     ClusterTransport, Dispatcher, Identity, Links, PeerHost, Services, ShardBackend, StateCell,
 };
 use bitroster_shard::Shard;
 use bitroster_telemetry::{build, log, metric::Recorder};
 use bitroster_types::{Deadline, GroupId, NodeId};
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -58,8 +57,8 @@ use self::{
     view::Viewer,
 };
 use super::{
-    Base, Mode, Serving, banner, bind, finish, patience, router_options, shard_options,
-    tasks::Tasks, tls::Tls, topology::Topology, users::ClusterUsers, wait_for_signal,
+    Base, Mode, Serving, banner, bind, finish, patience, router_options, shard_options, tls::Tls,
+    topology::Topology, users::ClusterUsers, wait_for_signal,
 };
 use crate::config::Config;
 
@@ -125,8 +124,8 @@ pub(super) async fn run(
         role: lobby::role_of(config.server.role),
         address,
     };
-    let spawn = Arc::new(Spawner(Arc::clone(&base.tasks)));
-    let links = Links::open_with(identity, cell.clone(), dispatcher.clone(), spawn, tls);
+    let spawn = Arc::clone(&base.tasks) as Arc<dyn Spawn>;
+    let links = Links::open_with(identity, cell.clone(), dispatcher.clone(), spawn.clone(), tls);
     host.admit(links.clone());
     base.memory.join(&links, Arc::clone(&host));
     control.links.set(links.clone()).ok().context("links are opened once")?;
@@ -135,7 +134,8 @@ pub(super) async fn run(
     let transport = transport as Arc<dyn Transport>;
     let meta = Meta::new(Arc::clone(&transport), cell.clone());
     control.meta.set(meta.clone()).ok().context("the meta group is found once")?;
-    let router = Router::new((*state.map).clone(), Arc::clone(&transport), router_options(&config));
+    let router = Router::new((*state.map).clone(), Arc::clone(&transport), router_options(&config))
+        .with_spawn(spawn);
     let follow = Box::pin(follow_map(router.clone(), cell.clone(), stopping.clone()));
     base.tasks.spawn("map", follow);
 
@@ -227,15 +227,6 @@ async fn serve(listener: TcpListener, services: Services, mut closing: watch::Re
     };
     if let Err(error) = bitroster_rpc::serve(listener, services, closed).await {
         error!(%error, "the server for other nodes ended");
-    }
-}
-
-/// Starts the tasks of the links.
-struct Spawner(Arc<Tasks>);
-
-impl bitroster_rpc::Spawn for Spawner {
-    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        bitroster_frontend::Spawn::spawn(&*self.0, name, task);
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bitroster_frontend::Spawn as _;
 use bitroster_router::Router;
+use bitroster_router::Spawn as _;
 use bitroster_shard::{GroupSpec, Shard, ShardOptions};
 use bitroster_telemetry::{build, log, metric::Recorder};
 use bitroster_types::NodeId;
@@ -37,7 +37,8 @@ pub(super) async fn run(
     let base = Base::start(&config, topology, log, recorder, mode).await?;
     let transport = Arc::new(LocalTransport::default());
     let router =
-        Router::new((*home.map).clone(), Arc::clone(&transport) as _, router_options(&config));
+        Router::new((*home.map).clone(), Arc::clone(&transport) as _, router_options(&config))
+            .with_spawn(Arc::clone(&base.tasks) as _);
     let users = Arc::new(FileUsers::open(&home.path)?);
     let serving = base.serve_clients(&config, router.clone(), users).await?;
     let opened = Arc::new(

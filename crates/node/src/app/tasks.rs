@@ -10,7 +10,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use bitroster_frontend::Spawn;
+use bitroster_router::Spawn;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tracing::error;
 

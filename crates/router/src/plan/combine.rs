@@ -409,21 +409,25 @@ impl<'a> Operands<'a> {
     /// Checks that every version that was read still lives, and that what was not there still is
     /// not: groups were asked for that, too, and would have counted it.
     ///
-    /// Without a version to tell it by, a key that a home was asked for more than once must not
-    /// have changed in between, unless this is not the first attempt: bits that come while they
-    /// are counted are no other key.
+    /// A key that lies in one group alone may be set anew without a version to tell it by. It must
+    /// be as long as it was, for what was read is cut at that length, and unchanged if its home was
+    /// asked for it more than once. Once the command has begun anew, for whatever reason, one that
+    /// has changed is taken as it is: bits that come while they are counted are no other key.
     async fn confirm(&self, call: &Call, is_one_look: bool) -> Step<()> {
         let width = call.map.width().bytes();
-        let is_one_look = |header: &Header| {
-            is_one_look || self.is_asked_once() && header.len_bytes <= width || call.changes > 0
+        let is_one_look =
+            |header: &Header| is_one_look || self.is_asked_once() && header.len_bytes <= width;
+        let is_same = |then: &Header, now: &Header| {
+            let is_unchanged = is_one_look(then) || now.modified == then.modified;
+            let is_whole = now.len_bytes == then.len_bytes && is_unchanged;
+            !then.spread.is_empty() || call.changes > 0 || is_whole
         };
         let operands = self.keys.iter().zip(&self.headers);
         call.each(operands, |(key, header)| async move {
             match (header, call.header(key).await?) {
                 (Some(then), Some(now)) => {
                     let is_longer = now.len_bytes >= then.len_bytes;
-                    let is_same = is_one_look(then) || now.modified == then.modified;
-                    let is_it = now.version == then.version && is_longer && is_same;
+                    let is_it = now.version == then.version && is_longer && is_same(then, &now);
                     if is_it { Ok(()) } else { Err(Stop::Again) }
                 }
                 (None, None) => Ok(()),

@@ -134,7 +134,7 @@ pub(crate) async fn forget_aside(call: &Call, key: &Key, version: Version) {
             tracing::debug!(%error, "what is finished is left to home's leader to forget");
         }
     };
-    call.inner.unawaited.run(forgotten).await;
+    call.inner.unawaited.run("forget", forgotten).await;
 }
 
 /// Lets home forget what all groups have confirmed.

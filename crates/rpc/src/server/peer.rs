@@ -28,13 +28,13 @@ use tonic::{Request as Incoming, Response as Reply, Status, Streaming};
 
 use super::answers::Answers;
 use crate::{
+    Spawn,
     dispatcher::Dispatcher,
     error::with_causes,
     link::Ends,
     links::Links,
     outbox::Outbox,
     request::{Request, Response},
-    spawn::Spawn,
     state::StateFeed,
 };
 

@@ -4,7 +4,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{Extension, Router};
-use bitroster_frontend::Spawn as _;
+use bitroster_router::Spawn as _;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
