@@ -7,8 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bitroster_router::Router;
-use bitroster_router::Spawn as _;
+use bitroster_router::{Router, Spawn as _};
 use bitroster_shard::{GroupSpec, Shard, ShardOptions};
 use bitroster_telemetry::{build, log, metric::Recorder};
 use bitroster_types::NodeId;
