@@ -261,6 +261,15 @@ impl Container {
         old
     }
 
+    /// Asks the CPU to fetch what [`fetch`](Self::fetch) looks at.
+    pub(crate) fn fetch_head(&self) {
+        match self {
+            Self::Dense { page, .. } => kernels::fetch(&**page),
+            Self::Array(values) => kernels::fetch(&**values),
+            Self::Tiny { .. } | Self::Runs { .. } | Self::Full => {}
+        }
+    }
+
     /// Asks the CPU to fetch what a write of the bit will touch.
     pub(crate) fn fetch(&self, low: u16) {
         match self {

@@ -262,28 +262,28 @@ fn filled_at(level: Level, page: &Page) -> [u64; 16] {
 /// Asks the CPU to fetch the bytes of these bits, which are looked up soon.
 pub(crate) fn fetch_bits(block: &Block, places: &[u16]) {
     for place in places {
-        fetch(&raw const block[usize::from(*place / 8)]);
+        fetch(&block[usize::from(*place / 8)]);
     }
 }
 
 /// Asks the CPU to fetch a value that is looked at soon, if there is one.
 pub(crate) fn fetch_value(values: &[u16], at: usize) {
     if let Some(value) = values.get(at) {
-        fetch(std::ptr::from_ref(value).cast());
+        fetch(value);
     }
 }
 
-/// Asks the CPU to fetch a line that is needed soon.
+/// Asks the CPU to fetch the line with the first byte of what is needed soon.
 #[inline(always)]
-fn fetch(line: *const u8) {
+pub(crate) fn fetch<T>(item: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch reads nothing that the program can see, and faults nowhere.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(item.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = line;
+    let _ = item;
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::address::{CHUNK_BITS, NODE_BITS, NODE_CHUNKS, size_class, slot_spans}
 use crate::algebra::Scratch;
 use crate::bitmap::MergeOp;
 use crate::container::Container;
+use crate::kernels;
 
 /// Allocated bytes of a node itself, with its counts of references.
 const NODE_BYTES: usize = size_class_of_node();
@@ -81,6 +82,14 @@ impl Node {
             return None;
         }
         Some(&self.containers[self.place(slot)])
+    }
+
+    /// Asks the CPU to fetch a slot's container, but not what that points to.
+    #[inline]
+    pub(crate) fn fetch(&self, slot: u32) {
+        if let Some(container) = self.container(slot) {
+            kernels::fetch(container);
+        }
     }
 
     /// The containers with their slots, in order.

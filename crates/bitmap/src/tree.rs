@@ -22,6 +22,9 @@ mod range;
 
 pub(crate) use build::Builder;
 
+/// Bits between one fetch of what is needed for a bit and the next.
+const STRIDE: usize = 8;
+
 /// A node and its number.
 #[derive(Clone)]
 pub(crate) struct Entry {
@@ -172,6 +175,32 @@ impl Tree {
             }
         }
         old
+    }
+
+    /// Writes bits that the length covers, in order, and tells each one's old bit.
+    ///
+    /// What a bit lies in is three loads away, each of which needs the one before, and seldom in
+    /// the cache. So each is asked for some bits ahead of the next one.
+    pub(crate) fn set_all(&mut self, bits: &[(u64, bool)], mut told: impl FnMut(bool)) {
+        let at = |place: Option<usize>| place.and_then(|place| bits.get(place)).copied();
+        for place in 0..bits.len() + 3 * STRIDE {
+            if let Some((offset, _)) = at(Some(place))
+                && let Some(node) = self.node(node_of(offset))
+            {
+                node.fetch(slot_of(offset));
+            }
+            if let Some((offset, _)) = at(place.checked_sub(STRIDE))
+                && let Some(container) = self.container(offset >> 16)
+            {
+                container.fetch_head();
+            }
+            if let Some((offset, _)) = at(place.checked_sub(2 * STRIDE)) {
+                self.fetch(offset);
+            }
+            if let Some((offset, value)) = at(place.checked_sub(3 * STRIDE)) {
+                told(self.set(offset, value));
+            }
+        }
     }
 
     /// Writes a bit that differs from the present one; the length covers it.

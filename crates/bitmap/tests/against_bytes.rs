@@ -5,7 +5,7 @@
 //! around the borders of bytes, containers and nodes.
 //!
 //! Mutants seen to fail: a container kept when it became empty, a sum of bytes not updated, a
-//! length not extended by a written zero.
+//! length not extended by a written zero, bits written together in the wrong order.
 
 #![allow(clippy::cast_possible_truncation, reason = "test values are small")]
 
@@ -20,6 +20,7 @@ use twin::{Twin, assert_same, offset, range, value};
 #[derive(Clone, Debug)]
 enum Step {
     Set(u64, bool),
+    SetAll(Vec<(u64, bool)>),
     Ladder(u64, u64, bool),
     Fill(Range<u64>, bool),
     Flip(Range<u64>),
@@ -40,8 +41,13 @@ fn step() -> impl Strategy<Value = Step> {
             (0..len).map(|i| (i as u8).wrapping_mul(seed).wrapping_add(seed >> 2)).collect()
         }),
     ];
+    let near = prop::collection::vec((0u64..12, any::<bool>()), 0..60);
     prop_oneof![
         6 => (offset(), any::<bool>()).prop_map(|(offset, bit)| Step::Set(offset, bit)),
+        3 => prop::collection::vec((offset(), any::<bool>()), 0..60).prop_map(Step::SetAll),
+        1 => (offset(), near).prop_map(|(offset, bits)| {
+            Step::SetAll(bits.into_iter().map(|(by, bit)| (offset + by, bit)).collect())
+        }),
         2 => (offset(), 1u64..5, any::<bool>()).prop_map(|(o, by, bit)| Step::Ladder(o, by, bit)),
         2 => (range(), any::<bool>()).prop_map(|(range, bit)| Step::Fill(range, bit)),
         2 => range().prop_map(Step::Flip),
@@ -58,6 +64,12 @@ fn step() -> impl Strategy<Value = Step> {
 fn apply(step: &Step, bitmap: &mut Bitmap, twin: &mut Twin) {
     match step {
         Step::Set(offset, bit) => assert_eq!(bitmap.set(*offset, *bit), twin.set(*offset, *bit)),
+        Step::SetAll(bits) => {
+            let mut told = Vec::new();
+            bitmap.set_all(bits, |old| told.push(old));
+            let expected = bits.iter().map(|(offset, bit)| twin.set(*offset, *bit));
+            assert_eq!(told, expected.collect::<Vec<_>>());
+        }
         Step::Ladder(offset, by, bit) => {
             for i in 0..5000 {
                 let offset = offset + i * by;

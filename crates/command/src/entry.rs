@@ -141,6 +141,27 @@ impl OpReader {
         Ok(found)
     }
 
+    /// The `SETBIT`s of one key that come next, at most `most`: replaces `bits` by their offsets
+    /// and values, and returns the key. `None`, with nothing read and `bits` empty, where another
+    /// op or none comes next, or one that cannot be read, which [`next_op`](Self::next_op) tells.
+    ///
+    /// Pipelines mostly write to one key, which has to be found once then.
+    pub fn next_set_bits(&mut self, bits: &mut Vec<(u64, bool)>, most: usize) -> Option<&[u8]> {
+        bits.clear();
+        let mut cursor = Cursor::new(&self.bytes, self.at);
+        let mut name: Option<&[u8]> = None;
+        while self.left > 0
+            && bits.len() < most
+            && let Ok(Some(bit)) = take::set_bit(&mut cursor)
+            && *name.get_or_insert(bit.key) == bit.key
+        {
+            bits.push((bit.offset, bit.value));
+            self.at = cursor.at();
+            self.left -= 1;
+        }
+        name.filter(|_| !bits.is_empty())
+    }
+
     /// The next op, or `None` after the last.
     ///
     /// Values are slices of the bytes read from and keep all of those alive; keys are copied.

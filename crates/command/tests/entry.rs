@@ -26,11 +26,20 @@ use proptest::{collection::vec, prelude::*};
 /// As [`read_all`], with the short cut for SETBIT wherever it applies.
 fn read_all_short(entry: Bytes) -> Result<Vec<Op>, EntryError> {
     let mut reader = EntryReader::new(entry)?.into_ops();
-    let mut ops = Vec::new();
+    let (mut ops, mut bits) = (Vec::new(), Vec::new());
     loop {
-        if let Some(SetBitRef { key, offset, value }) = reader.next_set_bit()? {
+        let set = |key: &[u8], (offset, value)| {
             let key = Key::new(key).expect("checked by the reader");
-            ops.push(WriteCommand::SetBit { key, offset, value }.into());
+            Op::from(WriteCommand::SetBit { key, offset, value })
+        };
+        // Either way of reading may come next.
+        if ops.len() % 3 == 0
+            && let Some(SetBitRef { key, offset, value }) = reader.next_set_bit()?
+        {
+            ops.push(set(key, (offset, value)));
+        } else if let Some(key) = reader.next_set_bits(&mut bits, 3) {
+            assert!(bits.len() <= 3);
+            ops.extend(bits.iter().map(|bit| set(key, *bit)));
         } else if let Some(op) = reader.next_op()? {
             assert!(!matches!(op, Op::Write(WriteOp::Command(WriteCommand::SetBit { .. }))));
             ops.push(op);

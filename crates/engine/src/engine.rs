@@ -149,19 +149,29 @@ impl Engine {
         self.apply_made(op, None)
     }
 
-    /// Applies a SETBIT, as [`apply`](Self::apply) does its op: most ops are these, and making one
-    /// of what was read takes as long as applying it.
+    /// Applies SETBITs of one key, given as offsets and values, as [`apply`](Self::apply) does
+    /// their ops one after the other, and tells what came of each. Most ops are these; together
+    /// they look for the key once, and wait for memory side by side.
     ///
     /// # Panics
     ///
     /// If the key is longer than a key may be.
-    pub fn apply_set_bit(&mut self, bit: SetBitRef<'_>) -> Outcome {
-        if let Some(old) = self.set_bit_in_place(bit) {
-            return Reply::Integer(i64::from(old)).into();
+    pub fn apply_set_bits(
+        &mut self,
+        key: &[u8],
+        bits: &[(u64, bool)],
+        mut told: impl FnMut(Outcome),
+    ) {
+        let mut left = bits;
+        while !left.is_empty() {
+            let tell = |old| told(Reply::Integer(i64::from(old)).into());
+            left = &left[self.set_bits_in_place(key, left, tell)..];
+            if let &[(offset, value), ref after @ ..] = left {
+                let key = Key::new(key).expect("no longer than a key, as wherever ops are read");
+                told(self.apply(&WriteOp::Command(WriteCommand::SetBit { key, offset, value })));
+                left = after;
+            }
         }
-        let SetBitRef { key, offset, value } = bit;
-        let key = Key::new(key).expect("no longer than a key, as wherever ops are read");
-        self.apply(&WriteOp::Command(WriteCommand::SetBit { key, offset, value }))
     }
 
     /// Asks the CPU to fetch what a SETBIT that comes soon will touch.

@@ -66,17 +66,15 @@ pub(crate) fn bytes_of_view(key: &[u8], view: &View<'_>) -> usize {
     size_of::<Place>() + held
 }
 
-/// How a write of one bit went.
+/// Why a bit was not written where it lies. It changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BitWrite {
+pub(crate) enum Unwritten {
     /// No such key.
     Absent,
-    /// The key is past its expiry; nothing was changed.
+    /// The key is past its expiry.
     Expired,
-    /// The value must grow out of its page; nothing was changed.
+    /// The value must grow out of its page.
     Grow,
-    /// Done; the old bit.
-    Done(bool),
 }
 
 /// Entries in order of their hash; of equal hashes, the older first.
@@ -256,31 +254,40 @@ impl Leaf {
         Some(result)
     }
 
-    /// Writes one bit, unless the value must grow out of its page for it.
-    pub(crate) fn set_bit(
+    /// Writes bits in order, up to the first for which the value must grow out of its page, and
+    /// tells each one's old bit.
+    pub(crate) fn set_bits(
         &mut self,
         hash: u32,
         key: &[u8],
-        (offset, value): (u64, bool),
+        bits: &[(u64, bool)],
         now: (UnixMillis, LogIndex),
-    ) -> BitWrite {
-        let Some(index) = self.search(hash, key) else { return BitWrite::Absent };
+        mut told: impl FnMut(bool),
+    ) -> Result<(), Unwritten> {
+        let index = self.search(hash, key).ok_or(Unwritten::Absent)?;
         let at = self.places[index].at;
         if self.view_at(at).is_expired(now.0) {
-            return BitWrite::Expired;
+            return Err(Unwritten::Expired);
         }
         if at & FULL == 0 {
-            return Packed::set_bit(&mut self.packed, at, (offset, value), now.1);
+            for bit in bits {
+                told(Packed::set_bit(&mut self.packed, at, *bit, now.1).ok_or(Unwritten::Grow)?);
+            }
+            return Ok(());
         }
         let full = Arc::make_mut(&mut self.full[(at ^ FULL) as usize]);
         let bitmap = &mut full.entry.value;
         let (len, heap) = (bitmap.len_bytes(), bitmap.heap_bytes());
-        let old = bitmap.set(offset, value);
+        let (mut values, mut is_changed) = (bits.iter().map(|(_, value)| *value), false);
+        bitmap.set_all(bits, |old| {
+            is_changed |= values.next() != Some(old);
+            told(old);
+        });
         self.full_bytes = self.full_bytes - heap + bitmap.heap_bytes();
-        if old != value || bitmap.len_bytes() != len {
+        if is_changed || bitmap.len_bytes() != len {
             full.entry.modified = now.1;
         }
-        BitWrite::Done(old)
+        Ok(())
     }
 
     /// Divides a page by the four bits of the hash that start at `shift`.
@@ -445,16 +452,17 @@ impl<'a> Packed<'a> {
         page.extend_from_slice(value);
     }
 
+    /// Writes a bit that the value has room for, and returns the old one.
     fn set_bit(
         page: &mut [u8],
         at: u32,
         (offset, value): (u64, bool),
         modified: LogIndex,
-    ) -> BitWrite {
+    ) -> Option<bool> {
         let start = Packed::at(page, at).value_start();
         let bytes = &mut page[at as usize..];
         if offset / 8 >= u64::from(bytes[2]) {
-            return BitWrite::Grow;
+            return None;
         }
         let byte = &mut bytes[start + (offset / 8) as usize];
         let old = *byte & mask_of(offset) != 0;
@@ -462,7 +470,7 @@ impl<'a> Packed<'a> {
             *byte ^= mask_of(offset);
             write_modified(bytes, modified);
         }
-        BitWrite::Done(old)
+        Some(old)
     }
 }
 

@@ -9,7 +9,7 @@ use bitroster_types::{
 
 use crate::{
     entry::{Entry, View},
-    leaf::BitWrite,
+    leaf::Unwritten,
     owned::Owned,
     root::Root,
     spot::Spot,
@@ -148,17 +148,19 @@ impl Store {
         Some(result)
     }
 
-    /// Writes one bit of an entry that has room for it.
-    pub(crate) fn set_bit(
+    /// Writes bits of an entry in order, as far as it has room for them, and tells each one's old
+    /// bit.
+    pub(crate) fn set_bits(
         &mut self,
         spot: Spot,
         key: &[u8],
-        bit: (u64, bool),
+        bits: &[(u64, bool)],
         now: (UnixMillis, LogIndex),
-    ) -> BitWrite {
-        let Some((page, copied)) = self.root.page_mut(spot) else { return BitWrite::Absent };
+        told: impl FnMut(bool),
+    ) -> Result<(), Unwritten> {
+        let (page, copied) = self.root.page_mut(spot).ok_or(Unwritten::Absent)?;
         let before = page.full_bytes();
-        let written = page.set_bit(spot.hash, key, bit, now);
+        let written = page.set_bits(spot.hash, key, bits, now, told);
         let growth = copied + page.full_bytes().cast_signed() - before.cast_signed();
         if growth != 0 {
             self.adjust(growth);
@@ -334,7 +336,9 @@ mod tests {
                 }
                 _ => {
                     let bit = (draw(4_000), true);
-                    store.set_bit(spot, key, bit, (UnixMillis(0), LogIndex(1)));
+                    let now = (UnixMillis(0), LogIndex(1));
+                    let written = store.set_bits(spot, key, &[bit], now, |_| {});
+                    assert_ne!(written, Err(Unwritten::Expired));
                 }
             }
             match saved {

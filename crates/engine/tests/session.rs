@@ -105,9 +105,10 @@ fn deliver(lone: &mut Lone, entry: Bytes, in_slices: bool) -> Outcome {
                 Batch::Refused(error) => error.into(),
                 Batch::Fresh => {
                     let (mut ops, mut outcomes) = (ops.into_reader(), OutcomeWriter::new());
+                    let mut bits = Vec::new();
                     loop {
-                        if let Some(bit) = ops.next_set_bit().unwrap() {
-                            outcomes.push(&engine.apply_set_bit(bit));
+                        if let Some(key) = ops.next_set_bits(&mut bits, 5) {
+                            engine.apply_set_bits(key, &bits, |outcome| outcomes.push(&outcome));
                             continue;
                         }
                         let Some(op) = ops.next_op().unwrap() else { break };

@@ -70,17 +70,18 @@ fn step(page: &mut Leaf, twin: &mut BTreeMap<u8, Entry>, step: &Step) -> bool {
         }
         Step::SetBit(key, offset) => {
             let (bytes, hash) = name(key);
-            let written = page.set_bit(hash, &bytes, (offset, false), now);
-            let Some(entry) = twin.get_mut(&key) else { return written == BitWrite::Absent };
-            if written == BitWrite::Grow {
-                return entry.value.len_bytes() <= offset / 8;
+            let (mut told, bits) = (Vec::new(), [(offset, false), (offset, offset % 3 == 0)]);
+            let written = page.set_bits(hash, &bytes, &bits, now, |old| told.push(old));
+            let Some(entry) = twin.get_mut(&key) else { return written == Err(Unwritten::Absent) };
+            if written == Err(Unwritten::Grow) {
+                return told.is_empty() && entry.value.len_bytes() <= offset / 8;
             }
             let len = entry.value.len_bytes();
-            let old = entry.value.set(offset, false);
-            if old || len != entry.value.len_bytes() {
+            let old = bits.map(|(offset, value)| entry.value.set(offset, value));
+            if old != bits.map(|(_, value)| value) || len != entry.value.len_bytes() {
                 entry.modified = now.1;
             }
-            written == BitWrite::Done(old)
+            written.is_ok() && told == old
         }
         Step::Split => true,
     }

@@ -1,13 +1,13 @@
 //! SETBIT and BITFIELD.
 
-use bitroster_command::{CommandError, FieldAction, FieldOp, Grant, Outcome, Reply, SetBitRef};
+use bitroster_command::{CommandError, FieldAction, FieldOp, Grant, Outcome, Reply};
 use bitroster_types::{Key, limits::BITMAP_BITS_MAX};
 
 use crate::{
     Engine,
     entry::Entry,
     index::{fit_field, read_field},
-    leaf::BitWrite,
+    leaf::Unwritten,
     spot::Spot,
     write::Written,
 };
@@ -26,49 +26,56 @@ impl Engine {
         if !is_home && (grant.is_some() || self.side.is_staged(key)) {
             self.admit(spot, key, grant)?;
         }
-        let old = match self.store.set_bit(spot, key, bit, (self.time, self.applied)) {
-            BitWrite::Done(old) => return Ok(Reply::Integer(i64::from(old)).into()),
-            BitWrite::Grow => {
+        let (mut old, now) = (false, (self.time, self.applied));
+        match self.store.set_bits(spot, key, &[bit], now, |bit| old = bit) {
+            Ok(()) => {}
+            Err(Unwritten::Grow) => {
                 let modified = self.applied;
-                let old = self.store.edit(spot, key, |entry| {
+                let edited = self.store.edit(spot, key, |entry| {
                     entry.modified = modified;
                     entry.value.set(bit.0, bit.1)
                 });
-                old.expect("the entry was found before")
+                old = edited.expect("the entry was found before");
             }
-            BitWrite::Absent | BitWrite::Expired if !is_home => return Err(Outcome::AskHome),
-            BitWrite::Absent | BitWrite::Expired => {
+            Err(Unwritten::Absent | Unwritten::Expired) if !is_home => {
+                return Err(Outcome::AskHome);
+            }
+            Err(Unwritten::Absent | Unwritten::Expired) => {
                 self.reap(spot, key);
                 let mut entry = Entry { modified: self.applied, ..Entry::default() };
-                let old = entry.value.set(bit.0, bit.1);
+                old = entry.value.set(bit.0, bit.1);
                 self.store.put(spot, key, entry);
-                old
             }
-        };
+        }
         Ok(Reply::Integer(i64::from(old)).into())
     }
 
-    /// Writes a bit of a key that is there and has room for it, and returns the old one; `None`,
-    /// with nothing changed, where there is more to do.
-    pub(crate) fn set_bit_in_place(&mut self, bit: SetBitRef<'_>) -> Option<bool> {
-        if bit.offset >= BITMAP_BITS_MAX {
-            return None;
-        }
-        let spot = Spot::of(bit.key);
-        let segment = self.config.width.segment_of(bit.offset);
-        let is_home = self.store.owned.acts_as_home(spot.slot, segment);
-        let is_ours = self.store.owned.takes_segment(is_home, segment);
-        if !is_ours || !is_home && self.side.has_staged() {
-            return None;
-        }
-        let now = (self.time, self.applied);
-        match self.store.set_bit(spot, bit.key, (bit.offset, bit.value), now) {
-            BitWrite::Done(old) => {
-                self.stamp += 1;
-                Some(old)
+    /// Writes the bits of a key that is there, in order, up to the first for which there is more to
+    /// do than that, which changes nothing. Tells each one's old bit; returns how many.
+    pub(crate) fn set_bits_in_place(
+        &mut self,
+        key: &[u8],
+        bits: &[(u64, bool)],
+        mut told: impl FnMut(bool),
+    ) -> usize {
+        let (spot, has_staged) = (Spot::of(key), self.side.has_staged());
+        let is_simple = |(offset, _): &&(u64, bool)| {
+            if *offset >= BITMAP_BITS_MAX {
+                return false;
             }
-            BitWrite::Absent | BitWrite::Expired | BitWrite::Grow => None,
-        }
+            let segment = self.config.width.segment_of(*offset);
+            let is_home = self.store.owned.acts_as_home(spot.slot, segment);
+            self.store.owned.takes_segment(is_home, segment) && (is_home || !has_staged)
+        };
+        let simple = bits.iter().take_while(is_simple).count();
+        let (mut count, now) = (0, (self.time, self.applied));
+        let written = self.store.set_bits(spot, key, &bits[..simple], now, |old| {
+            count += 1;
+            told(old);
+        });
+        debug_assert!(count == simple || written.is_err(), "{count} of {simple}");
+        self.stamp += u64::from(count > 0);
+        count
     }
 
     pub(super) fn bit_field(

@@ -29,9 +29,10 @@ pub const START: UnixMillis = UnixMillis(1_700_000_000_000);
 pub fn apply(engine: &mut Engine, op: &WriteOp) -> Outcome {
     match op {
         WriteOp::Command(WriteCommand::SetBit { key, offset, value }) if offset % 2 == 1 => {
-            let bit = SetBitRef { key, offset: *offset, value: *value };
-            engine.fetch(bit);
-            engine.apply_set_bit(bit)
+            engine.fetch(SetBitRef { key, offset: *offset, value: *value });
+            let mut outcome = None;
+            engine.apply_set_bits(key, &[(*offset, *value)], |told| outcome = Some(told));
+            outcome.expect("told of one bit")
         }
         op => engine.apply(op),
     }

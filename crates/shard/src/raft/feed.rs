@@ -1,34 +1,49 @@
 //! The ops of an entry, or of a numbered batch, as they are applied.
 
-use bitroster_command::{OpReader, SetBitRef};
+use bitroster_command::OpReader;
 use bitroster_engine::Engine;
 
-/// SETBITs that are fetched before they are applied.
+/// SETBITs of different keys that are fetched before they are applied.
 const FETCHED_AHEAD: u32 = 8;
 
 /// Ops, and how far the engine was told what is to come.
 pub(super) struct Feed {
     pub(super) reader: OpReader,
-    scout: OpReader,
+    scout: Option<OpReader>,
+    /// Whether few SETBITs that come after each other are of the same key.
+    is_mixed: bool,
 }
 
 impl Feed {
     pub(super) fn new(reader: OpReader) -> Self {
-        Self { scout: reader.clone(), reader }
+        Self { reader, scout: None, is_mixed: false }
     }
 
-    /// The next op if it is a SETBIT that can be read. Those after it are fetched meanwhile, for
-    /// what they touch is seldom in the cache.
-    pub(super) fn next_set_bit(&mut self, engine: &Engine) -> Option<SetBitRef<'_>> {
-        if self.scout.left() > self.reader.left() {
-            self.scout = self.reader.clone();
+    /// The SETBITs of one key that come next and can be read, at most `most`: replaces `bits` by
+    /// their offsets and values, and returns the key. `None` if something else is next.
+    ///
+    /// What they touch is seldom in the cache. The engine fetches what it needs for those of one
+    /// key; where the keys change with nearly every op, the next ops' are fetched here.
+    pub(super) fn next_set_bits(
+        &mut self,
+        engine: &Engine,
+        bits: &mut Vec<(u64, bool)>,
+        most: usize,
+    ) -> Option<&[u8]> {
+        if self.is_mixed {
+            let scout = self.scout.get_or_insert_with(|| self.reader.clone());
+            if scout.left() > self.reader.left() {
+                *scout = self.reader.clone();
+            }
+            while self.reader.left() - scout.left() < FETCHED_AHEAD
+                && let Ok(Some(bit)) = scout.next_set_bit()
+            {
+                engine.fetch(bit);
+            }
         }
-        while self.reader.left() - self.scout.left() < FETCHED_AHEAD
-            && let Ok(Some(bit)) = self.scout.next_set_bit()
-        {
-            engine.fetch(bit);
-        }
-        self.reader.next_set_bit().ok().flatten()
+        let key = self.reader.next_set_bits(bits, most);
+        self.is_mixed = bits.len() < FETCHED_AHEAD as usize;
+        key
     }
 }
 
@@ -54,9 +69,10 @@ mod tests {
     /// What a feed gives: SETBITs' offsets, and 0 for any other op; whether all could be read.
     fn fed(entry: Bytes, engine: &Engine) -> (Vec<u64>, bool) {
         let (mut feed, mut seen) = (Feed::new(EntryReader::new(entry).unwrap().into_ops()), vec![]);
+        let mut bits = Vec::new();
         loop {
-            if let Some(bit) = feed.next_set_bit(engine) {
-                seen.push(bit.offset);
+            if feed.next_set_bits(engine, &mut bits, 7).is_some() {
+                seen.extend(bits.iter().map(|(offset, _)| *offset));
                 continue;
             }
             match feed.reader.next_op() {

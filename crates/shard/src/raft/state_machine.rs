@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bitroster_command::{
     BitLogic, CommandError, EntryError, EntryReader, NumberedOutcome, Op, Outcome, OutcomeWriter,
-    ReadCommand, ReadOp, SetBitRef, WriteCommand, WriteOp,
+    ReadCommand, ReadOp, WriteCommand, WriteOp,
 };
 use bitroster_engine::{Batch, Engine, ReadStep, Work, WorkDone};
 use bitroster_types::{GroupId, LogIndex, SessionId};
@@ -59,6 +59,8 @@ struct Progress {
     nested: Option<Nested>,
     /// Collected only if somebody waits for them.
     outcomes: Option<Vec<Outcome>>,
+    /// Room for the SETBITs that are applied together.
+    bits: Vec<(u64, bool)>,
 }
 
 /// A numbered batch under way. Its outcomes are state: every replica has the same.
@@ -82,10 +84,21 @@ impl Progress {
         }
     }
 
-    /// The next op if it is a SETBIT.
-    fn next_set_bit(&mut self, engine: &Engine) -> Option<SetBitRef<'_>> {
-        let nested = self.nested.as_mut().map(|nested| &mut nested.ops);
-        nested.unwrap_or(&mut self.ops).next_set_bit(engine)
+    /// Applies the next ops if they are SETBITs of one key, at most `most`; returns how many.
+    fn apply_set_bits(&mut self, engine: &mut Engine, most: usize) -> usize {
+        let bits = &mut self.bits;
+        if let Some(Nested { ops, outcomes, .. }) = &mut self.nested {
+            let Some(key) = ops.next_set_bits(engine, bits, most) else { return 0 };
+            engine.apply_set_bits(key, bits, |outcome| outcomes.push(&outcome));
+        } else {
+            let Some(key) = self.ops.next_set_bits(engine, bits, most) else { return 0 };
+            engine.apply_set_bits(key, bits, |outcome| {
+                if let Some(outcomes) = &mut self.outcomes {
+                    outcomes.push(outcome);
+                }
+            });
+        }
+        bits.len()
     }
 
     /// Whether the next outcome is for anybody.
@@ -124,7 +137,7 @@ impl StateMachine {
         let room = reader.count().min(OUTCOMES_EXPECTED_MAX) as usize;
         let outcomes = wanted.then(|| Vec::with_capacity(room));
         let ops = Feed::new(reader.into_ops());
-        let mut progress = Progress { ops, nested: None, outcomes };
+        let mut progress = Progress { ops, nested: None, outcomes, bits: Vec::new() };
         self.keyspace.write().begin(LogIndex(index), time);
         loop {
             match self.apply_light(index, &mut progress)? {
@@ -143,12 +156,14 @@ impl StateMachine {
     /// Applies ops up to the entry's end, the first heavy one, or as many as one lock is for.
     fn apply_light(&self, index: u64, progress: &mut Progress) -> io::Result<Step> {
         let mut engine = self.keyspace.write();
-        for _ in 0..OPS_PER_LOCK {
-            if let Some(bit) = progress.next_set_bit(&engine) {
-                let outcome = engine.apply_set_bit(bit);
-                progress.push(outcome);
+        let mut left = OPS_PER_LOCK;
+        while left > 0 {
+            let set = progress.apply_set_bits(&mut engine, left);
+            if set > 0 {
+                left -= set;
                 continue;
             }
+            left -= 1;
             let op = progress.next_op().map_err(|error| self.unreadable(index, error))?;
             let outcome = match op {
                 None => match progress.nested.take() {
