@@ -244,6 +244,16 @@ impl Bitmap {
         }
     }
 
+    /// Asks the CPU to fetch what reads of the bits at `offsets` will touch: side by side, as far
+    /// as each needs one thing to find the next.
+    pub fn fetch_all(&self, offsets: impl Iterator<Item = u64> + Clone) {
+        if let Repr::Tree(tree) = &self.repr {
+            offsets.clone().for_each(|offset| tree.fetch_container(offset));
+            offsets.clone().for_each(|offset| tree.fetch_head(offset));
+            offsets.for_each(|offset| tree.fetch(offset));
+        }
+    }
+
     /// Writes the bit at `offset` and returns the old one. Extends the length to cover the bit,
     /// even to write a zero. Source: Redis `SETBIT`.
     ///

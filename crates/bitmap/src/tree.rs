@@ -105,6 +105,22 @@ impl Tree {
         self.node(node_of(offset))?.container(slot_of(offset))
     }
 
+    /// Asks the CPU to fetch what [`fetch_head`](Self::fetch_head) looks at.
+    #[inline]
+    pub(crate) fn fetch_container(&self, offset: u64) {
+        if let Some(node) = self.node(node_of(offset)) {
+            node.fetch(slot_of(offset));
+        }
+    }
+
+    /// Asks the CPU to fetch what [`fetch`](Self::fetch) looks at.
+    #[inline]
+    pub(crate) fn fetch_head(&self, offset: u64) {
+        if let Some(container) = self.container(offset >> 16) {
+            container.fetch_head();
+        }
+    }
+
     /// Asks the CPU to fetch what a write of the bit at `offset` will touch.
     pub(crate) fn fetch(&self, offset: u64) {
         if let Some(container) = self.container(offset >> 16) {
@@ -184,15 +200,11 @@ impl Tree {
     pub(crate) fn set_all(&mut self, bits: &[(u64, bool)], mut told: impl FnMut(bool)) {
         let at = |place: Option<usize>| place.and_then(|place| bits.get(place)).copied();
         for place in 0..bits.len() + 3 * STRIDE {
-            if let Some((offset, _)) = at(Some(place))
-                && let Some(node) = self.node(node_of(offset))
-            {
-                node.fetch(slot_of(offset));
+            if let Some((offset, _)) = at(Some(place)) {
+                self.fetch_container(offset);
             }
-            if let Some((offset, _)) = at(place.checked_sub(STRIDE))
-                && let Some(container) = self.container(offset >> 16)
-            {
-                container.fetch_head();
+            if let Some((offset, _)) = at(place.checked_sub(STRIDE)) {
+                self.fetch_head(offset);
             }
             if let Some((offset, _)) = at(place.checked_sub(2 * STRIDE)) {
                 self.fetch(offset);

@@ -66,6 +66,7 @@ fn apply(step: &Step, bitmap: &mut Bitmap, twin: &mut Twin) {
         Step::Set(offset, bit) => assert_eq!(bitmap.set(*offset, *bit), twin.set(*offset, *bit)),
         Step::SetAll(bits) => {
             let mut told = Vec::new();
+            bitmap.fetch_all(bits.iter().map(|(offset, _)| *offset));
             bitmap.set_all(bits, |old| told.push(old));
             let expected = bits.iter().map(|(offset, bit)| twin.set(*offset, *bit));
             assert_eq!(told, expected.collect::<Vec<_>>());

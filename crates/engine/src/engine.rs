@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use bitroster_command::{Outcome, Pending, ReadOp, Reply, SetBitRef, WriteCommand, WriteOp};
+use bitroster_command::{
+    Outcome, Pending, ReadCommand, ReadOp, Reply, SetBitRef, WriteCommand, WriteOp,
+};
 use bitroster_types::{
     GroupId, Key, LogIndex, SegmentWidth, Slot, UnixMillis,
     limits::{BULK_BYTES_MAX, EXPIRED_DROPPED_MAX, WORK_BYTES_MIN},
@@ -179,6 +181,21 @@ impl Engine {
         let view = self.store.find(Spot::of(bit.key), bit.key);
         if let Some(View { value: Value::Whole(bitmap), .. }) = view {
             bitmap.fetch(bit.offset);
+        }
+    }
+
+    /// Asks the CPU to fetch what reads that come soon will touch, as far as they are GETBITs of the
+    /// first one's key. Costs less than it saves for some eight of them.
+    pub fn fetch_reads(&self, ops: &[ReadOp]) {
+        fn bit(op: &ReadOp) -> Option<(&Key, u64)> {
+            let ReadOp::Command(ReadCommand::GetBit { key, offset }) = op else { return None };
+            Some((key, *offset))
+        }
+        let Some((key, _)) = ops.first().and_then(bit) else { return };
+        let view = self.store.find(Spot::of(key), key);
+        if let Some(View { value: Value::Whole(bitmap), .. }) = view {
+            let same = ops.iter().map_while(bit).take_while(|(other, _)| *other == key);
+            bitmap.fetch_all(same.map(|(_, offset)| offset));
         }
     }
 

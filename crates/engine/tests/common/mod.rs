@@ -71,6 +71,7 @@ impl Lone {
         if is_walk(op) && self.engine.time() < self.now {
             self.op(&WriteOp::Tick);
         }
+        self.engine.fetch_reads(std::slice::from_ref(op));
         match self.engine.read(op, self.now) {
             Outcome::Tick => {
                 self.op(&WriteOp::Tick);

@@ -19,6 +19,9 @@ use crate::raft::replica::Replica;
 /// Ops answered before a waiting write gets its turn.
 const OPS_PER_LOCK: usize = 512;
 
+/// Ops that are fetched together before they are answered.
+const OPS_FETCHED: usize = 16;
+
 /// How long a read that must see an entry waits for it on a replica that does not lead: some rounds
 /// of a busy group. Whoever asks can ask the leader.
 const LAG_MAX: Duration = Duration::from_millis(50);
@@ -241,11 +244,16 @@ impl Group {
             let engine = self.keyspace.read();
             // Also one that is half applied: what is seen of it is seen.
             applied = engine.applied().0;
-            answers.extend(chunk.iter().map(|op| match engine.read_step(op, now) {
-                ReadStep::Done(Outcome::Tick) => Answer::Unsettled,
-                ReadStep::Done(outcome) => Answer::Done(outcome),
-                ReadStep::Work(work) => Answer::Heavy(work),
-            }));
+            for ops in chunk.chunks(OPS_FETCHED) {
+                if ops.len() > OPS_FETCHED / 2 {
+                    engine.fetch_reads(ops);
+                }
+                answers.extend(ops.iter().map(|op| match engine.read_step(op, now) {
+                    ReadStep::Done(Outcome::Tick) => Answer::Unsettled,
+                    ReadStep::Done(outcome) => Answer::Done(outcome),
+                    ReadStep::Work(work) => Answer::Heavy(work),
+                }));
+            }
         }
         self.compute_all(&mut answers, deadline)
             .await
