@@ -184,8 +184,8 @@ impl Engine {
         }
     }
 
-    /// Asks the CPU to fetch what reads that come soon will touch, as far as they are GETBITs of the
-    /// first one's key. Costs less than it saves for some eight of them.
+    /// Asks the CPU to fetch what reads that come soon will touch, as far as they are GETBITs of
+    /// the first one's key. Costs less than it saves for some eight of them.
     pub fn fetch_reads(&self, ops: &[ReadOp]) {
         fn bit(op: &ReadOp) -> Option<(&Key, u64)> {
             let ReadOp::Command(ReadCommand::GetBit { key, offset }) = op else { return None };

@@ -48,6 +48,12 @@ const GOALS: &[(&str, usize, Option<Kind>, f64)] = &[
     ("GETBIT", 64, Some(Kind::Redis), 0.5),
 ];
 
+/// A round counts in which others kept at most this many cores busy.
+const OTHERS_CORES_MAX: f64 = 0.1;
+
+/// How often a round is measured until it counts; after that the least disturbed one does.
+const ROUND_TRIES_MAX: u64 = 4;
+
 /// All figures of a run.
 #[derive(Serialize)]
 struct Figures {
@@ -119,7 +125,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
-/// One depth on every system that is there, in turn, `rounds` times.
+/// One depth on every system that is there, in turn, `rounds` times; a round that others disturb is
+/// measured again.
 #[expect(clippy::print_stderr, reason = "progress")]
 fn measure(
     args: &BenchArgs,
@@ -136,14 +143,23 @@ fn measure(
     let mut runs: Vec<Vec<Measured>> = there.iter().map(|_| Vec::new()).collect();
     for round in 0..args.rounds {
         for ((system, request), runs) in there.iter().zip(&mut runs) {
-            let kind = system.kind.name();
-            let measured = load(args, system, *request, pipeline, round as u64)
-                .with_context(|| format!("{name} pipeline {pipeline} on {kind}"))?;
-            let (rate, others) = (measured.rate, measured.others());
-            eprintln!(
-                "{name} pipeline {pipeline}: {kind} {rate:.0}/s, {others:.2} cores elsewhere"
-            );
-            runs.push(measured);
+            let what = format!("{name} pipeline {pipeline}: {}", system.kind.name());
+            let mut calmest: Option<Measured> = None;
+            for attempt in 0..ROUND_TRIES_MAX {
+                // Other bits each time: those of the last time are set.
+                let seed = round as u64 * ROUND_TRIES_MAX + attempt;
+                let measured =
+                    load(args, system, *request, pipeline, seed).with_context(|| what.clone())?;
+                let (rate, others) = (measured.rate, measured.others());
+                eprintln!("{what} {rate:.0}/s, {others:.2} cores elsewhere");
+                if calmest.as_ref().is_none_or(|calmest| others < calmest.others()) {
+                    calmest = Some(measured);
+                }
+                if others <= OTHERS_CORES_MAX {
+                    break;
+                }
+            }
+            runs.extend(calmest);
         }
     }
     let rows = there.iter().zip(runs).map(|((system, _), runs)| row(name, pipeline, system, runs));
@@ -155,7 +171,7 @@ fn load(
     system: &System,
     request: Request,
     pipeline: usize,
-    round: u64,
+    seed: u64,
 ) -> Result<Measured> {
     let addresses = system.addresses();
     let load = Load {
@@ -165,7 +181,7 @@ fn load(
         pipeline,
         warm_up: args.warm_up(),
         measured: args.measured(),
-        seed: 0x9e37_79b9 + round,
+        seed,
     };
     match system.kind {
         Kind::Etcd => load.run(|| Puts::new(addresses[0], pipeline)),

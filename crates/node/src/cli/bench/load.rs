@@ -77,7 +77,8 @@ pub(super) struct Random(u64);
 
 impl Random {
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed | 1)
+        // Odd, for zero gives zeros only; and another one for each seed.
+        Self((seed << 1 | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     pub(super) fn next(&mut self) -> u64 {
