@@ -196,8 +196,12 @@ impl Tree {
     /// Writes bits that the length covers, in order, and tells each one's old bit.
     ///
     /// What a bit lies in is three loads away, each of which needs the one before, and seldom in
-    /// the cache. So each is asked for some bits ahead of the next one.
+    /// the cache. So each is asked for some bits ahead of the next one, where there are so many.
     pub(crate) fn set_all(&mut self, bits: &[(u64, bool)], mut told: impl FnMut(bool)) {
+        if bits.len() < STRIDE {
+            bits.iter().for_each(|(offset, value)| told(self.set(*offset, *value)));
+            return;
+        }
         let at = |place: Option<usize>| place.and_then(|place| bits.get(place)).copied();
         for place in 0..bits.len() + 3 * STRIDE {
             if let Some((offset, _)) = at(Some(place)) {

@@ -122,8 +122,8 @@ impl OpReader {
     /// The next op if it is a `SETBIT`, without copying its key; `None`, with nothing read, where
     /// it is another or there is none.
     ///
-    /// A short cut for whoever applies entries: most ops are these, and an [`Op`] of one takes
-    /// three times as long to make.
+    /// A short cut for whoever looks ahead in an entry: most ops are these, and an [`Op`] of one
+    /// takes three times as long to make.
     ///
     /// # Errors
     ///

@@ -24,6 +24,9 @@ use crate::{
     work::Made,
 };
 
+/// How many SETBITs are looked at together after one that could not be written in place.
+const RUN_AFTER_STOP: usize = 8;
+
 /// What all replicas of a group must agree on from the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -164,10 +167,18 @@ impl Engine {
         bits: &[(u64, bool)],
         mut told: impl FnMut(Outcome),
     ) {
-        let mut left = bits;
+        let (mut left, mut most) = (bits, bits.len());
         while !left.is_empty() {
             let tell = |old| told(Reply::Integer(i64::from(old)).into());
-            left = &left[self.set_bits_in_place(key, left, tell)..];
+            let run = &left[..most.min(left.len())];
+            let count = self.set_bits_in_place(key, run, tell);
+            left = &left[count..];
+            if count == run.len() {
+                most = most.saturating_mul(2);
+                continue;
+            }
+            // What stopped this one may stop each: do not look at all that are left each time.
+            most = RUN_AFTER_STOP;
             if let &[(offset, value), ref after @ ..] = left {
                 let key = Key::new(key).expect("no longer than a key, as wherever ops are read");
                 told(self.apply(&WriteOp::Command(WriteCommand::SetBit { key, offset, value })));
@@ -185,7 +196,7 @@ impl Engine {
     }
 
     /// Asks the CPU to fetch what reads that come soon will touch, as far as they are GETBITs of
-    /// the first one's key. Costs less than it saves for some eight of them.
+    /// the first one's key. Costs less than it saves where these are some eight or more.
     pub fn fetch_reads(&self, ops: &[ReadOp]) {
         fn bit(op: &ReadOp) -> Option<(&Key, u64)> {
             let ReadOp::Command(ReadCommand::GetBit { key, offset }) = op else { return None };

@@ -68,6 +68,9 @@ impl Engine {
             self.store.owned.takes_segment(is_home, segment) && (is_home || !has_staged)
         };
         let simple = bits.iter().take_while(is_simple).count();
+        if simple == 0 {
+            return 0;
+        }
         let (mut count, now) = (0, (self.time, self.applied));
         let written = self.store.set_bits(spot, key, &bits[..simple], now, |old| {
             count += 1;
