@@ -17,6 +17,7 @@ const KEY: &str = "bench:hot";
 #[expect(clippy::print_stderr, reason = "progress")]
 pub(super) fn run(args: &BenchArgs, report: &mut Report) -> Result<()> {
     let targets = args.targets();
+    let mut seed = 0;
     for target in &targets {
         Connection::open(target)?.call(&["SETBIT", KEY, "99999999", "1"])?;
     }
@@ -24,7 +25,9 @@ pub(super) fn run(args: &BenchArgs, report: &mut Report) -> Result<()> {
         for &pipeline in &args.pipeline {
             let name = format!("{} pipeline {pipeline}", request.name());
             let mut runs = vec![Vec::new(); targets.len()];
-            for round in 0..args.rounds {
+            for _ in 0..args.rounds {
+                // Other bits in each round, the same for all targets: those of others are set.
+                seed += 1;
                 for (at, target) in targets.iter().enumerate() {
                     let measured = Load {
                         addresses: &[target.address],
@@ -33,7 +36,7 @@ pub(super) fn run(args: &BenchArgs, report: &mut Report) -> Result<()> {
                         pipeline,
                         warm_up: args.warm_up(),
                         measured: args.measured(),
-                        seed: 0x9e37_79b9 + round as u64,
+                        seed,
                     }
                     .run(|| BitRequests::new(request, KEY, pipeline))?;
                     eprintln!("{name}: {} {:.0}/s", target.url, measured.rate);
