@@ -62,7 +62,7 @@ pub enum ReadOp {
         len_bytes: u64,
     },
     /// Combines keys within `range` of bits, from what this group holds of them: `Bulk`, in the
-    /// bitmap codec.
+    /// bitmap codec, or `Nil` where that would be longer than `bytes_max`, or hardly shorter.
     CombineValue {
         /// How to combine.
         logic: BitLogic,
@@ -72,6 +72,8 @@ pub enum ReadOp {
         range: (u64, u64),
         /// Byte length of the longest operand, over all groups.
         len_bytes: u64,
+        /// Most bytes to answer. What is much longer costs little.
+        bytes_max: Option<u64>,
     },
     /// Evaluates formulas over keys within `range` of bits, from what this group holds of them in
     /// the segments that it owns; what comes back is `want`'s to say.

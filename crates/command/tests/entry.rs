@@ -356,6 +356,11 @@ fn one_of_each_of_the_router() -> Vec<Op> {
     let (version, expiry) = (Version(2), Some(UnixMillis(3)));
     let sources = || vec![SourceRef { key: key(), version: Some(version) }];
     let part = |query| ReadOp::Part { key: key(), version: Some(version), query };
+    let (logic, range, len_bytes) = (BitLogic::Xor, (4, 5), 6);
+    let value = |bytes_max| {
+        let sources = sources();
+        ReadOp::CombineValue { logic, sources, range, len_bytes, bytes_max }
+    };
     let reads = [
         ReadOp::Header { key: key() },
         part(PartQuery::Len),
@@ -363,18 +368,9 @@ fn one_of_each_of_the_router() -> Vec<Op> {
         part(PartQuery::FirstBit { bit: false, start: 4, end: 5 }),
         part(PartQuery::FirstBit { bit: true, start: 4, end: 5 }),
         part(PartQuery::Value { start: 4, end: 5 }),
-        ReadOp::CombineCount {
-            logic: BitLogic::Xor,
-            sources: sources(),
-            range: (4, 5),
-            len_bytes: 6,
-        },
-        ReadOp::CombineValue {
-            logic: BitLogic::Xor,
-            sources: sources(),
-            range: (4, 5),
-            len_bytes: 6,
-        },
+        ReadOp::CombineCount { logic, sources: sources(), range, len_bytes },
+        value(None),
+        value(Some(7)),
         ReadOp::Fingerprint { key: key() },
     ];
     let stage = |from| W::Stage { key: key(), version, expiry, from };

@@ -101,9 +101,12 @@ impl<'a> Reader<'a> {
                 let combination = self.joint(*logic, sources, *range, *len_bytes)?;
                 Ok(Job::Count(combination).into())
             }
-            ReadOp::CombineValue { logic, sources, range, len_bytes } => {
+            ReadOp::CombineValue { logic, sources, range, len_bytes, bytes_max } => {
                 let combination = self.joint(*logic, sources, *range, *len_bytes)?;
-                Ok(Job::EncodeCombined(combination).into())
+                Ok(match bytes_max {
+                    None => Job::EncodeCombined(combination).into(),
+                    Some(bytes_max) => Job::EncodeShort(combination, *bytes_max).into(),
+                })
             }
             ReadOp::Evaluate { formulas, sources, range, want } => {
                 self.evaluate(formulas, sources, *range, *want)

@@ -145,6 +145,12 @@ impl Share {
     }
 }
 
+/// A value that may turn out too long is combined in at most about twice so many pieces.
+const PIECES: u64 = 512;
+
+/// The least bits of such a piece: sixteen containers, all of which may be one group's.
+const PIECE_BITS_MIN: u64 = 1 << 20;
+
 /// A combination of bitmaps that are all here.
 #[derive(Debug)]
 pub(crate) struct Combination {
@@ -174,6 +180,36 @@ impl Combination {
         value
     }
 
+    /// The value in the bitmap codec, or nothing where that, in pieces, is longer than `bytes_max`:
+    /// a long one is given up after its first piece or two.
+    fn encode_short(mut self, bytes_max: u64) -> Option<Vec<u8>> {
+        if self.logic == BitLogic::Not {
+            self.operands[0].extend_len(self.len_bytes);
+        }
+        let range = self.range();
+        let piece = ((range.end - range.start) / PIECES).next_power_of_two().max(PIECE_BITS_MIN);
+        let operands: Vec<&Bitmap> = self.operands.iter().collect();
+        let (mut value, mut bytes) = (Bitmap::new(), Vec::new());
+        let mut start = range.start;
+        while start < range.end {
+            let end = (start / piece + 1).saturating_mul(piece).min(range.end);
+            let part = Bitmap::combine_range(op_of(self.logic), &operands, start..end);
+            let part = self.share.clip(part);
+            if part.cardinality() > 0 {
+                part.encode(&mut bytes);
+                if bytes.len() as u64 > bytes_max {
+                    return None;
+                }
+                value.merge_disjoint(&part);
+            }
+            start = end;
+        }
+        value.extend_len(self.len_bytes);
+        bytes.clear();
+        value.encode(&mut bytes);
+        (bytes.len() as u64 <= bytes_max).then_some(bytes)
+    }
+
     fn count(&self) -> u64 {
         let range = self.range();
         if self.logic == BitLogic::Not {
@@ -200,6 +236,8 @@ pub(crate) enum Job {
     Count(Combination),
     /// Its value in the bitmap codec, as a bulk reply.
     EncodeCombined(Combination),
+    /// The same, or nil where that is longer than so many bytes.
+    EncodeShort(Combination, u64),
     /// A value from Redis's bytes.
     FromBytes(Bytes),
     /// A value from the bitmap codec.
@@ -238,6 +276,10 @@ impl Job {
             Self::Combine(combination) => Made::Value(Ok(combination.build())),
             Self::Count(combination) => integer(combination.count()),
             Self::EncodeCombined(combination) => encoded(&combination.build()),
+            Self::EncodeShort(combination, bytes_max) => {
+                let bytes = combination.encode_short(bytes_max);
+                reply(bytes.map_or(Reply::Nil, |bytes| Reply::Bulk(bytes.into())))
+            }
             Self::FromBytes(bytes) => Made::Value(Ok(Bitmap::from_bytes(&bytes))),
             Self::Decode(bytes) => Made::Value(decoded(&bytes)),
             Self::Restrict { value, range, share } => {
@@ -270,7 +312,8 @@ impl Job {
         match self {
             Self::Combine(combination)
             | Self::Count(combination)
-            | Self::EncodeCombined(combination) => combination.cost_bytes(),
+            | Self::EncodeCombined(combination)
+            | Self::EncodeShort(combination, _) => combination.cost_bytes(),
             Self::FromBytes(bytes) | Self::Decode(bytes) => bytes.len() as u64,
             Self::Restrict { value, .. } => value.heap_bytes() as u64,
             Self::Bytes { value, range } => {

@@ -6,7 +6,7 @@
 //! are in `home` and `part`.
 //!
 //! Mutants killed: BITOP NOT that fills segments of others; a transaction taken back without its
-//! expiries; a combined value that is clipped by no share.
+//! expiries; a combined value that is clipped by no share, also in pieces; one longer than asked.
 
 #![allow(
     clippy::cast_lossless,
@@ -299,7 +299,8 @@ fn a_home_combines_first_segments_and_sends_its_own_bits_alone() {
     let home = cluster.map.home(&sources[0].key);
     let combined = |cluster: &mut Cluster, group: GroupId, logic, range| {
         let sources = sources[..if logic == BitLogic::Not { 1 } else { 3 }].to_vec();
-        let op = ReadOp::CombineValue { logic, sources, range, len_bytes: 500_001 };
+        let op =
+            ReadOp::CombineValue { logic, sources, range, len_bytes: 500_001, bytes_max: None };
         match cluster.read(group, &op) {
             Outcome::Reply(Reply::Bulk(bytes)) => Bitmap::decode(&bytes).unwrap(),
             other => panic!("{other:?}"),
@@ -319,6 +320,52 @@ fn a_home_combines_first_segments_and_sends_its_own_bits_alone() {
     assert_eq!(all, [0, 1, 2, 4_000_000, 4_000_001, 4_000_002]);
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_short_combination_is_what_it_is_and_a_long_one_is_none(
+        bits in prop::collection::vec(
+            prop::collection::vec((0..48_u64, 0..64_u64, 1..300_u64), 0..6),
+            2..4,
+        ),
+        (start, end) in (0..2_u64 << 20, (2_u64 << 20)..4 << 20),
+        bytes_max in prop_oneof![0..200_u64, 200..4_000_u64, Just(u64::MAX)],
+    ) {
+        use BitLogic::{And, AndOr, Diff, Diff1, Not, One, Or, Xor};
+        let mut cluster = Cluster::new(3);
+        let mut sources = neighbours(&mut cluster, bits.len() as u64);
+        for (source, runs) in sources.iter_mut().zip(&bits) {
+            for (segment, first, count) in runs {
+                let bytes = vec![0xd5; *count as usize].into();
+                let offset = segment * 8192 + first;
+                let (key, value) = (source.key.clone(), bytes);
+                cluster.run(&WriteCommand::SetRange { key, offset, value }.into());
+            }
+            source.version = cluster.header(&source.key).unwrap().version;
+        }
+        for logic in [And, Or, Xor, Not, Diff, Diff1, AndOr, One] {
+            let sources = sources[..if logic == Not { 1 } else { sources.len() }].to_vec();
+            for group in [1, 2, 3].map(GroupId) {
+                let mut read = |bytes_max| {
+                    let (sources, range, len_bytes) = (sources.clone(), (start, end), 500_001);
+                    let op = ReadOp::CombineValue { logic, sources, range, len_bytes, bytes_max };
+                    cluster.read(group, &op)
+                };
+                let whole = read(None);
+                let Outcome::Reply(Reply::Bulk(bytes)) = &whole else { panic!("{whole:?}") };
+                let short = read(Some(bytes_max));
+                // A dozen bytes for each piece but one go with pieces.
+                if bytes.len() as u64 > bytes_max {
+                    prop_assert_eq!(short, Outcome::Reply(Reply::Nil));
+                } else if bytes.len() as u64 + 60 <= bytes_max || short != Reply::Nil.into() {
+                    prop_assert_eq!(short, whole);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_long_combination_is_computed_elsewhere() {
     let mut cluster = Cluster::new(1);
@@ -333,6 +380,7 @@ fn a_long_combination_is_computed_elsewhere() {
         sources,
         range: (0, u64::MAX),
         len_bytes: 2 << 20,
+        bytes_max: None,
     };
     let engine = &cluster.engines[&GroupId(1)];
     let ReadStep::Work(work) = engine.read_step(&op, cluster.now) else { panic!("too short") };

@@ -232,6 +232,42 @@ fn a_combination_meets_the_removal_of_its_destination() {
     );
 }
 
+/// Two keys of other homes, long enough for groups to be asked for short results first: both with
+/// a bit in each group, of which one in group 2 is of both.
+fn long_sources(scenario: &mut Scenario, two: u64) -> ([Key; 2], Vec<Command>) {
+    let (a, b) = (scenario.key(2, 0), scenario.key(1, 1));
+    let end = scenario.last_bit();
+    let bits = [(&a, 16), (&a, two + 16), (&a, end), (&b, 17), (&b, two + 16), (&b, end + 1)];
+    let made = bits.map(|(key, bit)| set_bit(key, bit)).to_vec();
+    ([a, b], made)
+}
+
+#[test]
+fn a_long_combination_meets_a_write_to_its_destination() {
+    let (mut scenario, Spread { key, two, .. }) = spread("BITOP of long keys, SETBIT", 2);
+    let ([a, b], made) = long_sources(&mut scenario, two);
+    holds(
+        scenario
+            .after(made)
+            .client([intersection(&key, &[&a, &b])])
+            .client([set_bit(&key, two + 8)])
+            .client([get_bit(&key, two + 16)]),
+    );
+}
+
+#[test]
+fn a_long_combination_meets_the_removal_of_a_source() {
+    let (mut scenario, Spread { key, two, .. }) = spread("BITOP of long keys, DEL", 2);
+    let ([a, b], made) = long_sources(&mut scenario, two);
+    holds(
+        scenario
+            .after(made)
+            .client([union(&key, &[&a, &b])])
+            .client([delete(&a), get_bit(&key, two + 16)])
+            .split(),
+    );
+}
+
 #[test]
 fn a_stored_expression_meets_a_write_to_its_target() {
     let (mut scenario, Spread { key, one, two, .. }) = spread("STORE, SETBIT", 2);

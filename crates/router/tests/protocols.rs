@@ -17,7 +17,7 @@ use bitroster_command::{
 };
 use bitroster_placement::ClusterMap;
 use bitroster_router::{Router, Spawn};
-use bitroster_types::Key;
+use bitroster_types::{Key, limits::SHORT_RESULT_OPERANDS_MIN};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use support::{Ask, Cluster, block_on, fresh, key, map, pipeline};
@@ -293,6 +293,45 @@ fn a_deleted_key_leaves_no_parts() {
     assert_eq!(run(&router, delete("big")), Reply::Integer(1));
     assert_eq!(cluster.parts(), 0);
     assert_eq!(cluster.unfinished(), vec![]);
+}
+
+#[test]
+fn a_combination_that_leaves_bits_at_home_alone_leaves_no_parts() {
+    let (router, cluster) = with_big();
+    let end = SHORT_RESULT_OPERANDS_MIN * 8;
+    // Bits of both in one segment, which is not the destination's home's, and in the first one.
+    let shared = [7, (away("to") << 16) + 7];
+    let bits = |own: u64| shared.into_iter().chain([0, 1, 2, 3].map(|n| end + (n << 16) + own));
+    for (name, own) in [("a", 1), ("b", 2)] {
+        bits(own).for_each(|bit| drop(run(&router, set_bit(name, bit))));
+    }
+    let combine = |logic, to: &str| {
+        let sources = vec![key("a"), key("b")];
+        Command::Write(WriteCommand::BitOp { logic, target: key(to), sources })
+    };
+    let len = Reply::Integer(((end + (3 << 16)) / 8 + 1).cast_signed());
+    let operands = cluster.parts();
+    assert_eq!(run(&router, combine(BitLogic::And, "to")), len);
+    assert_eq!(run(&router, count("to")), Reply::Integer(2));
+    assert_eq!(cluster.parts() - operands, 1, "of four groups");
+    // What the destination had elsewhere goes.
+    assert_eq!(run(&router, combine(BitLogic::And, "big")), len);
+    assert_eq!(run(&router, count("big")), Reply::Integer(2));
+    assert!(cluster.parts() <= operands - 3 + 1 + 1);
+    // Whole segments of bits are not short; nor is anything else that differs.
+    for name in ["a", "b"] {
+        let noise: Vec<u8> =
+            (0..1 << 19).map(|at: u32| (at.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
+        let write = WriteCommand::SetRange { key: key(name), offset: 1 << 20, value: noise.into() };
+        run(&router, Command::Write(write));
+    }
+    run(&router, combine(BitLogic::Xor, "to"));
+    assert_eq!(run(&router, count("to")), Reply::Integer(8));
+    run(&router, combine(BitLogic::Or, "to"));
+    let counted = Command::Read(ReadCommand::BitCount { key: key("a"), range: None });
+    let Reply::Integer(of_a) = run(&router, counted) else { panic!("a count") };
+    assert_eq!(run(&router, count("to")), Reply::Integer(of_a + 4));
+    assert_eq!((cluster.staged(), cluster.unfinished()), (0, vec![]));
 }
 
 /// Keeps what a router wants started.

@@ -85,7 +85,7 @@ const fn is_value_within(read: &ReadOp, end: u64) -> bool {
     matches!(
         read,
         ReadOp::Part { query: PartQuery::Value { end: last, .. }, .. }
-        | ReadOp::CombineValue { range: (_, last), .. } if *last <= end
+        | ReadOp::CombineValue { range: (_, last), bytes_max: None, .. } if *last <= end
     )
 }
 

@@ -273,6 +273,14 @@ const _: () = assert!(WORK_BYTES_MIN <= WORK_SMALL_BYTES_MAX);
 // Small ones, which are bounded in number alone, stay within the bytes for all.
 const _: () = assert!(WORK_SMALL_BYTES_MAX * WORK_JOBS_MAX as u64 <= WORK_BYTES_MAX);
 
+/// Most bytes of a group's share of a combination that travel in place of the operation: replicas
+/// write them in less time than they would combine.
+pub const SHORT_RESULT_BYTES_MAX: u64 = 64 << 10;
+
+/// Bytes of operands, at a byte for eight bits, from which on groups are asked whether a result is
+/// short before each replica combines them.
+pub const SHORT_RESULT_OPERANDS_MIN: u64 = 256 << 10;
+
 /// Most bits of a value that one staging op carries: with [`ENTRY_BYTES_MAX`] in mind, 4 MiB dense.
 pub const STAGE_BITS_MAX: u64 = 1 << 25;
 

@@ -388,9 +388,10 @@ pub(super) fn read_op(out: &mut Out, op: &ReadOp) {
             out.push(tag::COMBINE_COUNT);
             combination(out, *logic, sources, *range, *len_bytes);
         }
-        ReadOp::CombineValue { logic, sources, range, len_bytes } => {
-            out.push(tag::COMBINE_VALUE);
+        ReadOp::CombineValue { logic, sources, range, len_bytes, bytes_max } => {
+            out.push(if bytes_max.is_some() { tag::COMBINE_SHORT } else { tag::COMBINE_VALUE });
             combination(out, *logic, sources, *range, *len_bytes);
+            bytes_max.iter().for_each(|bytes_max| number(out, *bytes_max));
         }
         ReadOp::Evaluate { formulas, sources, range: bits, want: what } => {
             out.push(tag::EVALUATE);

@@ -66,6 +66,7 @@ tags! {
     EVALUATE = 0x85,
     HOLDING = 0x86,
     PREFIXES = 0x87,
+    COMBINE_SHORT = 0x88,
 }
 
 // The router's writes. 0xa2 to 0xa4 and 0xa8 were used before the first release.

@@ -342,11 +342,12 @@ fn read_op(cursor: &mut Cursor<'_>, tag: u8) -> Taken<ReadOp> {
             range: cursor.range()?,
             len_bytes: cursor.number()?,
         },
-        tag::COMBINE_VALUE => ReadOp::CombineValue {
+        tag::COMBINE_VALUE | tag::COMBINE_SHORT => ReadOp::CombineValue {
             logic: cursor.logic()?,
             sources: cursor.list(Cursor::source)?,
             range: cursor.range()?,
             len_bytes: cursor.number()?,
+            bytes_max: if tag == tag::COMBINE_SHORT { Some(cursor.number()?) } else { None },
         },
         tag::EVALUATE => {
             let sources = cursor.list(Cursor::source)?;

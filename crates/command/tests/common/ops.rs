@@ -286,11 +286,10 @@ pub(crate) fn read_op() -> impl Strategy<Value = ReadOp> {
                 ReadOp::CombineCount { logic, sources, range, len_bytes }
             }
         ),
-        1 => (logic(), vec(source(), 0..4), range(), any::<u64>()).prop_map(
-            |(logic, sources, range, len_bytes)| {
-                ReadOp::CombineValue { logic, sources, range, len_bytes }
-            }
-        ),
+        1 => (logic(), vec(source(), 0..4), range(), any::<u64>(), option::of(any::<u64>()))
+            .prop_map(|(logic, sources, range, len_bytes, bytes_max)| {
+                ReadOp::CombineValue { logic, sources, range, len_bytes, bytes_max }
+            }),
         1 => key().prop_map(|key| ReadOp::Fingerprint { key }),
         1 => evaluate(),
         1 => (value(), 0..BITMAP_BITS_MAX, any::<u64>())

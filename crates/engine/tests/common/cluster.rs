@@ -402,7 +402,8 @@ impl Cluster {
         let (is_one_home, range) =
             (sources.iter().all(|key| self.home(key) == home), (0, (len * 8).min(1 << 16)));
         if is_one_home && matches!(logic, BitLogic::And | BitLogic::Or | BitLogic::Xor) {
-            let op = ReadOp::CombineValue { logic, sources: refs.clone(), range, len_bytes: len };
+            let (sources, bytes_max) = (refs.clone(), None);
+            let op = ReadOp::CombineValue { logic, sources, range, len_bytes: len, bytes_max };
             let Outcome::Reply(Reply::Bulk(bytes)) = self.read(home, &op) else {
                 panic!("a combined value is bulk")
             };

@@ -1,9 +1,10 @@
 //! BITOP and BITOPCARD over keys in several groups.
 //!
 //! Later segments lie where every key's same range lies, so each group combines its own and ships
-//! a count or stages its part. First segments lie by key: each home combines those it has, and the
-//! router what the homes send, compressed, unless all lie in one group. A count is left to one node
-//! that has replicas of all homes, where there is one.
+//! a count or stages its part; what comes to little its leader combines, and it is staged as it is.
+//! First segments lie by key: each home combines those it has, and the router what the homes send,
+//! compressed, unless all lie in one group. A count is left to one node that has replicas of all
+//! homes, where there is one.
 //!
 //! The result shows at once; the operands are each read at one version, but not at one instant. A
 //! destination that is an operand is held, so that no write to it is lost.
@@ -12,10 +13,13 @@ use std::{collections::BTreeMap, ops::Range};
 
 use bitroster_bitmap::{BitOp, Bitmap, Formula, Step as FormulaStep};
 use bitroster_command::{
-    BitLogic, Header, PartQuery, ReadOp, Reply, Seen, SourceRef, StageFrom, WriteCommand,
+    BitLogic, Header, Outcome, PartQuery, ReadOp, Reply, Seen, SourceRef, StageFrom, WriteCommand,
     expression::steps_of,
 };
-use bitroster_types::{GroupId, Key};
+use bitroster_types::{
+    GroupId, Key,
+    limits::{SHORT_RESULT_BYTES_MAX, SHORT_RESULT_OPERANDS_MIN},
+};
 use futures_util::future::try_join;
 
 use super::{
@@ -174,17 +178,8 @@ pub(crate) async fn count(call: &Call, logic: BitLogic, sources: &[Key]) -> Step
 impl<'a> Operands<'a> {
     /// Asks the homes of all operands, and the parts of the spread ones for their lengths.
     async fn open(call: &Call, logic: BitLogic, keys: &'a [Key]) -> Step<Self> {
-        let opened = call
-            .each(keys, |key| async move {
-                let Some(header) = call.header(key).await? else {
-                    return Ok((None, 0));
-                };
-                let len = gather::len_bytes(call, key, &header).await?;
-                Ok((Some(header), len))
-            })
-            .await?;
-        let len_bytes = opened.iter().map(|(_, len)| *len).max().unwrap_or(0);
-        let headers = opened.into_iter().map(|(header, _)| header).collect();
+        let headers = gather::headers(call, keys).await?;
+        let len_bytes = gather::longest(call, keys, &headers).await?;
         Ok(Self { logic, keys, headers, len_bytes })
     }
 
@@ -252,25 +247,79 @@ impl<'a> Operands<'a> {
 
     /// Stages the result under the target's name, and checks then that the operands still live.
     async fn stage(&self, call: &Call, target: &Key, draft: &mut Draft<'_>) -> Step<()> {
-        let target_home = call.map.home(target);
-        let local = self.common_home(call) == Some(target_home);
-        let mut shares: Vec<(GroupId, Vec<StageFrom>)> = self
+        let home = call.map.home(target);
+        let local = self.common_home(call) == Some(home);
+        let mut shares: Vec<(GroupId, Range<u64>)> = self
             .groups_beyond_first(call)
             .into_iter()
-            .filter(|group| !(local && *group == target_home))
-            .map(|group| (group, vec![self.stage_from(self.beyond_first(call))]))
+            .filter(|group| !(local && *group == home))
+            .map(|group| (group, self.beyond_first(call)))
             .collect();
         if local {
-            shares.push((target_home, vec![self.stage_from(0..self.len_bytes * 8)]));
-            draft.stage(shares).await?;
-        } else {
-            let ((), first) = try_join(draft.stage(shares), self.first_segment(call)).await?;
-            if first.cardinality() > 0 {
-                // Home's share travels with the publication.
-                draft.stage(vec![(target_home, vec![encoded(&first)])]).await?;
-            }
+            shares.push((home, 0..self.len_bytes * 8));
+        }
+        let first =
+            async { if local { Ok(Bitmap::new()) } else { self.first_segment(call).await } };
+        let staged = self.stage_shares(call, home, shares, draft);
+        let (mut at_home, first) = try_join(staged, first).await?;
+        at_home.merge_disjoint(&first);
+        if at_home.cardinality() > 0 {
+            // Home's share travels with the publication.
+            draft.stage(vec![(home, vec![encoded(&at_home)])]).await?;
         }
         self.confirm(call, local).await
+    }
+
+    /// Stages what groups combine; empty shares are left out. Gives back what home is to hold if
+    /// that is short, not staged.
+    async fn stage_shares(
+        &self,
+        call: &Call,
+        home: GroupId,
+        shares: Vec<(GroupId, Range<u64>)>,
+        draft: &mut Draft<'_>,
+    ) -> Step<Bitmap> {
+        let (mut at_home, mut stages) = (Bitmap::new(), Vec::new());
+        for (group, range, value) in self.short_values(call, shares).await? {
+            match value {
+                None => stages.push((group, vec![self.stage_from(range)])),
+                Some(value) if value.cardinality() == 0 => {}
+                Some(value) if group == home => at_home = value,
+                Some(value) => stages.push((group, vec![encoded(&value)])),
+            }
+        }
+        draft.stage(stages).await?;
+        Ok(at_home)
+    }
+
+    /// What these groups' shares of the result come to, where that is short. A leader combines
+    /// them, and what it found is logged: otherwise each replica would combine, and a group without
+    /// a bit of the result would hold a part of it.
+    async fn short_values(
+        &self,
+        call: &Call,
+        shares: Vec<(GroupId, Range<u64>)>,
+    ) -> Step<Vec<(GroupId, Range<u64>, Option<Bitmap>)>> {
+        let operands = self.present().count() as u64;
+        if operands.saturating_mul(self.len_bytes) < SHORT_RESULT_OPERANDS_MIN {
+            return Ok(shares.into_iter().map(|(group, range)| (group, range, None)).collect());
+        }
+        call.each(shares, |(group, range)| {
+            let ask = ReadOp::CombineValue {
+                logic: self.logic,
+                sources: self.refs(),
+                range: (range.start, range.end),
+                len_bytes: self.len_bytes,
+                bytes_max: Some(SHORT_RESULT_BYTES_MAX),
+            };
+            async move {
+                Ok(match call.ask(group, ask).await? {
+                    Outcome::Reply(Reply::Nil) => (group, range, None),
+                    outcome => (group, range, Some(bitmap_of(outcome)?)),
+                })
+            }
+        })
+        .await
     }
 
     fn stage_from(&self, range: Range<u64>) -> StageFrom {
@@ -402,6 +451,7 @@ impl<'a> Operands<'a> {
                 sources,
                 range: (0, end),
                 len_bytes: self.len_bytes,
+                bytes_max: None,
             },
         }
     }
@@ -422,20 +472,16 @@ impl<'a> Operands<'a> {
             let is_whole = now.len_bytes == then.len_bytes && is_unchanged;
             !then.spread.is_empty() || call.changes > 0 || is_whole
         };
-        let operands = self.keys.iter().zip(&self.headers);
-        call.each(operands, |(key, header)| async move {
-            match (header, call.header(key).await?) {
-                (Some(then), Some(now)) => {
-                    let is_longer = now.len_bytes >= then.len_bytes;
-                    let is_it = now.version == then.version && is_longer && is_same(then, &now);
-                    if is_it { Ok(()) } else { Err(Stop::Again) }
-                }
-                (None, None) => Ok(()),
-                (Some(_), None) | (None, Some(_)) => Err(Stop::Again),
+        let now = gather::headers(call, self.keys).await?;
+        let lives = |(then, now): (&Option<Header>, &Option<Header>)| match (then, now) {
+            (Some(then), Some(now)) => {
+                let is_longer = now.len_bytes >= then.len_bytes;
+                now.version == then.version && is_longer && is_same(then, now)
             }
-        })
-        .await?;
-        Ok(())
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if self.headers.iter().zip(&now).all(lives) { Ok(()) } else { Err(Stop::Again) }
     }
 
     /// Whether a home is asked once for the first segments that it has; see

@@ -8,7 +8,7 @@
 //! filled: it reads as no key. Parts that were dropped look the same, so whoever finds no length
 //! asks home before that is believed.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use bitroster_bitmap::Bitmap;
 use bitroster_command::{
@@ -18,7 +18,7 @@ use bitroster_types::{GroupId, Key, Segment, limits::STAGE_BITS_MAX};
 use bytes::Bytes;
 
 use crate::{
-    call::{Call, Step, Stop, bitmap_of, count_of, integer_of, wall_clock},
+    call::{Call, Step, Stop, bitmap_of, count_of, integer_of, unexpected, wall_clock},
     range,
 };
 
@@ -117,6 +117,67 @@ pub(crate) async fn len_bytes(call: &Call, key: &Key, header: &Header) -> Step<u
         confirm(call, key, header).await?;
     }
     Ok(len)
+}
+
+/// The records of keys; every home is asked once, side by side.
+pub(crate) async fn headers(call: &Call, keys: &[Key]) -> Step<Vec<Option<Header>>> {
+    let mut homes: BTreeMap<GroupId, Vec<usize>> = BTreeMap::new();
+    for (place, key) in keys.iter().enumerate() {
+        homes.entry(call.map.home(key)).or_default().push(place);
+    }
+    call.inner.metrics.fanned_out(homes.len());
+    let asked = call
+        .each(homes, |(home, places)| async move {
+            let ops = places.iter().map(|place| ReadOp::Header { key: keys[*place].clone() });
+            let outcomes = call.ask_short(home, ops.collect()).await?;
+            Ok(places.into_iter().zip(outcomes).collect::<Vec<_>>())
+        })
+        .await?;
+    let mut headers = vec![None; keys.len()];
+    for (place, outcome) in asked.into_iter().flatten() {
+        match outcome {
+            Outcome::Header(header) => headers[place] = header.map(|header| *header),
+            outcome => return Err(unexpected(outcome)),
+        }
+    }
+    Ok(headers)
+}
+
+/// The length of the longest of these keys, in bytes: as [`len_bytes`] of each, every group asked
+/// once.
+pub(crate) async fn longest(call: &Call, keys: &[Key], headers: &[Option<Header>]) -> Step<u64> {
+    let present = || {
+        let headers = headers.iter().enumerate();
+        headers.filter_map(|(place, header)| Some((place, header.as_ref()?)))
+    };
+    let mut groups: BTreeMap<GroupId, Vec<usize>> = BTreeMap::new();
+    for (place, header) in present() {
+        for group in &header.spread {
+            groups.entry(*group).or_default().push(place);
+        }
+    }
+    call.inner.metrics.fanned_out(groups.len());
+    let asked = call
+        .each(groups, |(group, places)| async move {
+            let len = |place: &usize| {
+                let version = headers[*place].as_ref().and_then(|header| header.version);
+                ReadOp::Part { key: keys[*place].clone(), version, query: PartQuery::Len }
+            };
+            let outcomes = call.ask_short(group, places.iter().map(len).collect()).await?;
+            Ok(places.into_iter().zip(outcomes).collect::<Vec<_>>())
+        })
+        .await?;
+    let mut lens = vec![0; keys.len()];
+    present().for_each(|(place, header)| lens[place] = header.len_bytes);
+    for (place, outcome) in asked.into_iter().flatten() {
+        lens[place] = lens[place].max(count_of(outcome)?);
+    }
+    for (place, header) in present() {
+        if lens[place] == 0 && !header.spread.is_empty() {
+            confirm(call, &keys[place], header).await?;
+        }
+    }
+    Ok(lens.into_iter().max().unwrap_or(0))
 }
 
 /// The set bits of the whole key in a half-open range.

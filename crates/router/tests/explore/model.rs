@@ -190,13 +190,16 @@ impl Model {
 
     fn load(&self, logic: Option<BitLogic>, sources: &[Key]) -> Option<Held> {
         let Some(logic) = logic else { return self.keys.get(&sources[0]).cloned() };
-        let mut values =
-            sources.iter().filter_map(|key| self.keys.get(key).map(|held| &held.value));
-        let mut value = values.next().cloned().unwrap_or_default();
-        assert_eq!(logic, BitLogic::Or, "the model knows no other");
-        for other in values {
+        let of = |key| self.keys.get(key).map(|held: &Held| held.value.clone()).unwrap_or_default();
+        let (first, others) = sources.split_first().unwrap();
+        let mut value = of(first);
+        for other in others.iter().map(of) {
             value.len = value.len.max(other.len);
-            value.bits.extend(&other.bits);
+            match logic {
+                BitLogic::Or => value.bits.extend(&other.bits),
+                BitLogic::And => value.bits.retain(|bit| other.bits.contains(bit)),
+                logic => panic!("the model knows no {logic:?}"),
+            }
         }
         (value.len > 0).then_some(Held { value, expiry: None })
     }

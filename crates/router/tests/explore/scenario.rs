@@ -10,7 +10,10 @@ use bitroster_command::{
 };
 use bitroster_engine::{Engine, EngineConfig};
 use bitroster_placement::{ClusterMap, slot_of, slot_of_key};
-use bitroster_types::{GroupId, Key, LogIndex, Segment, SegmentWidth, Slot, UnixMillis};
+use bitroster_types::{
+    GroupId, Key, LogIndex, Segment, SegmentWidth, Slot, UnixMillis,
+    limits::SHORT_RESULT_OPERANDS_MIN,
+};
 use bytes::Bytes;
 
 use super::{
@@ -119,6 +122,14 @@ impl Scenario {
     pub(crate) fn bit_in(&self, group: u16) -> u64 {
         let lies_there = |segment: &u32| self.map.group_of(b"k", Segment(*segment)).0 == group;
         WIDTH.start_of(Segment((1..=SEGMENTS).find(lies_there).unwrap()))
+    }
+
+    /// The first bit of the last segment: two keys that reach it are together as long as operands
+    /// must be for groups to be asked for short results.
+    pub(crate) fn last_bit(&self) -> u64 {
+        let bit = WIDTH.start_of(Segment(SEGMENTS));
+        assert!(2 * (bit / 8 + 1) >= SHORT_RESULT_OPERANDS_MIN);
+        bit
     }
 
     /// Does this before everything else.
@@ -281,8 +292,16 @@ pub(crate) fn persist(key: &Key) -> Command {
 }
 
 pub(crate) fn union(target: &Key, sources: &[&Key]) -> Command {
+    combination(BitLogic::Or, target, sources)
+}
+
+pub(crate) fn intersection(target: &Key, sources: &[&Key]) -> Command {
+    combination(BitLogic::And, target, sources)
+}
+
+fn combination(logic: BitLogic, target: &Key, sources: &[&Key]) -> Command {
     let sources = sources.iter().map(|key| (*key).clone()).collect();
-    Command::Write(WriteCommand::BitOp { logic: BitLogic::Or, target: target.clone(), sources })
+    Command::Write(WriteCommand::BitOp { logic, target: target.clone(), sources })
 }
 
 /// Stores the union of keys by an expression.

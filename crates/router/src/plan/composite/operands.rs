@@ -1,7 +1,5 @@
 //! The operands of expressions, as their homes know them.
 
-use std::collections::BTreeMap;
-
 use bitroster_bitmap::Bitmap;
 use bitroster_command::{Header, Outcome, ReadOp, Reply, SourceRef, Want};
 use bitroster_types::{GroupId, Key};
@@ -21,7 +19,7 @@ pub(super) struct Operands<'a> {
 impl<'a> Operands<'a> {
     /// Asks the homes of all keys, each home once.
     pub(super) async fn open(call: &Call, keys: &'a [Key]) -> Step<Self> {
-        Ok(Self { keys, headers: headers(call, keys).await? })
+        Ok(Self { keys, headers: gather::headers(call, keys).await? })
     }
 
     /// The record of the key of a place.
@@ -56,9 +54,7 @@ impl<'a> Operands<'a> {
 
     /// Length of the longest of the keys, in bytes.
     pub(super) async fn len_bytes(&self, call: &Call) -> Step<u64> {
-        let lens =
-            call.each(self.present(), |(key, header)| gather::len_bytes(call, key, header)).await?;
-        Ok(lens.into_iter().max().unwrap_or(0))
+        gather::longest(call, self.keys, &self.headers).await
     }
 
     /// Whether any of the keys exists. One that a first touch has made and not yet filled does not.
@@ -91,7 +87,7 @@ impl<'a> Operands<'a> {
         is_same: impl Fn(&Header, &Header) -> bool,
     ) -> Step<()> {
         let keys: Vec<Key> = self.present().map(|(key, _)| key.clone()).collect();
-        let now = headers(call, &keys).await?;
+        let now = gather::headers(call, &keys).await?;
         for ((_, then), now) in self.present().zip(now) {
             let Some(now) = now else { return Err(Stop::Again) };
             let lives = now.version == then.version && now.len_bytes >= then.len_bytes;
@@ -113,30 +109,6 @@ impl<'a> Operands<'a> {
         })
         .await
     }
-}
-
-/// The records of keys; every home is asked once, side by side.
-async fn headers(call: &Call, keys: &[Key]) -> Step<Vec<Option<Header>>> {
-    let mut homes: BTreeMap<GroupId, Vec<usize>> = BTreeMap::new();
-    for (place, key) in keys.iter().enumerate() {
-        homes.entry(call.map.home(key)).or_default().push(place);
-    }
-    call.inner.metrics.fanned_out(homes.len());
-    let asked = call
-        .each(homes, |(home, places)| async move {
-            let ops = places.iter().map(|place| ReadOp::Header { key: keys[*place].clone() });
-            let outcomes = call.ask_short(home, ops.collect()).await?;
-            Ok(places.into_iter().zip(outcomes).collect::<Vec<_>>())
-        })
-        .await?;
-    let mut headers = vec![None; keys.len()];
-    for (place, outcome) in asked.into_iter().flatten() {
-        match outcome {
-            Outcome::Header(header) => headers[place] = header.map(|header| *header),
-            outcome => return Err(unexpected(outcome)),
-        }
-    }
-    Ok(headers)
 }
 
 /// The numbers in an outcome, as many as were asked for.
