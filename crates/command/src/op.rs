@@ -72,7 +72,7 @@ pub enum ReadOp {
         range: (u64, u64),
         /// Byte length of the longest operand, over all groups.
         len_bytes: u64,
-        /// Most bytes to answer. What is much longer costs little.
+        /// Most bytes to answer. It is combined from its start until it is longer.
         bytes_max: Option<u64>,
     },
     /// Evaluates formulas over keys within `range` of bits, from what this group holds of them in

@@ -145,11 +145,18 @@ impl Share {
     }
 }
 
-/// A value that may turn out too long is combined in at most about twice so many pieces.
-const PIECES: u64 = 512;
+/// A value that may turn out too long is combined in at most so many pieces.
+const PIECES_MAX: u64 = 512;
 
 /// The least bits of such a piece: sixteen containers, all of which may be one group's.
 const PIECE_BITS_MIN: u64 = 1 << 20;
+
+/// Each piece looks at each operand: most such looks, some milliseconds, if there are not more
+/// operands than that.
+const LOOKS_MAX: u64 = 16 << 10;
+
+/// What a look costs, as bytes.
+const LOOK_BYTES: u64 = 128;
 
 /// A combination of bitmaps that are all here.
 #[derive(Debug)]
@@ -180,14 +187,26 @@ impl Combination {
         value
     }
 
+    /// Bits of each of the pieces that it is combined in where it may turn out too long.
+    fn piece_bits(&self) -> u64 {
+        let range = self.range();
+        let most = (LOOKS_MAX / self.operands.len().max(1) as u64).clamp(1, PIECES_MAX);
+        (range.end - range.start).div_ceil(most).next_power_of_two().max(PIECE_BITS_MIN)
+    }
+
+    fn short_cost_bytes(&self) -> u64 {
+        let range = self.range();
+        let pieces = (range.end - range.start).div_ceil(self.piece_bits());
+        self.cost_bytes() + pieces * self.operands.len() as u64 * LOOK_BYTES
+    }
+
     /// The value in the bitmap codec, or nothing where that, in pieces, is longer than `bytes_max`:
-    /// a long one is given up after its first piece or two.
+    /// it is given up after the piece that shows it.
     fn encode_short(mut self, bytes_max: u64) -> Option<Vec<u8>> {
         if self.logic == BitLogic::Not {
             self.operands[0].extend_len(self.len_bytes);
         }
-        let range = self.range();
-        let piece = ((range.end - range.start) / PIECES).next_power_of_two().max(PIECE_BITS_MIN);
+        let (range, piece) = (self.range(), self.piece_bits());
         let operands: Vec<&Bitmap> = self.operands.iter().collect();
         let (mut value, mut bytes) = (Bitmap::new(), Vec::new());
         let mut start = range.start;
@@ -312,8 +331,8 @@ impl Job {
         match self {
             Self::Combine(combination)
             | Self::Count(combination)
-            | Self::EncodeCombined(combination)
-            | Self::EncodeShort(combination, _) => combination.cost_bytes(),
+            | Self::EncodeCombined(combination) => combination.cost_bytes(),
+            Self::EncodeShort(combination, _) => combination.short_cost_bytes(),
             Self::FromBytes(bytes) | Self::Decode(bytes) => bytes.len() as u64,
             Self::Restrict { value, .. } => value.heap_bytes() as u64,
             Self::Bytes { value, range } => {

@@ -205,6 +205,12 @@ impl Call {
         Self { reading: self.reading.noting(), ..self.clone() }
     }
 
+    /// The same request, with one of so many parts of the time that is left to it.
+    pub(crate) fn within(&self, parts: u32) -> Self {
+        let now = Instant::now();
+        Self { deadline: Deadline::at(now + self.deadline.left(now) / parts), ..self.clone() }
+    }
+
     /// Whether its deadline has passed.
     pub(crate) fn is_over(&self) -> bool {
         self.deadline.left(Instant::now()).is_zero()

@@ -334,6 +334,25 @@ fn a_combination_that_leaves_bits_at_home_alone_leaves_no_parts() {
     assert_eq!((cluster.staged(), cluster.unfinished()), (0, vec![]));
 }
 
+#[test]
+fn an_absent_source_takes_nothing_from_those_that_are_there() {
+    use BitLogic::{Diff1, One, Or, Xor};
+    let (router, _) = fresh(&MAP);
+    let names = || (0..).map(|at: u32| format!("k{at}"));
+    let home = |name: &str| MAP.home(name.as_bytes());
+    let absent = names().find(|name| home(name) != home("b")).expect("there are four groups");
+    let to = names().find(|name| home(name) == home("b")).expect("some key has the same home");
+    for bit in [7, SHORT_RESULT_OPERANDS_MIN * 8] {
+        run(&router, set_bit("b", bit));
+    }
+    for logic in [Or, Xor, Diff1, One] {
+        let sources = vec![key(&absent), key("b")];
+        run(&router, Command::Write(WriteCommand::BitOp { logic, target: key(&to), sources }));
+        assert_eq!(run(&router, count(&to)), Reply::Integer(2), "{logic:?}");
+        assert_eq!(run(&router, get_bit(&to, 7)), Reply::Integer(1), "{logic:?}");
+    }
+}
+
 /// Keeps what a router wants started.
 #[derive(Default)]
 struct Kept(Mutex<Vec<BoxFuture<'static, ()>>>);

@@ -277,8 +277,8 @@ const _: () = assert!(WORK_SMALL_BYTES_MAX * WORK_JOBS_MAX as u64 <= WORK_BYTES_
 /// write them in less time than they would combine.
 pub const SHORT_RESULT_BYTES_MAX: u64 = 64 << 10;
 
-/// Bytes of operands, at a byte for eight bits, from which on groups are asked whether a result is
-/// short before each replica combines them.
+/// From so many bytes on, as many as the longest operand's for each operand, groups are asked
+/// whether a result is short before each replica combines them.
 pub const SHORT_RESULT_OPERANDS_MIN: u64 = 256 << 10;
 
 /// Most bits of a value that one staging op carries: with [`ENTRY_BYTES_MAX`] in mind, 4 MiB dense.

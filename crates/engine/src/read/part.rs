@@ -102,8 +102,8 @@ impl<'a> Reader<'a> {
         )
     }
 
-    /// A combination of what this group holds of some keys, within the segments that it owns of the
-    /// first.
+    /// A combination of what this group holds of some keys, within the segments that it owns of any
+    /// of them: the first one of those whose home it is, and later ones.
     pub(super) fn joint(
         self,
         logic: BitLogic,
@@ -111,8 +111,9 @@ impl<'a> Reader<'a> {
         range: (u64, u64),
         len_bytes: u64,
     ) -> Result<Combination, Outcome> {
-        let first = sources.first().ok_or(CommandError::Syntax)?;
-        self.combination(&first.key, logic, sources, range, len_bytes)
+        let mut at_home = sources.iter().filter(|source| self.store.owned.is_home(&source.key));
+        let of = at_home.next().or_else(|| sources.first()).ok_or(CommandError::Syntax)?;
+        self.combination(&of.key, logic, sources, range, len_bytes)
     }
 
     /// A combination of what this group holds of some keys, within the segments that it owns of

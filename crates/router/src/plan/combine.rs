@@ -1,7 +1,7 @@
 //! BITOP and BITOPCARD over keys in several groups.
 //!
 //! Later segments lie where every key's same range lies, so each group combines its own and ships
-//! a count or stages its part; what comes to little its leader combines, and it is staged as it is.
+//! a count or stages its part. A short result is combined by the leader alone, and staged as it is.
 //! First segments lie by key: each home combines those it has, and the router what the homes send,
 //! compressed, unless all lie in one group. A count is left to one node that has replicas of all
 //! homes, where there is one.
@@ -55,6 +55,9 @@ struct Ask {
     /// Places among the operands.
     places: Vec<usize>,
 }
+
+/// Groups may take one of so many parts of the time that is left to tell whether a result is short.
+const SHORT_RESULT_TIME: u32 = 4;
 
 /// The place of an operand without a bit.
 const NOTHING: usize = usize::MAX;
@@ -294,7 +297,8 @@ impl<'a> Operands<'a> {
 
     /// What these groups' shares of the result come to, where that is short. A leader combines
     /// them, and what it found is logged: otherwise each replica would combine, and a group without
-    /// a bit of the result would hold a part of it.
+    /// a bit of the result would hold a part of it. A group that does not tell, for it has too much
+    /// to do or does not know the question, is left to combine when it stages.
     async fn short_values(
         &self,
         call: &Call,
@@ -304,6 +308,7 @@ impl<'a> Operands<'a> {
         if operands.saturating_mul(self.len_bytes) < SHORT_RESULT_OPERANDS_MIN {
             return Ok(shares.into_iter().map(|(group, range)| (group, range, None)).collect());
         }
+        let hasty = &call.within(SHORT_RESULT_TIME);
         call.each(shares, |(group, range)| {
             let ask = ReadOp::CombineValue {
                 logic: self.logic,
@@ -313,10 +318,11 @@ impl<'a> Operands<'a> {
                 bytes_max: Some(SHORT_RESULT_BYTES_MAX),
             };
             async move {
-                Ok(match call.ask(group, ask).await? {
-                    Outcome::Reply(Reply::Nil) => (group, range, None),
-                    outcome => (group, range, Some(bitmap_of(outcome)?)),
-                })
+                let value = match hasty.ask(group, ask).await {
+                    Ok(Outcome::Reply(Reply::Nil)) | Err(Stop::Error(_)) => None,
+                    outcome => Some(bitmap_of(outcome?)?),
+                };
+                Ok((group, range, value))
             }
         })
         .await

@@ -33,13 +33,15 @@ pub(super) fn run(args: &BenchArgs, programs: &Programs<'_>) -> Result<Vec<HotRo
         Connection::open(&running.target)?.call(&["SETBIT", KEY, "99999999", "1"])?;
         layouts.push((*shape, running));
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut seed) = (Vec::new(), 0);
     for &pipeline in &args.pipeline {
         let mut runs: Vec<Vec<Measured>> = layouts.iter().map(|_| Vec::new()).collect();
-        for round in 0..args.rounds {
+        for _ in 0..args.rounds {
+            // Other bits in each round, the same for all layouts: those of others are set.
+            seed += 1;
             for ((shape, running), runs) in layouts.iter().zip(&mut runs) {
                 let name = shape.name();
-                let measured = load(args, running, pipeline, round as u64)
+                let measured = load(args, running, pipeline, seed)
                     .with_context(|| format!("SETBIT pipeline {pipeline} on {name}"))?;
                 eprintln!("SETBIT pipeline {pipeline}: {name} {:.0}/s", measured.rate);
                 runs.push(measured);
@@ -51,7 +53,7 @@ pub(super) fn run(args: &BenchArgs, programs: &Programs<'_>) -> Result<Vec<HotRo
     Ok(rows)
 }
 
-fn load(args: &BenchArgs, running: &Running, pipeline: usize, round: u64) -> Result<Measured> {
+fn load(args: &BenchArgs, running: &Running, pipeline: usize, seed: u64) -> Result<Measured> {
     let load = Load {
         addresses: &[running.target.address],
         processes: &running.pids(),
@@ -59,7 +61,7 @@ fn load(args: &BenchArgs, running: &Running, pipeline: usize, round: u64) -> Res
         pipeline,
         warm_up: args.warm_up(),
         measured: args.measured(),
-        seed: 0x9e37_79b9 + round,
+        seed,
     };
     load.run(|| BitRequests::new(Request::SetBit, KEY, pipeline))
 }
