@@ -20,7 +20,7 @@ use bitroster_router::{Router, Spawn};
 use bitroster_types::{Key, limits::SHORT_RESULT_OPERANDS_MIN};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use support::{Ask, Cluster, block_on, fresh, key, map, pipeline};
+use support::{Ask, Cluster, Fault, block_on, fresh, key, map, pipeline};
 
 static MAP: LazyLock<ClusterMap> = LazyLock::new(|| map(4));
 
@@ -351,6 +351,36 @@ fn an_absent_source_takes_nothing_from_those_that_are_there() {
         assert_eq!(run(&router, count(&to)), Reply::Integer(2), "{logic:?}");
         assert_eq!(run(&router, get_bit(&to, 7)), Reply::Integer(1), "{logic:?}");
     }
+}
+
+#[test]
+fn a_group_that_does_not_tell_whether_a_result_is_short_combines_when_it_stages() {
+    let (router, cluster) = fresh(&MAP);
+    cluster.in_place.store(false, Ordering::Relaxed);
+    let segments: Vec<u64> = (0..8).map(|n| SHORT_RESULT_OPERANDS_MIN * 8 + (n << 16)).collect();
+    let groups: BTreeSet<_> = segments.iter().map(|bit| MAP.group_of_bit(b"a", *bit)).collect();
+    for (name, own) in [("a", 1), ("b", 2)] {
+        segments.iter().for_each(|bit| drop(run(&router, set_bit(name, bit + own))));
+    }
+    let (logic, target) = (BitLogic::And, key("to"));
+    let nothing =
+        Command::Write(WriteCommand::BitOp { logic, target, sources: vec![key("a"), key("b")] });
+    let before = cluster.calls();
+    let len = run(&router, nothing.clone());
+    let mut fallen_back = 0;
+    for call in 0..cluster.calls() - before {
+        run(&router, delete("to"));
+        cluster.fail_after(call, Fault::NoLeader);
+        let reply = run(&router, nothing.clone());
+        if !reply.is_error() {
+            assert_eq!(reply, len);
+            fallen_back += 1;
+        }
+        assert_eq!(run(&router, count("to")), Reply::Integer(0));
+    }
+    assert_eq!(fallen_back, groups.len(), "each is asked once, and nothing else may fail");
+    cluster.finish(&router);
+    assert_eq!(cluster.staged(), 0);
 }
 
 /// Keeps what a router wants started.
