@@ -175,15 +175,24 @@ impl Combination {
         self.range.start.min(end)..end
     }
 
-    fn build(mut self) -> Bitmap {
-        let range = self.range();
+    /// Its bits within a range; the operand of NOT must be as long as the value.
+    fn part(&self, range: Range<u64>) -> Bitmap {
+        let operands: Vec<&Bitmap> = self.operands.iter().collect();
+        self.share.clip(Bitmap::combine_range(op_of(self.logic), &operands, range))
+    }
+
+    /// The same, where the operand of NOT is as long as the value.
+    fn extended(mut self) -> Self {
         if self.logic == BitLogic::Not {
             self.operands[0].extend_len(self.len_bytes);
         }
-        let operands: Vec<&Bitmap> = self.operands.iter().collect();
-        let value = Bitmap::combine_range(op_of(self.logic), &operands, range);
-        let mut value = self.share.clip(value);
-        value.extend_len(self.len_bytes);
+        self
+    }
+
+    fn build(self) -> Bitmap {
+        let whole = self.extended();
+        let mut value = whole.part(whole.range());
+        value.extend_len(whole.len_bytes);
         value
     }
 
@@ -202,18 +211,14 @@ impl Combination {
 
     /// The value in the bitmap codec, or nothing where that, in pieces, is longer than `bytes_max`:
     /// it is given up after the piece that shows it.
-    fn encode_short(mut self, bytes_max: u64) -> Option<Vec<u8>> {
-        if self.logic == BitLogic::Not {
-            self.operands[0].extend_len(self.len_bytes);
-        }
-        let (range, piece) = (self.range(), self.piece_bits());
-        let operands: Vec<&Bitmap> = self.operands.iter().collect();
+    fn encode_short(self, bytes_max: u64) -> Option<Vec<u8>> {
+        let whole = self.extended();
+        let (range, piece) = (whole.range(), whole.piece_bits());
         let (mut value, mut bytes) = (Bitmap::new(), Vec::new());
         let mut start = range.start;
         while start < range.end {
             let end = (start / piece + 1).saturating_mul(piece).min(range.end);
-            let part = Bitmap::combine_range(op_of(self.logic), &operands, start..end);
-            let part = self.share.clip(part);
+            let part = whole.part(start..end);
             if part.cardinality() > 0 {
                 part.encode(&mut bytes);
                 if bytes.len() as u64 > bytes_max {
@@ -223,7 +228,7 @@ impl Combination {
             }
             start = end;
         }
-        value.extend_len(self.len_bytes);
+        value.extend_len(whole.len_bytes);
         bytes.clear();
         value.encode(&mut bytes);
         (bytes.len() as u64 <= bytes_max).then_some(bytes)

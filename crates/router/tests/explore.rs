@@ -232,40 +232,33 @@ fn a_combination_meets_the_removal_of_its_destination() {
     );
 }
 
-/// Two keys of other homes, long enough for groups to be asked for short results first: both with
-/// a bit in each group, of which one in group 2 is of both.
-fn long_sources(scenario: &mut Scenario, two: u64) -> ([Key; 2], Vec<Command>) {
+/// A key that is spread, and two of other homes, long enough for groups to be asked for short
+/// results first: both with a bit in each group, of which one in group 2 is of both.
+fn long_sources(name: &'static str) -> (Scenario, Spread, [Key; 2]) {
+    let (mut scenario, spread) = spread(name, 2);
     let (a, b) = (scenario.key(2, 0), scenario.key(1, 1));
-    let end = scenario.last_bit();
-    let bits = [(&a, 16), (&a, two + 16), (&a, end), (&b, 17), (&b, two + 16), (&b, end + 1)];
-    let made = bits.map(|(key, bit)| set_bit(key, bit)).to_vec();
-    ([a, b], made)
+    let (both, end) = (spread.two + 16, scenario.last_bit());
+    let bits = [(&a, 16), (&a, both), (&a, end), (&b, 17), (&b, both), (&b, end + 1)];
+    let scenario = scenario.after(bits.map(|(key, bit)| set_bit(key, bit)));
+    (scenario, spread, [a, b])
 }
 
 #[test]
 fn a_long_combination_meets_a_write_to_its_destination() {
-    let (mut scenario, Spread { key, two, .. }) = spread("BITOP of long keys, SETBIT", 2);
-    let ([a, b], made) = long_sources(&mut scenario, two);
-    holds(
-        scenario
-            .after(made)
-            .client([intersection(&key, &[&a, &b])])
-            .client([set_bit(&key, two + 8)])
-            .client([get_bit(&key, two + 16)]),
-    );
+    let (scenario, Spread { key, two, .. }, [a, b]) = long_sources("BITOP of long keys, SETBIT");
+    let scenario = scenario
+        .client([intersection(&key, &[&a, &b])])
+        .client([set_bit(&key, two + 8)])
+        .client([get_bit(&key, two + 16)]);
+    holds(scenario);
 }
 
 #[test]
 fn a_long_combination_meets_the_removal_of_a_source() {
-    let (mut scenario, Spread { key, two, .. }) = spread("BITOP of long keys, DEL", 2);
-    let ([a, b], made) = long_sources(&mut scenario, two);
-    holds(
-        scenario
-            .after(made)
-            .client([union(&key, &[&a, &b])])
-            .client([delete(&a), get_bit(&key, two + 16)])
-            .split(),
-    );
+    let (scenario, Spread { key, two, .. }, [a, b]) = long_sources("BITOP of long keys, DEL");
+    let scenario =
+        scenario.client([union(&key, &[&a, &b])]).client([delete(&a), get_bit(&key, two + 16)]);
+    holds(scenario.split());
 }
 
 #[test]

@@ -125,16 +125,9 @@ pub(crate) async fn headers(call: &Call, keys: &[Key]) -> Step<Vec<Option<Header
     for (place, key) in keys.iter().enumerate() {
         homes.entry(call.map.home(key)).or_default().push(place);
     }
-    call.inner.metrics.fanned_out(homes.len());
-    let asked = call
-        .each(homes, |(home, places)| async move {
-            let ops = places.iter().map(|place| ReadOp::Header { key: keys[*place].clone() });
-            let outcomes = call.ask_short(home, ops.collect()).await?;
-            Ok(places.into_iter().zip(outcomes).collect::<Vec<_>>())
-        })
-        .await?;
+    let header = |place: usize| ReadOp::Header { key: keys[place].clone() };
     let mut headers = vec![None; keys.len()];
-    for (place, outcome) in asked.into_iter().flatten() {
+    for (place, outcome) in ask_of_places(call, homes, header).await? {
         match outcome {
             Outcome::Header(header) => headers[place] = header.map(|header| *header),
             outcome => return Err(unexpected(outcome)),
@@ -146,38 +139,47 @@ pub(crate) async fn headers(call: &Call, keys: &[Key]) -> Step<Vec<Option<Header
 /// The length of the longest of these keys, in bytes: as [`len_bytes`] of each, every group asked
 /// once.
 pub(crate) async fn longest(call: &Call, keys: &[Key], headers: &[Option<Header>]) -> Step<u64> {
-    let present = || {
-        let headers = headers.iter().enumerate();
-        headers.filter_map(|(place, header)| Some((place, header.as_ref()?)))
-    };
+    let mut lens = vec![0; keys.len()];
     let mut groups: BTreeMap<GroupId, Vec<usize>> = BTreeMap::new();
-    for (place, header) in present() {
+    for (place, header) in headers.iter().enumerate() {
+        let Some(header) = header else { continue };
+        lens[place] = header.len_bytes;
         for group in &header.spread {
             groups.entry(*group).or_default().push(place);
         }
     }
-    call.inner.metrics.fanned_out(groups.len());
-    let asked = call
-        .each(groups, |(group, places)| async move {
-            let len = |place: &usize| {
-                let version = headers[*place].as_ref().and_then(|header| header.version);
-                ReadOp::Part { key: keys[*place].clone(), version, query: PartQuery::Len }
-            };
-            let outcomes = call.ask_short(group, places.iter().map(len).collect()).await?;
-            Ok(places.into_iter().zip(outcomes).collect::<Vec<_>>())
-        })
-        .await?;
-    let mut lens = vec![0; keys.len()];
-    present().for_each(|(place, header)| lens[place] = header.len_bytes);
-    for (place, outcome) in asked.into_iter().flatten() {
+    let len = |place: usize| {
+        let version = headers[place].as_ref().and_then(|header| header.version);
+        ReadOp::Part { key: keys[place].clone(), version, query: PartQuery::Len }
+    };
+    for (place, outcome) in ask_of_places(call, groups, len).await? {
         lens[place] = lens[place].max(count_of(outcome)?);
     }
-    for (place, header) in present() {
-        if lens[place] == 0 && !header.spread.is_empty() {
-            confirm(call, &keys[place], header).await?;
+    for ((key, header), len) in keys.iter().zip(headers).zip(&lens) {
+        if let (0, Some(header)) = (len, header)
+            && !header.spread.is_empty()
+        {
+            confirm(call, key, header).await?;
         }
     }
     Ok(lens.into_iter().max().unwrap_or(0))
+}
+
+/// Asks each group one short question for each of its places: the places with their outcomes.
+async fn ask_of_places(
+    call: &Call,
+    groups: BTreeMap<GroupId, Vec<usize>>,
+    question: impl Fn(usize) -> ReadOp,
+) -> Step<Vec<(usize, Outcome)>> {
+    call.inner.metrics.fanned_out(groups.len());
+    let asked = call.each(groups, |(group, places)| {
+        let questions = places.iter().map(|place| question(*place)).collect();
+        async move {
+            let outcomes = call.ask_short(group, questions).await?;
+            Ok(places.into_iter().zip(outcomes).collect::<Vec<_>>())
+        }
+    });
+    Ok(asked.await?.into_iter().flatten().collect())
 }
 
 /// The set bits of the whole key in a half-open range.
